@@ -1,0 +1,177 @@
+"""Every error and warning that this package raises on purpose.
+
+An error is part of the interface. Each says what is wrong, where (file, tensor, parameter,
+config field), both values where two disagree, and what to do about it. Checkpoint errors carry
+*all* problems that were found, most important first, so that nobody mends one per run; the class
+of the exception is that of its first problem.
+
+The classes also derive from the builtin that stock MindFormers or HuggingFace would raise in that
+place (``ValueError``, ``RuntimeError``), so that existing ``except`` clauses go on working.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = [
+    "ActivationError",
+    "CheckpointError",
+    "CheckpointWarning",
+    "ConfigMismatch",
+    "CorruptCheckpoint",
+    "IncompleteCheckpoint",
+    "InvalidValues",
+    "LoadNotProven",
+    "PatchWarning",
+    "Problem",
+    "Qwen3PatchError",
+    "UnsupportedCheckpoint",
+    "error_for",
+]
+
+
+class Qwen3PatchError(Exception):
+    """Base class of all errors raised by mf_qwen3_patch."""
+
+
+class ActivationError(Qwen3PatchError, RuntimeError):
+    """A patch that was asked for explicitly could not be applied or reverted."""
+
+
+class LoadNotProven(Qwen3PatchError, RuntimeError):
+    """After the load, the model does not hold what the checkpoint says; the model is not returned."""
+
+
+class CheckpointError(Qwen3PatchError, ValueError):
+    """The checkpoint, or what was said about it, cannot be loaded rightly.
+
+    Args:
+        problems: What was found, most important first; never empty.
+        subject: What was being looked at, usually the directory.
+
+    Attributes:
+        problems: The problems as objects, for programs.
+        subject: As given.
+    """
+
+    def __init__(self, problems: Sequence[Problem], subject: str | None = None) -> None:
+        if not problems:
+            raise ValueError("a CheckpointError needs at least one problem")
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        self.subject = subject
+        super().__init__(_render_all(self.problems, subject))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception pickles its args, which here are the rendered text.
+        return type(self), (self.problems, self.subject)
+
+
+class ConfigMismatch(CheckpointError):
+    """A config field (config.json, YAML or keyword) contradicts the weights."""
+
+
+class IncompleteCheckpoint(CheckpointError):
+    """A file, shard or tensor that the model needs is not there."""
+
+
+class CorruptCheckpoint(CheckpointError):
+    """A file is damaged: truncated, overlong, unreadable, not what its header or index says."""
+
+
+class UnsupportedCheckpoint(CheckpointError):
+    """A sound checkpoint of a kind that cannot be loaded rightly; the message says which and why."""
+
+
+class InvalidValues(CheckpointError):
+    """The checkpoint's own numbers are unusable: NaN or infinity in a tensor."""
+
+
+class PatchWarning(UserWarning):
+    """Something about the patches themselves: skipped, stepped aside, too late."""
+
+
+class CheckpointWarning(UserWarning):
+    """Something about a checkpoint that does not stop the load but should be known."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a checkpoint.
+
+    Attributes:
+        kind: The exception class that this problem alone would raise.
+        summary: What is wrong, in one sentence without a trailing full stop.
+        file: The file's name that shows it, relative to the directory where possible.
+        tensor: The HuggingFace tensor's name.
+        parameter: The MindFormers parameter's name.
+        field: The config field, e.g. ``hidden_size``.
+        expected: The value that was expected.
+        found: The value that was found.
+        advice: What to do.
+    """
+
+    kind: type[CheckpointError]
+    summary: str
+    file: str | None = None
+    tensor: str | None = None
+    parameter: str | None = None
+    field: str | None = None
+    expected: object = None
+    found: object = None
+    advice: str | None = None
+
+    def __str__(self) -> str:
+        lines = [self.summary]
+        where = [
+            f"{label} {value}"
+            for label, value in (
+                ("file", self.file),
+                ("tensor", self.tensor),
+                ("parameter", self.parameter),
+                ("field", self.field),
+            )
+            if value is not None
+        ]
+        if where:
+            lines.append("where: " + ", ".join(where))
+        if self.expected is not None or self.found is not None:
+            lines.append(f"expected: {self.expected}, found: {self.found}")
+        if self.advice is not None:
+            lines.append(f"to do: {self.advice}")
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the problem as JSON-compatible values, absent fields left out."""
+        fields = {
+            "kind": self.kind.__name__,
+            "summary": self.summary,
+            "file": self.file,
+            "tensor": self.tensor,
+            "parameter": self.parameter,
+            "field": self.field,
+            "expected": None if self.expected is None else str(self.expected),
+            "found": None if self.found is None else str(self.found),
+            "advice": self.advice,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+def error_for(problems: Iterable[Problem], subject: str | None = None) -> CheckpointError:
+    """Build the one exception that reports all ``problems``; its class is the first one's kind."""
+    collected = tuple(problems)
+    return collected[0].kind(collected, subject)
+
+
+def _render_all(problems: Sequence[Problem], subject: str | None) -> str:
+    place = f" in {subject}" if subject else ""
+    if len(problems) == 1:
+        head, *rest = str(problems[0]).split("\n")
+        return "\n".join([head + (place if subject and subject not in head else ""), *(f"  {r}" for r in rest)])
+    lines = [f"{len(problems)} problems{place}:"]
+    for number, problem in enumerate(problems, start=1):
+        head, *rest = str(problem).split("\n")
+        lines.append(f"  {number}. {head}")
+        lines.extend(f"     {line}" for line in rest)
+    return "\n".join(lines)
