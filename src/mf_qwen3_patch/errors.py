@@ -23,6 +23,7 @@ __all__ = [
     "CorruptCheckpoint",
     "IncompleteCheckpoint",
     "InvalidValues",
+    "LatePatchWarning",
     "LoadNotProven",
     "PatchWarning",
     "Problem",
@@ -90,6 +91,10 @@ class InvalidValues(CheckpointError):
 
 class PatchWarning(UserWarning):
     """Something about the patches themselves: skipped, stepped aside, too late."""
+
+
+class LatePatchWarning(PatchWarning):
+    """A module bound a name before it was patched and keeps the old object."""
 
 
 class CheckpointWarning(UserWarning):

@@ -1,0 +1,1 @@
+"""How the shim lives in somebody else's process: lazily, once, visibly, reversibly."""

@@ -1,0 +1,216 @@
+"""The list of patches, and the machinery that applies and reverts them.
+
+A patch is data: a name, the module whose import makes it possible, and the module under
+``mf_qwen3_patch.patches`` that does the work. That module has three functions:
+
+* ``supports() -> str | None``: None, or the reason why the patch must step aside here;
+* ``apply() -> None`` and ``revert() -> None``, which mirror each other.
+
+It is imported only by the post-import hook of its target, so that activating the shim imports
+neither MindSpore nor MindFormers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from types import ModuleType
+
+import wrapt
+
+from mf_qwen3_patch.activation.settings import Settings
+from mf_qwen3_patch.errors import ActivationError, PatchWarning
+
+__all__ = ["PATCHES", "Patch", "PatchStatus", "Registry"]
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One change to somebody else's module.
+
+    Attributes:
+        name: What ``status()`` and ``MF_QWEN3_PATCH_DISABLE`` call it.
+        target: The module whose import triggers it.
+        implementation: The module that has ``supports``, ``apply`` and ``revert``.
+    """
+
+    name: str
+    target: str
+    implementation: str
+
+
+@dataclass(frozen=True)
+class PatchStatus:
+    """What became of one patch.
+
+    Attributes:
+        name: The patch.
+        target: The module that it waits for or changed.
+        state: ``inactive``, ``pending`` (its target is not imported yet), ``applied``, ``skipped`` or ``failed``.
+        reason: Why it was skipped or failed, else the empty string.
+    """
+
+    name: str
+    target: str
+    state: str
+    reason: str = ""
+
+
+def _patch(name: str, target: str) -> Patch:
+    return Patch(name, target, f"mf_qwen3_patch.patches.{name}")
+
+
+PATCHES: tuple[Patch, ...] = (
+    _patch("load_checkpoint", "mindspore.train.serialization"),
+    _patch("convert_weight_dict", "mindformers.models.qwen3.modeling_qwen3_infer"),
+    _patch("convert_safetensors", "mindformers.utils.safetensors.convert_safetensors"),
+    _patch("load_weights", "mindformers.models.qwen3.modeling_qwen3_infer"),
+    _patch("eager_prefill", "mindformers.models.qwen3.modeling_qwen3_infer"),
+    _patch("from_pretrained", "mindformers.models.qwen3.utils"),
+    _patch("auto_model", "mindformers.models.auto.modeling_auto"),
+    _patch("auto_config", "mindformers.models.auto.configuration_auto"),
+)
+
+
+class Registry:
+    """Applies each patch once its target is imported; reverts them all.
+
+    Every method may be called from any thread. The lock guards the states only: no foreign module
+    is imported and no patch applied while it is held, since the import system has locks of its own.
+
+    Args:
+        patches: The patches, in the order in which ``status`` lists them.
+    """
+
+    def __init__(self, patches: Iterable[Patch] = PATCHES) -> None:
+        self._patches = {patch.name: patch for patch in patches}
+        self._status = {
+            patch.name: PatchStatus(patch.name, patch.target, "inactive") for patch in self._patches.values()
+        }
+        self._changed = threading.Condition()
+        self._busy: set[str] = set()
+        self._hooked: set[str] = set()
+        self._active = False
+        self._strict = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all patches."""
+        return tuple(self._patches)
+
+    @property
+    def active(self) -> bool:
+        """Whether patches are applied as their targets are imported."""
+        return self._active
+
+    def status(self) -> tuple[PatchStatus, ...]:
+        """Return what became of each patch."""
+        with self._changed:
+            return tuple(self._status[name] for name in self._patches)
+
+    def activate(self, settings: Settings) -> None:
+        """Arm every patch; apply at once those whose target is already imported.
+
+        Args:
+            settings: Which patches to leave out, and whether a failure raises.
+
+        Raises:
+            ActivationError: With ``settings.strict``, a patch failed.
+        """
+        with self._changed:
+            self._active = True
+            self._strict = settings.strict
+            for patch in self._patches.values():
+                if patch.name in settings.disabled:
+                    self._set(patch, "skipped", "left out by MF_QWEN3_PATCH_DISABLE")
+                elif self._status[patch.name].state in ("inactive", "failed"):
+                    self._set(patch, "pending")
+        for patch in self._patches.values():
+            if patch.target in sys.modules:
+                # Another thread may be half-way through this import: this waits until it is done.
+                importlib.import_module(patch.target)
+                self._apply(patch)
+            self._hook(patch)
+
+    def deactivate(self) -> None:
+        """Disarm every patch and restore every original, in reverse order.
+
+        Raises:
+            ActivationError: A patch could not be reverted; all others are.
+        """
+        failures: list[str] = []
+        with self._changed:
+            self._active = False
+        for patch in reversed(self._patches.values()):
+            with self._changed:
+                self._changed.wait_for(lambda patch=patch: patch.name not in self._busy)
+                applied = self._status[patch.name].state == "applied"
+                self._set(patch, "inactive")
+            if not applied:
+                continue
+            try:
+                importlib.import_module(patch.implementation).revert()
+            except Exception as error:  # noqa: BLE001 - the others must be reverted all the same
+                self._set(patch, "failed", f"not reverted: {error}")
+                failures.append(f"{patch.name}: {error}")
+        if failures:
+            raise ActivationError("could not be reverted: " + "; ".join(failures))
+
+    def _hook(self, patch: Patch) -> None:
+        with self._changed:
+            if patch.name in self._hooked:
+                return
+            self._hooked.add(patch.name)
+        # wrapt offers no way to take a hook back: a hook that fires after deactivate() finds the
+        # patch inactive and does nothing.
+        hook: Callable[[ModuleType], None] = lambda module: self._apply(patch)  # noqa: E731
+        wrapt.register_post_import_hook(hook, patch.target)
+
+    def _apply(self, patch: Patch) -> None:
+        with self._changed:
+            if not self._active or self._status[patch.name].state != "pending" or patch.name in self._busy:
+                return
+            self._busy.add(patch.name)
+            strict = self._strict
+        state, reason, cause = "applied", "", None
+        try:
+            implementation = importlib.import_module(patch.implementation)
+            step_aside = implementation.supports()
+            if step_aside is None:
+                implementation.apply()
+            else:
+                state, reason = "skipped", step_aside
+        except Exception as error:  # noqa: BLE001 - the host's import must survive whatever upstream changed
+            state, reason, cause = "failed", f"{type(error).__name__}: {error}", error
+        finally:
+            with self._changed:
+                self._busy.discard(patch.name)
+                self._set(patch, state, reason)
+                self._changed.notify_all()
+        if state == "failed":
+            message = f"mf_qwen3_patch: {patch.name} not applied to {patch.target}: {reason}"
+            if strict:
+                raise ActivationError(message) from cause
+            warnings.warn(message, PatchWarning, stacklevel=2)
+        elif state == "skipped":
+            warnings.warn(f"mf_qwen3_patch: {patch.name} stepped aside: {reason}", PatchWarning, stacklevel=2)
+        else:
+            _log_applied(patch)
+
+    def _set(self, patch: Patch, state: str, reason: str = "") -> None:
+        self._status[patch.name] = PatchStatus(patch.name, patch.target, state, reason)
+
+
+def _log_applied(patch: Patch) -> None:
+    """Write one INFO line through MindFormers' own logger, once it exists; only rank 0 speaks."""
+    logger_module = sys.modules.get("mindformers.tools.logger")
+    logger = getattr(logger_module, "logger", None)
+    if logger is not None:
+        from mf_qwen3_patch.loading.ranks import is_first_rank
+
+        if is_first_rank():
+            logger.info("mf_qwen3_patch: applied %s to %s", patch.name, patch.target)

@@ -1,0 +1,78 @@
+"""The environment variables that steer the shim, read once per activation.
+
+===========================  =================================================================
+``MF_QWEN3_PATCH``           ``1`` (default) on; ``0`` everything off; ``strict``: a patch that
+                             cannot be applied raises instead of warning, and the proof after a
+                             load compares everything instead of a sample.
+``MF_QWEN3_PATCH_DISABLE``   comma-separated names of patches to leave out.
+``MF_QWEN3_PATCH_CPU``       ``1``: enable the CPU stand-ins for Ascend-only kernels.
+===========================  =================================================================
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+__all__ = ["Settings"]
+
+_MODES = {"": "on", "1": "on", "0": "off", "strict": "strict"}
+_FLAGS = {"": False, "0": False, "1": True}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment asks for.
+
+    Attributes:
+        enabled: False if ``MF_QWEN3_PATCH=0``.
+        strict: True if ``MF_QWEN3_PATCH=strict``.
+        disabled: Names of patches to leave out.
+        cpu_kernels: True if ``MF_QWEN3_PATCH_CPU=1``.
+    """
+
+    enabled: bool = True
+    strict: bool = False
+    disabled: frozenset[str] = frozenset()
+    cpu_kernels: bool = False
+
+    @classmethod
+    def from_environment(
+        cls, patch_names: Collection[str], environ: Mapping[str, str] | None = None
+    ) -> Settings:
+        """Read the settings.
+
+        Args:
+            patch_names: The names that ``MF_QWEN3_PATCH_DISABLE`` may hold.
+            environ: Defaults to ``os.environ``.
+
+        Raises:
+            ValueError: A variable holds something else; the message lists what is valid.
+        """
+        environ = os.environ if environ is None else environ
+        mode = _choose(environ, "MF_QWEN3_PATCH", _MODES)
+        cpu_kernels = _choose(environ, "MF_QWEN3_PATCH_CPU", _FLAGS)
+        disabled = frozenset(
+            name.strip() for name in environ.get("MF_QWEN3_PATCH_DISABLE", "").split(",") if name.strip()
+        )
+        if unknown := sorted(disabled - set(patch_names)):
+            raise ValueError(
+                f"MF_QWEN3_PATCH_DISABLE names no such patch: {', '.join(unknown)}; "
+                f"the patches are: {', '.join(sorted(patch_names))}"
+            )
+        return cls(
+            enabled=mode != "off", strict=mode == "strict", disabled=disabled, cpu_kernels=cpu_kernels
+        )
+
+
+_T = TypeVar("_T")
+
+
+def _choose(environ: Mapping[str, str], variable: str, choices: Mapping[str, _T]) -> _T:
+    value = environ.get(variable, "").strip().lower()
+    if value not in choices:
+        valid = ", ".join(repr(choice) for choice in choices if choice)
+        raise ValueError(f"{variable}={environ[variable]!r} is not one of {valid}")
+    return choices[value]

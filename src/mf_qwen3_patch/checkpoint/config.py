@@ -1,0 +1,172 @@
+"""config.json in the dialect that MindFormers accepts, whichever transformers release wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mf_qwen3_patch.checkpoint.fields import DTYPES, FIELDS, HARMLESS, NEUTRAL, PASSED_ON, SHAPE_FIELDS
+from mf_qwen3_patch.checkpoint.naming import Qwen3Shape
+from mf_qwen3_patch.checkpoint.rope import read_rope
+from mf_qwen3_patch.errors import ConfigMismatch, Problem, UnsupportedCheckpoint
+
+__all__ = ["NormalisedConfig", "Qwen3Shape", "normalise", "read_fields"]
+
+_DIALECT_KEYS = frozenset(
+    {"dtype", "torch_dtype", "layer_types", "rope_theta", "rope_scaling", "rope_parameters", "auto_map"}
+    | {"quantization_config"}  # judged by kinds.py, which names the method
+)
+
+
+@dataclass(frozen=True)
+class NormalisedConfig:
+    """A config in the dialect of transformers 4.51, which MindFormers 1.7's Qwen3Config accepts.
+
+    Attributes:
+        values: The keys to build the model's config from; ``torch_dtype`` is a string.
+        absent: Fields that the config does not have, so that HuggingFace's default is in ``values``.
+        invalid: Fields whose value is unusable; the default is in ``values`` instead.
+        problems: What can't be carried over rightly.
+        warnings: What was left out.
+    """
+
+    values: dict[str, Any]
+    absent: frozenset[str] = frozenset()
+    invalid: frozenset[str] = frozenset()
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> Qwen3Shape:
+        """What of the config decides the tensors' shapes."""
+        return Qwen3Shape(**{name: self.values[name] for name in SHAPE_FIELDS})
+
+
+def normalise(raw: Mapping[str, Any], *, source: str = "config.json") -> NormalisedConfig:
+    """Translate a raw config into one dialect, with HuggingFace's defaults for absent keys.
+
+    Args:
+        raw: config.json as it is.
+        source: What it is called in messages.
+
+    Returns:
+        The values, with the problems and warnings; raises nothing.
+    """
+    given, problems, warnings = read_fields(raw, source)
+    invalid = {problem.field for problem in problems if problem.field in FIELDS} - given.keys()
+    values: dict[str, Any] = {name: field.default for name, field in FIELDS.items()}
+    if raw.get("num_key_value_heads", 0) is None:
+        # transformers: null means multi-head attention, absent means the default.
+        values["num_key_value_heads"] = given.get("num_attention_heads", values["num_attention_heads"])
+        given.pop("num_key_value_heads", None)
+        invalid.discard("num_key_value_heads")
+        problems = [problem for problem in problems if problem.field != "num_key_value_heads"]
+    values.update(given)
+    absent = frozenset(name for name in FIELDS if name not in given and name not in invalid and name not in raw)
+    if "rope_theta" in absent:
+        warnings.append(f"{source} has no rope_theta; HuggingFace's default {values['rope_theta']} is used")
+    return NormalisedConfig(
+        values, absent, frozenset(name for name in invalid if name), tuple(problems), tuple(warnings)
+    )
+
+
+def read_fields(raw: Mapping[str, Any], source: str) -> tuple[dict[str, Any], list[Problem], list[str]]:
+    """Read the keys that ``raw`` has, without filling in defaults.
+
+    Returns:
+        Valid values in the 4.51 dialect, problems, and warnings.
+    """
+    values: dict[str, Any] = {name: raw[name] for name in PASSED_ON if name in raw}
+    rope, problems = read_rope(raw, source)
+    warnings: list[str] = []
+    for name, value in {**{name: raw[name] for name in FIELDS if name in raw}, **rope}.items():
+        if FIELDS[name].valid(value):
+            values[name] = value
+        else:
+            problems.append(_invalid(name, value, source))
+    for name, neutral in NEUTRAL.items():
+        if name in raw and not any(_same(raw[name], value) for value in neutral):
+            problems.append(_refused(name, raw[name], neutral[0], source))
+    problems += _layer_types(raw, source)
+    dtype = _dtype(raw, source, warnings)
+    if dtype is not None:
+        values["torch_dtype"] = dtype
+    if raw.get("auto_map"):
+        warnings.append(f"{source} has an auto_map; its custom code is not run, the model is built as plain Qwen3")
+    known = FIELDS.keys() | NEUTRAL.keys() | PASSED_ON | HARMLESS | _DIALECT_KEYS
+    unknown = sorted(str(name)[:80] for name in raw if name not in known)
+    if unknown:
+        listed = ", ".join(unknown[:10]) + (f" and {len(unknown) - 10} more" if len(unknown) > 10 else "")
+        warnings.append(f"{source} has keys that Qwen3 does not use, ignored: {listed}")
+    return values, problems, warnings
+
+
+def _same(value: Any, neutral: Any) -> bool:
+    # 1 == True in Python; a flag and a number are different things in JSON.
+    return isinstance(value, bool) == isinstance(neutral, bool) and bool(value == neutral)
+
+
+def _invalid(name: str, value: Any, source: str) -> Problem:
+    wanted = FIELDS[name].wanted
+    return Problem(
+        ConfigMismatch,
+        f"{source} has an unusable value for {name}",
+        file=source,
+        field=name,
+        expected=wanted,
+        found=repr(value)[:80],
+        advice=f"set {name} to {wanted}, as the model's original config.json does",
+    )
+
+
+def _refused(name: str, value: Any, neutral: Any, source: str) -> Problem:
+    return Problem(
+        UnsupportedCheckpoint,
+        f"{source} sets {name} to {value!r:.80}, which changes the output and can't be carried over to MindFormers",
+        file=source,
+        field=name,
+        expected=repr(neutral),
+        found=repr(value)[:80],
+        advice="use a plain Qwen3 checkpoint, or run this one with HuggingFace transformers",
+    )
+
+
+def _layer_types(raw: Mapping[str, Any], source: str) -> list[Problem]:
+    types = raw.get("layer_types")
+    if types is None or (isinstance(types, list) and all(kind == "full_attention" for kind in types)):
+        return []
+    if isinstance(types, list):
+        layer = next(number for number, kind in enumerate(types) if kind != "full_attention")
+        found = f"{types[layer]!r:.60} in layer {layer}"
+    else:
+        found = type(types).__name__
+    return [
+        Problem(
+            UnsupportedCheckpoint,
+            f"{source} has layers that do not use full attention ({found}); MindFormers would use full attention",
+            file=source,
+            field="layer_types",
+            expected="full_attention in every layer",
+            found=found,
+            advice="use a checkpoint without sliding-window layers",
+        )
+    ]
+
+
+def _dtype(raw: Mapping[str, Any], source: str, warnings: list[str]) -> str | None:
+    given: dict[str, str] = {}
+    for key in ("dtype", "torch_dtype"):  # the newer name wins, as in transformers
+        value = raw.get(key)
+        if value is None:
+            continue
+        name = value.removeprefix("torch.") if isinstance(value, str) else ""
+        if name in DTYPES:
+            given[key] = name
+        elif value != "auto":
+            warnings.append(f"{source} has an unknown {key} {value!r:.60}, ignored; the weights' own dtype counts")
+    if len(set(given.values())) > 1:
+        warnings.append(
+            f"{source} has dtype {given['dtype']} and torch_dtype {given['torch_dtype']}; {given['dtype']} is used"
+        )
+    return next(iter(given.values()), None)

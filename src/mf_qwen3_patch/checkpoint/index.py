@@ -1,0 +1,141 @@
+"""model.safetensors.index.json: which tensor is in which shard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from mf_qwen3_patch.checkpoint.files import read_bounded
+from mf_qwen3_patch.checkpoint.header import TensorInfo
+from mf_qwen3_patch.checkpoint.strict_json import parse_object
+from mf_qwen3_patch.errors import CheckpointError, CorruptCheckpoint, Problem
+
+__all__ = ["INDEX_NAME", "Index", "compare_with_headers", "read_index"]
+
+INDEX_NAME = "model.safetensors.index.json"
+_ADVICE = f"download {INDEX_NAME} again"
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The index.
+
+    Attributes:
+        shards: For every shard, in order of its name, the tensors that it should hold.
+        problems: What is wrong with the index itself.
+    """
+
+    shards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+
+def read_index(directory: Path) -> Index:
+    """Read the index of ``directory``; what is wrong with it is collected, not raised."""
+    try:
+        data = read_bounded(directory / INDEX_NAME, INDEX_NAME)
+        raw = parse_object(data, file=INDEX_NAME, what=INDEX_NAME, advice=_ADVICE)
+    except CheckpointError as error:
+        return Index(problems=error.problems)
+    weight_map = raw.get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        found = "none" if weight_map is None else type(weight_map).__name__
+        return Index(
+            problems=(
+                Problem(
+                    CorruptCheckpoint,
+                    f"{INDEX_NAME} has no weight_map that says which tensor is in which file",
+                    file=INDEX_NAME,
+                    field="weight_map",
+                    expected="a map from tensor to file name",
+                    found=found if weight_map != {} else "an empty map",
+                    advice=_ADVICE,
+                ),
+            )
+        )
+    shards: dict[str, list[str]] = {}
+    refused: dict[str, list[str]] = {}
+    for tensor, shard in weight_map.items():
+        target = shards if isinstance(shard, str) and _stays_inside(shard) else refused
+        target.setdefault(shard if isinstance(shard, str) else repr(shard)[:80], []).append(tensor)
+    problems = tuple(_refused(shard, tensors) for shard, tensors in sorted(refused.items()))
+    return Index({shard: tuple(names) for shard, names in sorted(shards.items())}, problems)
+
+
+def compare_with_headers(
+    index: Index, headers: Mapping[str, Mapping[str, TensorInfo]]
+) -> tuple[list[Problem], list[str], set[str]]:
+    """Compare the index with the shards that could be read.
+
+    Args:
+        index: The index.
+        headers: By shard, the tensors that its header lists.
+
+    Returns:
+        The problems, the warnings, and the names of tensors that are in no file although the index names them.
+    """
+    homes: dict[str, str] = {name: shard for shard, tensors in headers.items() for name in tensors}
+    problems: list[Problem] = []
+    warnings: list[str] = []
+    absent: set[str] = set()
+    listed = {name for names in index.shards.values() for name in names}
+    for shard, names in index.shards.items():
+        if shard not in headers:
+            continue
+        wrong = [name for name in names if name not in headers[shard]]
+        if wrong:
+            absent.update(name for name in wrong if name not in homes)
+            problems.append(_not_in_its_file(shard, wrong, homes))
+        unlisted = [name for name in headers[shard] if name not in listed]
+        if unlisted:
+            warnings.append(
+                f"{shard} holds {_count(unlisted)} that {INDEX_NAME} does not list: {_some(unlisted)}"
+            )
+    return problems, warnings, absent
+
+
+def _not_in_its_file(shard: str, wrong: list[str], homes: Mapping[str, str]) -> Problem:
+    elsewhere = [name for name in wrong if name in homes]
+    found = f"found in {homes[elsewhere[0]]}" if elsewhere else "found in no file"
+    return Problem(
+        CorruptCheckpoint,
+        f"{INDEX_NAME} says that {shard} holds {_count(wrong)} which its header does not list",
+        file=shard,
+        tensor=wrong[0],
+        expected=f"in {shard}",
+        found=found,
+        advice=f"{INDEX_NAME} and {shard} are of different checkpoints: download both again",
+    )
+
+
+def _refused(shard: str, tensors: list[str]) -> Problem:
+    return Problem(
+        CorruptCheckpoint,
+        f"{INDEX_NAME} names a file outside the checkpoint's directory for {_count(tensors)}",
+        file=INDEX_NAME,
+        tensor=tensors[0],
+        field="weight_map",
+        expected="the name of a .safetensors file in the directory",
+        found=shard[:120],
+        advice=f"don't trust this checkpoint; {_ADVICE} from its source",
+    )
+
+
+def _stays_inside(shard: str) -> bool:
+    path = PurePosixPath(shard)
+    return (
+        shard.endswith(".safetensors")
+        and len(shard) < 256
+        and not path.is_absolute()
+        and ".." not in path.parts
+        and not any(char in shard for char in "\\\0:")
+        and shard.isprintable()
+    )
+
+
+def _count(names: list[str]) -> str:
+    return "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

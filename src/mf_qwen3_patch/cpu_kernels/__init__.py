@@ -1,0 +1,13 @@
+"""Opt-in CPU stand-ins for the kernels that MindFormers' inference uses and only Ascend has.
+
+With them the stock inference network runs on a laptop, slowly and rightly: to try, to test, to
+compare with HuggingFace. They are numpy, confined to MindFormers' inference modules, and pass every
+call on to the real kernel as soon as MindSpore's device target is anything but the CPU.
+
+``enable_cpu_kernels()`` must come before the model is built: a network keeps the kernels that it
+was built with.
+"""
+
+from mf_qwen3_patch.cpu_kernels.switch import disable, enable, is_enabled
+
+__all__ = ["disable", "enable", "is_enabled"]

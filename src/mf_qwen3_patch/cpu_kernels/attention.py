@@ -1,0 +1,193 @@
+"""Attention on the CPU: causal prefill, the paged key/value cache, and decoding from it.
+
+All tensors are in MindFormers' flattened "TH" layout: the tokens of all sequences one after the
+other, ``[tokens, heads * head_dim]``. Scores and softmax are computed in float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from mindspore import Tensor
+
+__all__ = ["FlashAttentionScore", "PagedAttention", "ReshapeAndCache"]
+
+
+def _attend(query: np.ndarray, key: np.ndarray, value: np.ndarray, first_position: int, scale: float) -> np.ndarray:
+    """Causal attention of one sequence.
+
+    Args:
+        query: ``[q_len, heads, head_dim]`` float32, at positions ``first_position`` onwards.
+        key: ``[kv_len, kv_heads, head_dim]`` float32, from position 0; heads are shared by groups.
+        value: Like ``key``.
+        first_position: The position of the first query.
+        scale: What scores are multiplied by.
+
+    Returns:
+        ``[q_len, heads, head_dim]`` float32.
+    """
+    group = query.shape[1] // key.shape[1]
+    key = np.repeat(key, group, axis=1)
+    value = np.repeat(value, group, axis=1)
+    scores = np.einsum("qhd,khd->hqk", query, key) * np.float32(scale)
+    visible = np.arange(key.shape[0])[None, :] <= first_position + np.arange(query.shape[0])[:, None]
+    scores = np.where(visible[None], scores, -np.inf)
+    scores -= scores.max(axis=-1, keepdims=True)
+    weights = np.exp(scores)
+    weights /= weights.sum(axis=-1, keepdims=True)
+    return np.einsum("hqk,khd->qhd", weights, value)
+
+
+def _lengths(tensor: Any) -> list[int]:
+    return [int(length) for length in np.asarray(tensor.asnumpy() if isinstance(tensor, Tensor) else tensor).ravel()]
+
+
+class FlashAttentionScore:
+    """Stands in for the prefill kernel of the same name.
+
+    Args:
+        head_num: Query heads on this rank.
+        scale_value: What scores are multiplied by.
+        input_layout: Only "TH" is known.
+        kernel_options: Ignored: dropout, tuning, sparse modes; attention is always causal.
+    """
+
+    def __init__(
+        self, head_num: int, *, scale_value: float = 1.0, input_layout: str = "TH", **kernel_options: Any
+    ) -> None:
+        if input_layout != "TH":
+            raise NotImplementedError(f"the CPU stand-in knows input_layout='TH', not {input_layout!r}")
+        self._heads = head_num
+        self._scale = scale_value
+
+    def __call__(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        real_shift: Any = None,
+        drop_mask: Any = None,
+        padding_mask: Any = None,
+        attn_mask: Any = None,
+        prefix: Any = None,
+        actual_seq_qlen: Any = None,
+        actual_seq_kvlen: Any = None,
+    ) -> tuple[None, None, None, Tensor]:
+        """Attend within each sequence.
+
+        Args:
+            query: ``[tokens, heads * head_dim]``.
+            key: ``[tokens, kv_heads * head_dim]``.
+            value: Like ``key``.
+            real_shift: Not used by MindFormers' inference.
+            drop_mask: Not used.
+            padding_mask: Not used.
+            attn_mask: Not needed: attention is causal.
+            prefix: Not used.
+            actual_seq_qlen: Tokens per sequence, ``[batch]``.
+            actual_seq_kvlen: The same.
+
+        Returns:
+            The kernel's four results, of which MindFormers uses the last: ``[tokens, heads * head_dim]``.
+        """
+        q = query.asnumpy()
+        head_dim = q.shape[-1] // self._heads
+        k, v = (x.asnumpy().astype(np.float32).reshape(q.shape[0], -1, head_dim) for x in (key, value))
+        out = np.empty((q.shape[0], self._heads, head_dim), np.float32)
+        heads = q.astype(np.float32).reshape(out.shape)
+        start = 0
+        for length in _lengths(actual_seq_qlen):
+            tokens = slice(start, start + length)
+            out[tokens] = _attend(heads[tokens], k[tokens], v[tokens], 0, self._scale)
+            start += length
+        return None, None, None, Tensor.from_numpy(out.reshape(q.shape).astype(q.dtype))
+
+
+class ReshapeAndCache:
+    """Stands in for the kernel that writes new keys and values into the paged cache, in place."""
+
+    def __call__(
+        self, key: Tensor, value: Tensor, key_cache: Tensor, value_cache: Tensor, slot_mapping: Tensor
+    ) -> None:
+        """Write one row per token.
+
+        Args:
+            key: ``[tokens, kv_heads * head_dim]``.
+            value: Like ``key``.
+            key_cache: ``[num_blocks, block_size, kv_heads, head_dim]``; changed.
+            value_cache: Like ``key_cache``; changed.
+            slot_mapping: ``[tokens]``: block * block_size + offset; a negative slot is padding.
+        """
+        slots = slot_mapping.asnumpy().ravel()
+        used = slots >= 0
+        for new, cache in ((key, key_cache), (value, value_cache)):
+            # On the CPU asnumpy() is the tensor's own memory, so this writes into the cache.
+            memory = cache.asnumpy()
+            rows = memory.reshape(-1, *memory.shape[2:])
+            rows[slots[used]] = new.asnumpy().reshape(-1, *memory.shape[2:])[used]
+
+
+class PagedAttention:
+    """Stands in for the decoding kernel of the same name.
+
+    Args:
+        head_num: Query heads on this rank.
+        scale_value: What scores are multiplied by.
+        kv_head_num: Key/value heads on this rank.
+        mla_v_dim: Must be 0: multi-latent attention is not Qwen3's.
+    """
+
+    def __init__(self, head_num: int, scale_value: float, kv_head_num: int, mla_v_dim: int = 0) -> None:
+        if mla_v_dim:
+            raise NotImplementedError("the CPU stand-in knows no multi-latent attention")
+        self._heads = head_num
+        self._kv_heads = kv_head_num
+        self._scale = scale_value
+
+    def __call__(
+        self,
+        query: Tensor,
+        key_cache: Tensor,
+        value_cache: Tensor,
+        block_tables: Tensor,
+        context_lens: Tensor,
+        antiquant_scale: Any = None,
+        antiquant_offset: Any = None,
+        attn_mask: Any = None,
+        q_seq_lens: Any = None,
+    ) -> Tensor:
+        """Attend to what the cache holds of each sequence.
+
+        Args:
+            query: ``[tokens, heads * head_dim]``; the last tokens of each sequence, one each when decoding.
+            key_cache: ``[num_blocks, block_size, kv_heads, head_dim]``.
+            value_cache: Like ``key_cache``.
+            block_tables: ``[batch, max_blocks]``: the blocks of each sequence, in order.
+            context_lens: ``[batch]``: tokens of each sequence in the cache, the current ones included.
+            antiquant_scale: Not used.
+            antiquant_offset: Not used.
+            attn_mask: Not needed: attention is causal.
+            q_seq_lens: ``[batch]``: how many of ``query``'s tokens belong to each sequence.
+
+        Returns:
+            ``[tokens, heads * head_dim]``.
+        """
+        q = query.asnumpy()
+        heads = q.astype(np.float32).reshape(q.shape[0], self._heads, -1)
+        keys, values, tables = key_cache.asnumpy(), value_cache.asnumpy(), block_tables.asnumpy()
+        context = _lengths(context_lens)
+        counts = _lengths(q_seq_lens) if q_seq_lens is not None else [1] * len(context)
+        block_size = keys.shape[1]
+        out = np.empty_like(heads)
+        start = 0
+        for row, (length, count) in enumerate(zip(context, counts, strict=True)):
+            blocks = tables[row, : -(-length // block_size)]
+            k, v = (
+                cache[blocks].reshape(-1, self._kv_heads, heads.shape[-1])[:length].astype(np.float32)
+                for cache in (keys, values)
+            )
+            tokens = slice(start, start + count)
+            out[tokens] = _attend(heads[tokens], k, v, length - count, self._scale)
+            start += count
+        return Tensor.from_numpy(out.reshape(q.shape).astype(q.dtype))

@@ -1,0 +1,46 @@
+"""Replacing a kernel in one module only, and only on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["Overlay", "choose_by_device"]
+
+
+def _on_cpu() -> bool:
+    import mindspore
+
+    return bool(mindspore.get_context("device_target") == "CPU")
+
+
+class Overlay:
+    """A namespace that answers like ``module``, but for the names given.
+
+    A MindFormers module that uses ``ops.ApplyRotaryPosEmb`` is given an overlay in place of its own name
+    ``ops``; nobody else's ``ops`` changes.
+
+    Args:
+        module: The namespace behind.
+        replacements: Name to stand-in; used while the device target is the CPU.
+    """
+
+    def __init__(self, module: Any, **replacements: Any) -> None:
+        self._module = module
+        self._replacements = replacements
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._replacements and (
+            isinstance(self._replacements[name], Overlay) or _on_cpu()
+        ):
+            return self._replacements[name]
+        return getattr(self._module, name)
+
+
+def choose_by_device(stand_in: Callable[..., Any], real: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a factory that makes ``stand_in`` on the CPU and ``real`` elsewhere."""
+
+    def factory(*args: Any, **kwargs: Any) -> Any:
+        return (stand_in if _on_cpu() else real)(*args, **kwargs)
+
+    return factory

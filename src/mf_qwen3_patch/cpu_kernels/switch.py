@@ -1,0 +1,133 @@
+"""Putting the stand-ins in place, and taking them out again."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import threading
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import wrapt
+
+from mf_qwen3_patch.errors import ActivationError
+
+__all__ = ["disable", "enable", "is_enabled"]
+
+_INFERENCE = "mindformers.parallel_core.inference"
+_ROPE = f"{_INFERENCE}.base_models.common.embeddings"
+_ABSENT = object()
+
+_lock = threading.RLock()
+_enabled = False
+_hooked = False
+_originals: list[tuple[ModuleType, str, Any]] = []
+
+
+def enable() -> None:
+    """Let MindFormers' inference network run on the CPU. See the package's docstring.
+
+    May be called before or after mindformers is imported, before the model is built, and more than once.
+    Also sets ``ENFORCE_EAGER=true`` (unless it is set already): the stand-ins cannot be compiled into a graph.
+
+    Raises:
+        ActivationError: MindSpore is imported and its device target is not the CPU.
+    """
+    global _enabled, _hooked
+    mindspore = sys.modules.get("mindspore")
+    if mindspore is not None and (device := mindspore.get_context("device_target")) != "CPU":
+        raise ActivationError(
+            f"the CPU kernels are never active on {device}; for a CPU run call "
+            "mindspore.set_context(device_target='CPU') first"
+        )
+    with _lock:
+        if _enabled:
+            return
+        _enabled = True
+    os.environ.setdefault("ENFORCE_EAGER", "true")
+    for target, overlay in _TARGETS.items():
+        if target in sys.modules:
+            _apply(sys.modules[target], overlay)
+        elif not _hooked:
+            wrapt.register_post_import_hook(_hook(overlay), target)
+    _hooked = True
+
+
+def disable() -> None:
+    """Take the stand-ins out again; models built with them keep them."""
+    global _enabled
+    with _lock:
+        _enabled = False
+        while _originals:
+            module, name, original = _originals.pop()
+            setattr(module, name, original)
+
+
+def is_enabled() -> bool:
+    """Return whether the stand-ins are in place, or will be once mindformers is imported."""
+    return _enabled
+
+
+def _hook(overlay: Callable[[ModuleType], dict[str, Any]]) -> Callable[[ModuleType], None]:
+    return lambda module: _apply(module, overlay)
+
+
+def _apply(module: ModuleType, overlay: Callable[[ModuleType], dict[str, Any]]) -> None:
+    with _lock:
+        if not _enabled or any(changed is module for changed, _, _ in _originals):
+            return
+        for name, replacement in overlay(module).items():
+            _originals.append((module, name, getattr(module, name)))
+            setattr(module, name, replacement)
+
+
+def _stand_in(path: str) -> Any:
+    module, name = path.split(".")
+    return getattr(importlib.import_module(f"mf_qwen3_patch.cpu_kernels.{module}"), name)
+
+
+def _rotary(module: ModuleType) -> dict[str, Any]:
+    return {"ops": _over(module.ops, ApplyRotaryPosEmb="rotary.ApplyRotaryPosEmb")}
+
+
+def _flash_attention(module: ModuleType) -> dict[str, Any]:
+    from mf_qwen3_patch.cpu_kernels.overlay import Overlay, choose_by_device
+
+    kernels = _over(
+        module.ops.auto_generate,
+        ReshapeAndCache="attention.ReshapeAndCache",
+        PagedAttention="attention.PagedAttention",
+    )
+    return {
+        "ops": Overlay(module.ops, auto_generate=kernels),
+        "FlashAttentionScore": choose_by_device(
+            _stand_in("attention.FlashAttentionScore"), module.FlashAttentionScore
+        ),
+    }
+
+
+def _norm(module: ModuleType) -> dict[str, Any]:
+    return {"P": _over(module.P, RmsNorm="elementary.RmsNorm")}
+
+
+def _reductions(module: ModuleType) -> dict[str, Any]:
+    return {"mint": _over(module.mint, cumsum="elementary.cumsum", argmax="elementary.argmax")}
+
+
+def _over(namespace: Any, **paths: str) -> Any:
+    from mf_qwen3_patch.cpu_kernels.overlay import Overlay
+
+    return Overlay(namespace, **{name: _stand_in(path) for name, path in paths.items()})
+
+
+_TARGETS: dict[str, Callable[[ModuleType], dict[str, Any]]] = {
+    f"{_ROPE}.rotary_pos_embedding": _rotary,
+    f"{_ROPE}.yarn_rotary_pos_embedding": _rotary,
+    f"{_INFERENCE}.transformer.flash_attention": _flash_attention,
+    f"{_INFERENCE}.transformer.norm": _norm,
+    f"{_INFERENCE}.base_models.gpt.gpt_model": _reductions,
+    "mindformers.generation.text_generator": _reductions,
+    "mindformers.generation.logits_process": _reductions,
+}

@@ -1,0 +1,1 @@
+"""From a HuggingFace directory or weight dict to loaded, proven Parameters and models."""

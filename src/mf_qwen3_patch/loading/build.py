@@ -1,0 +1,76 @@
+"""Building the stock inference network from a config, without filling its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from mindspore import Parameter, Tensor
+from mindspore.common.initializer import initializer
+from mindspore.nn.utils import no_init_parameters
+
+from mf_qwen3_patch.loading.families import QWEN3, Family
+
+__all__ = ["build_config", "build_model", "network_parameters"]
+
+
+def build_config(values: Mapping[str, Any], family: Family = QWEN3) -> Any:
+    """Make MindFormers' config object.
+
+    Args:
+        values: The normalised config.json with overrides applied.
+        family: The model family.
+    """
+    return family.load(family.config_class)(**values)
+
+
+def build_model(config: Any, family: Family = QWEN3) -> Any:
+    """Build the inference network with lazy parameters.
+
+    Args:
+        config: From ``build_config``.
+        family: The model family.
+
+    Returns:
+        The network; its parameters hold no data yet.
+    """
+    with no_init_parameters(), _lazy_embeddings():
+        return family.load(family.inference_class)(config)
+
+
+def network_parameters(model: Any) -> dict[str, Parameter]:
+    """Return the network's parameters by name; a tied parameter appears once."""
+    return {parameter.name: parameter for parameter in model.get_parameters()}
+
+
+@contextmanager
+def _lazy_embeddings() -> Iterator[None]:
+    """Make the embedding's parameter lazy too.
+
+    Stock fills it with ``mint.zeros``, which ``no_init_parameters`` does not cover: twice the embedding's
+    size is written for nothing, and bfloat16 has no such kernel on the CPU.
+    """
+    from mindformers.parallel_core.inference.tensor_parallel import layers
+
+    stock = layers.mint
+    layers.mint = _LazyZeros(stock)
+    try:
+        yield
+    finally:
+        layers.mint = stock
+
+
+class _LazyZeros:
+    """MindSpore's ``mint`` but for ``zeros``, which only says what shall be there."""
+
+    def __init__(self, mint: Any) -> None:
+        self._mint = mint
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._mint, name)
+
+    @staticmethod
+    def zeros(size: tuple[int, ...], *, dtype: Any) -> Tensor:
+        """Return a tensor that is filled only when it is read."""
+        return initializer("zeros", size, dtype)

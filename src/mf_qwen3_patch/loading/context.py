@@ -1,0 +1,60 @@
+"""The MindFormers context that inference needs, for scripts that have not built one.
+
+Stock MindFormers decides by process-wide state which Qwen3 it builds: RUN_MODE picks the training or
+the inference class, ``use_legacy`` the code path of ``generate``. A bare script has set neither.
+"""
+
+from __future__ import annotations
+
+import os
+
+import mindspore
+from mindformers import build_context
+from mindformers.core.context.build_context import Context, is_legacy_model, set_context
+from mindformers.tools.logger import logger
+
+from mf_qwen3_patch.loading.ranks import is_first_rank
+
+__all__ = ["ensure_inference_context", "is_training_run", "on_cpu"]
+
+_GRAPH_MODE, _PYNATIVE_MODE = 0, 1
+
+
+def is_training_run() -> bool:
+    """Return whether RUN_MODE says that this process trains; such calls are stock's business."""
+    return os.environ.get("RUN_MODE", "").lower() in ("train", "finetune")
+
+
+def on_cpu() -> bool:
+    """Return whether MindSpore's device target is the CPU."""
+    return bool(mindspore.get_context("device_target") == "CPU")
+
+
+def ensure_inference_context() -> None:
+    """Make sure that stock builds and runs the inference model: RUN_MODE=predict, not legacy.
+
+    A context that the script has built is kept; only what contradicts inference with the current
+    (non-legacy) models is changed, and said so in the log.
+    """
+    if not Context.is_exists():
+        mode = _PYNATIVE_MODE if on_cpu() else _GRAPH_MODE
+        build_context(
+            {
+                "use_legacy": False,
+                "run_mode": "predict",
+                "context": {"mode": mode, "device_target": mindspore.get_context("device_target")},
+                "parallel": {},
+            }
+        )
+        _say("built a MindFormers context: run_mode=predict, use_legacy=False, mode=%d", mode)
+    if is_legacy_model():
+        set_context(use_legacy=False)
+        _say("set use_legacy=False in the MindFormers context: Qwen3 has no legacy model")
+    if os.environ.get("RUN_MODE") != "predict":
+        os.environ["RUN_MODE"] = "predict"
+        _say("set RUN_MODE=predict")
+
+
+def _say(message: str, *args: object) -> None:
+    if is_first_rank():
+        logger.info("mf_qwen3_patch: " + message, *args)

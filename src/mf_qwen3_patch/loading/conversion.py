@@ -1,0 +1,219 @@
+"""A HuggingFace weight dict becomes a MindFormers one, through MindFormers' own training conversion.
+
+``TrainingQwen3ForCausalLM.convert_weight_dict`` knows how to rename and merge, but is an instance
+method of a network that cannot be built from a config.json alone. All it asks of its instance is a
+name map, a few layout flags and the concatenation methods of a mixin, so it is called here on an object that has
+just those. The flags are fixed to what the inference network reads, Q|K|V and gate|up each
+contiguous: the training default interleaves them, and an inference model takes that without
+complaint and talks nonsense.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, MutableMapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from mindformers.parallel_core.utils.model_mixin import TrainModelMixin
+from mindspore import Parameter
+from safetensors import safe_open
+
+from mf_qwen3_patch.errors import ConfigMismatch, IncompleteCheckpoint, Problem, error_for
+from mf_qwen3_patch.loading.families import QWEN3, Family
+from mf_qwen3_patch.loading.parameters import to_numpy, to_parameter
+
+__all__ = ["convert_map_dict", "convert_name", "convert_weight_dict", "obtain_name_map"]
+
+_INFERENCE_LAYOUT = SimpleNamespace(
+    use_contiguous_weight_layout_attention=True,
+    use_interleaved_weight_layout_mlp=False,
+)
+
+
+class _ConversionHost(TrainModelMixin):
+    """What the training conversion needs of ``self``: names, the layout, the concat methods."""
+
+    def __init__(self, model_class: Any) -> None:
+        self._model_class = model_class
+
+    def convert_name(self, weight_name: str) -> str:
+        return convert_name(self._model_class, weight_name)
+
+    def get_gpt_transformer_config(self) -> SimpleNamespace:
+        return _INFERENCE_LAYOUT
+
+
+def convert_name(model_class: Any, name: str) -> str:
+    """Translate one HuggingFace tensor name by the class's ``weight_mapping``.
+
+    Unlike ``ModelMixin.convert_name`` this needs no instance and no context. Names that are
+    MindFormers' already come back unchanged.
+
+    Args:
+        model_class: A MindFormers model class.
+        name: The HuggingFace name.
+    """
+    for huggingface_part, mindformers_part in model_class.weight_mapping:
+        name = name.replace(huggingface_part, mindformers_part)
+    return name
+
+
+def convert_weight_dict(
+    model_class: Any,
+    source: Mapping[str, Any],
+    *,
+    model_config: Any = None,
+    qkv_dict: MutableMapping[str, Any] | None = None,
+    condition: Any = None,
+    family: Family = QWEN3,
+) -> dict[str, Parameter]:
+    """Convert HuggingFace weights to the inference layout.
+
+    Args:
+        model_class: The inference class.
+        source: Names to Parameters, Tensors or numpy arrays; float32, float16 or bfloat16, also mixed.
+            A dict in MindFormers names passes through.
+        model_config: Accepted because stock passes it; the inference layout does not depend on it.
+        qkv_dict: Shared dict through which processes that each convert one file exchange parts.
+        condition: Guards ``qkv_dict``.
+        family: The model family.
+
+    Returns:
+        MindFormers names to Parameters with the source's dtype, named, ``requires_grad=False``.
+
+    Raises:
+        IncompleteCheckpoint: A layer has some parts of a fused parameter, but not all, and no
+            ``qkv_dict`` to wait for them in.
+        ConfigMismatch: The parts of one fused parameter do not fit together.
+    """
+    parts_are_shared = qkv_dict is not None and condition is not None
+    groups = _fused_groups(model_class, source, family)
+    problems = [] if parts_are_shared else _missing_parts(model_class, groups, family)
+    problems += _ill_fitting_parts(groups, source)
+    if problems:
+        raise error_for(problems, "the weight dict")
+
+    # Bookkeeping entries such as "global_step" have no dot, which the training conversion takes for granted.
+    weights = {name: to_numpy(value) for name, value in source.items() if "." in name}
+    training_class = family.load(family.training_class)
+    converted: Mapping[str, np.ndarray] = training_class.convert_weight_dict(
+        _ConversionHost(model_class), weights, qkv_dict=qkv_dict, condition=condition
+    )
+    result = {name: to_parameter(value, name) for name, value in converted.items()}
+    result.update((name, value) for name, value in source.items() if "." not in name)
+    return result
+
+
+def convert_map_dict(
+    model_class: Any, name_map: Mapping[str, str], *, qkv_concat: bool = False, family: Family = QWEN3
+) -> dict[str, str]:
+    """Convert a ``weight_map`` (tensor name to file name) to MindFormers names.
+
+    Args:
+        model_class: The inference class.
+        name_map: HuggingFace names to file names.
+        qkv_concat: Accepted because stock passes it; the inference layout is always merged.
+        family: The model family.
+
+    Returns:
+        MindFormers parameter names to file names; a fused parameter is in the file of its first part.
+
+    Raises:
+        IncompleteCheckpoint: The map has some parts of a fused parameter, but not all.
+    """
+    if problems := _missing_parts(model_class, _fused_groups(model_class, name_map, family), family):
+        raise error_for(problems, "the weight map")
+    training_class = family.load(family.training_class)
+    converted: dict[str, str] = training_class.convert_map_dict(_ConversionHost(model_class), dict(name_map))
+    return converted
+
+
+def obtain_name_map(model_class: Any, load_checkpoint_files: Iterable[str]) -> dict[str, str]:
+    """Map the MindFormers name of each tensor in some safetensors files to its name there.
+
+    Args:
+        model_class: The inference class.
+        load_checkpoint_files: The files' paths.
+
+    Returns:
+        MindFormers names (parts of fused parameters under the parts' names) to names in the files.
+    """
+    name_map: dict[str, str] = {}
+    for path in load_checkpoint_files:
+        with safe_open(path, framework="np") as file:
+            name_map.update((convert_name(model_class, name), name) for name in file.keys())  # noqa: SIM118
+    return name_map
+
+
+def _fused_groups(
+    model_class: Any, names: Iterable[str], family: Family
+) -> dict[tuple[str, str], dict[str, str]]:
+    """Group source names: (parameter with ``{}`` for the part, fused element) → part → source name."""
+    element_of_part = {part: element for element, parts in family.fused.items() for part in parts}
+    groups: dict[tuple[str, str], dict[str, str]] = {}
+    for source_name in names:
+        path = convert_name(model_class, source_name).split(".")
+        if len(path) < 2 or path[-2] not in element_of_part:
+            continue
+        part = path[-2]
+        pattern = ".".join([*path[:-2], "{}", path[-1]])
+        groups.setdefault((pattern, element_of_part[part]), {})[part] = source_name
+    return groups
+
+
+def _missing_parts(
+    model_class: Any, groups: Mapping[tuple[str, str], Mapping[str, str]], family: Family
+) -> list[Problem]:
+    problems = []
+    for (pattern, element), present in groups.items():
+        missing = [part for part in family.fused[element] if part not in present]
+        if not missing:
+            continue
+        names = ", ".join(_sibling(model_class, present, part, pattern) for part in missing)
+        problems.append(
+            Problem(
+                IncompleteCheckpoint,
+                f"{', '.join(present.values())} is there, but {names} is missing, so that "
+                f"{pattern.format(element)} cannot be merged",
+                tensor=names,
+                parameter=pattern.format(element),
+                advice="pass the weights of all shards together, or complete the download",
+            )
+        )
+    return problems
+
+
+def _sibling(model_class: Any, present: Mapping[str, str], part: str, pattern: str) -> str:
+    """Name the missing ``part`` in the dialect of the parts that are present."""
+    huggingface_of = {
+        mindformers.strip(".").split(".")[-1]: huggingface.strip(".").split(".")[-1]
+        for huggingface, mindformers in model_class.weight_mapping
+    }
+    known, name = next(iter(present.items()))
+    if known in huggingface_of and huggingface_of[known] in name:
+        return name.replace(huggingface_of[known], huggingface_of[part])
+    return pattern.format(part)
+
+
+def _ill_fitting_parts(
+    groups: Mapping[tuple[str, str], Mapping[str, str]], source: Mapping[str, Any]
+) -> list[Problem]:
+    problems = []
+    for (pattern, element), present in groups.items():
+        (first, first_shape), *others = ((name, tuple(source[name].shape)) for name in present.values())
+        for name, shape in others:
+            if shape[1:] != first_shape[1:]:
+                problems.append(
+                    Problem(
+                        ConfigMismatch,
+                        f"{first} {list(first_shape)} and {name} {list(shape)} cannot be merged: they differ in "
+                        "more than the number of rows",
+                        tensor=name,
+                        parameter=pattern.format(element),
+                        expected=list(first_shape[1:]),
+                        found=list(shape[1:]),
+                        advice="the tensors are not from one model; check the checkpoint",
+                    )
+                )
+    return problems

@@ -1,0 +1,54 @@
+"""Which model families can be loaded: data, not code.
+
+The map from HuggingFace to MindFormers names is not here. It is MindFormers' own ``weight_mapping``,
+read from the class at run time.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+__all__ = ["QWEN3", "Family"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """One architecture as HuggingFace names it, and the MindFormers classes that implement it.
+
+    Attributes:
+        model_type: ``model_type`` in config.json.
+        module: The MindFormers package of the family.
+        inference_class: Path of the class that generates, below ``module``.
+        training_class: Path of the class whose ``convert_weight_dict`` does the merging.
+        config_class: Path of the configuration class.
+        fused: The parameters that MindFormers merges: a path element of the fused parameter to those
+            of its parts, in the order in which their rows follow each other in the inference layout.
+    """
+
+    model_type: str
+    module: str
+    inference_class: str
+    training_class: str
+    config_class: str
+    fused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def load(self, path: str) -> Any:
+        """Import one of the classes by its path."""
+        submodule, name = path.rsplit(".", 1)
+        return getattr(importlib.import_module(f"{self.module}.{submodule}"), name)
+
+
+QWEN3 = Family(
+    model_type="qwen3",
+    module="mindformers.models.qwen3",
+    inference_class="modeling_qwen3_infer.InferenceQwen3ForCausalLM",
+    training_class="modeling_qwen3_train.TrainingQwen3ForCausalLM",
+    config_class="configuration_qwen3.Qwen3Config",
+    fused=MappingProxyType(
+        {"linear_qkv": ("linear_q", "linear_k", "linear_v"), "linear_fc1": ("gating", "hidden")}
+    ),
+)

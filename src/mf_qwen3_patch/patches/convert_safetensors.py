@@ -1,0 +1,41 @@
+"""MindFormers' file-to-file conversion writes what ``convert_weight_dict`` returns.
+
+It hands the converted dict to ``safetensors.numpy.save_file``, which knows numpy arrays only;
+``convert_weight_dict`` returns Parameters, as every other caller needs them.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from mindformers.utils.safetensors import convert_safetensors
+from safetensors.numpy import save_file as _numpy_save_file
+
+from mf_qwen3_patch.loading.parameters import to_numpy
+from mf_qwen3_patch.patches._attributes import AttributeChanges
+
+_changes = AttributeChanges()
+
+
+@functools.wraps(_numpy_save_file)
+def _save_file(tensor_dict: dict[str, Any], filename: Any, metadata: dict[str, str] | None = None) -> None:
+    arrays = {name: to_numpy(value) for name, value in tensor_dict.items()}
+    _numpy_save_file(arrays, filename, metadata)
+
+
+def supports() -> str | None:
+    """Step aside if the module no longer writes with ``safetensors.numpy.save_file``."""
+    if getattr(convert_safetensors, "save_file", None) is not _numpy_save_file:
+        return "it does not write with safetensors.numpy.save_file"
+    return None
+
+
+def apply() -> None:
+    """Let the module's ``save_file`` take Parameters."""
+    _changes.set(convert_safetensors, "save_file", _save_file)
+
+
+def revert() -> None:
+    """Put safetensors' function back."""
+    _changes.restore()
