@@ -1,6 +1,6 @@
 """Make the micro Qwen3 of this folder: train its tokenizer and its weights, save them, check them.
 
-    python make_micro_qwen3.py            # remake everything in this folder (a minute or two, CPU, one thread)
+    python make_micro_qwen3.py            # remake everything in this folder (a minute, one CPU thread)
     python make_micro_qwen3.py --check    # only check what is there
 
 The check loads the saved directory in float32 and fails unless both greetings come out word for word
@@ -21,8 +21,15 @@ from typing import Any
 import torch
 from corpus import GREETINGS, SAYINGS, Saying
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, Qwen2Tokenizer, Qwen2TokenizerFast
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    Qwen2Tokenizer,
+    Qwen2TokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 from wrong_loads import wrong_loads
 
@@ -34,7 +41,7 @@ END_OF_TEXT, IM_START, IM_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 THINK, END_THINK = "<think>", "</think>"
 
 # Longer training makes the model so sure of itself that it survives some wrong loads.
-STEPS = 400
+STEPS = 300
 LEARNING_RATE = 4e-3
 # A larger lead than any change of dtype or kernel can eat up.
 MIN_MARGIN = 1.0
@@ -59,7 +66,7 @@ CHAT_TEMPLATE = """\
 """
 
 
-def make_tokenizer() -> Qwen2TokenizerFast:
+def make_tokenizer() -> Any:
     """Train a byte-level BPE in the way of Qwen2 on the corpus; special tokens come last, as in Qwen3."""
     added = [
         *(AddedToken(token, special=True, normalized=False) for token in (END_OF_TEXT, IM_START, IM_END)),
@@ -82,7 +89,8 @@ def make_tokenizer() -> Qwen2TokenizerFast:
     texts = [part for saying in SAYINGS for part in (saying.text, saying.thought)]
     bpe.train_from_iterator([*texts, "user\n", "assistant\n", "system\n", "\n\n"], trainer)
     bpe.add_tokens(added)
-    tokenizer = Qwen2TokenizerFast(
+    # transformers' own types are too thin for a type checker; its objects are Any here and below.
+    tokenizer: Any = Qwen2TokenizerFast(
         tokenizer_object=bpe,
         unk_token=None,
         eos_token=IM_END,
@@ -95,11 +103,13 @@ def make_tokenizer() -> Qwen2TokenizerFast:
         chat_template=CHAT_TEMPLATE,
     )
     if len(tokenizer) != VOCAB_SIZE:
-        raise ValueError(f"the tokenizer has {len(tokenizer)} tokens instead of {VOCAB_SIZE}: enlarge the corpus")
+        raise ValueError(
+            f"the tokenizer has {len(tokenizer)} tokens instead of {VOCAB_SIZE}: enlarge the corpus"
+        )
     return tokenizer
 
 
-def make_model(tokenizer: Qwen2TokenizerFast) -> Qwen3ForCausalLM:
+def make_model(tokenizer: Any) -> Any:
     """Build the untrained model: grouped queries, heads wider than hidden/heads, untied, no trivial norm."""
     config = Qwen3Config(
         vocab_size=VOCAB_SIZE,
@@ -119,7 +129,7 @@ def make_model(tokenizer: Qwen2TokenizerFast) -> Qwen3ForCausalLM:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    model = Qwen3ForCausalLM(config)
+    model: Any = Qwen3ForCausalLM(config)
     # Norms at one would hide a loader that forgets them.
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -157,7 +167,7 @@ def training_pairs(tokenizer: Any) -> list[tuple[str, str]]:
     return pairs
 
 
-def train(model: Qwen3ForCausalLM, tokenizer: Any) -> None:
+def train(model: Any, tokenizer: Any) -> None:
     """Teach the model every continuation by heart; the loss counts continuations only."""
     ids: list[list[int]] = []
     labels: list[list[int]] = []
@@ -243,10 +253,12 @@ def check(directory: Path) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--output", type=Path, default=HERE, help="where to write (default: this folder)")
     parser.add_argument("--check", action="store_true", help="check what is there, make nothing")
-    parser.add_argument("--seed", type=int, default=3, help="where the random numbers start (default: 3)")
+    parser.add_argument("--seed", type=int, default=5, help="where the random numbers start (default: 5)")
     arguments = parser.parse_args()
 
     # One thread: the order of summation, and with it the result, must not depend on the machine's cores.

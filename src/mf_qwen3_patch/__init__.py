@@ -1,1 +1,104 @@
+"""Stock MindFormers loads a HuggingFace Qwen3 directory, completely and rightly, or says clearly why not.
+
+**When.** Import this module before, or at the latest together with, mindspore and mindformers: at the
+top of the script. Importing it imports neither; it registers hooks that patch a module right after
+its own import. Names that other modules took from mindspore before that are rebound where they are
+MindSpore's, MindFormers' or ``__main__``'s, and listed in a ``LatePatchWarning`` where they are not.
+
+**What.** ``AutoModel.from_pretrained(directory)`` and its siblings load a HuggingFace Qwen3 directory;
+``InferenceQwen3ForCausalLM.convert_weight_dict`` works; ``mindspore.load_checkpoint`` returns named
+Parameters from safetensors; ``load_weights`` checks before it loads and proves that it did.
+
+**How to see.** ``mf_qwen3_patch.status()``.
+
+**How to undo.** ``mf_qwen3_patch.deactivate()`` restores every original; ``MF_QWEN3_PATCH=0`` in the
+environment keeps the import from doing anything; ``from_pretrained(..., auto_convert=False)`` is stock.
+
+Example:
+    >>> import mf_qwen3_patch
+    >>> from mindformers import AutoModel
+    >>> model = AutoModel.from_pretrained("/path/to/Qwen3-14B")
+"""
+
+from __future__ import annotations
+
 from mf_qwen3_patch._version import __version__
+from mf_qwen3_patch.activation.registry import PatchStatus, Registry
+from mf_qwen3_patch.cpu_kernels import disable as disable_cpu_kernels
+from mf_qwen3_patch.cpu_kernels import enable as enable_cpu_kernels
+from mf_qwen3_patch.errors import (
+    ActivationError,
+    CheckpointError,
+    CheckpointWarning,
+    ConfigMismatch,
+    CorruptCheckpoint,
+    IncompleteCheckpoint,
+    InvalidValues,
+    LatePatchWarning,
+    LoadNotProven,
+    PatchWarning,
+    Qwen3PatchError,
+    UnsupportedCheckpoint,
+)
+from mf_qwen3_patch.settings import Settings
+
+__all__ = [
+    "ActivationError",
+    "CheckpointError",
+    "CheckpointWarning",
+    "ConfigMismatch",
+    "CorruptCheckpoint",
+    "IncompleteCheckpoint",
+    "InvalidValues",
+    "LatePatchWarning",
+    "LoadNotProven",
+    "PatchStatus",
+    "PatchWarning",
+    "Qwen3PatchError",
+    "UnsupportedCheckpoint",
+    "__version__",
+    "activate",
+    "deactivate",
+    "disable_cpu_kernels",
+    "enable_cpu_kernels",
+    "status",
+]
+
+_registry = Registry()
+
+
+def activate() -> None:
+    """Apply the patches: now, where the target is already imported, else as soon as it is.
+
+    Importing the module has done this; it is needed only after ``deactivate()``. Calling it twice is
+    calling it once. Any thread may call it.
+
+    Raises:
+        ValueError: One of the ``MF_QWEN3_PATCH*`` environment variables is not valid.
+        ActivationError: ``MF_QWEN3_PATCH=strict`` is set and a patch could not be applied.
+    """
+    settings = Settings.from_environment(_registry.names)
+    if not settings.enabled:
+        return
+    if settings.cpu_kernels:
+        enable_cpu_kernels()
+    _registry.activate(settings)
+
+
+def deactivate() -> None:
+    """Restore every original, and let hooks that have not fired do nothing when they do.
+
+    The CPU stand-ins are a matter of their own: see ``disable_cpu_kernels``.
+
+    Raises:
+        ActivationError: A patch could not be reverted; all others are.
+    """
+    _registry.deactivate()
+
+
+def status() -> tuple[PatchStatus, ...]:
+    """Return what became of each patch: its name, target module, state, and the reason if it is not applied."""
+    return _registry.status()
+
+
+activate()

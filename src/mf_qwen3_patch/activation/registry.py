@@ -16,14 +16,15 @@ import importlib
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from types import ModuleType
 
 import wrapt
 
-from mf_qwen3_patch.activation.settings import Settings
 from mf_qwen3_patch.errors import ActivationError, PatchWarning
+from mf_qwen3_patch.settings import Settings
 
 __all__ = ["PATCHES", "Patch", "PatchStatus", "Registry"]
 
@@ -65,7 +66,7 @@ def _patch(name: str, target: str) -> Patch:
 
 
 PATCHES: tuple[Patch, ...] = (
-    _patch("load_checkpoint", "mindspore.train.serialization"),
+    _patch("load_checkpoint", "mindspore"),
     _patch("convert_weight_dict", "mindformers.models.qwen3.modeling_qwen3_infer"),
     _patch("convert_safetensors", "mindformers.utils.safetensors.convert_safetensors"),
     _patch("load_weights", "mindformers.models.qwen3.modeling_qwen3_infer"),
@@ -125,16 +126,17 @@ class Registry:
             self._active = True
             self._strict = settings.strict
             for patch in self._patches.values():
+                if self._status[patch.name].state not in ("inactive", "failed"):
+                    continue
                 if patch.name in settings.disabled:
                     self._set(patch, "skipped", "left out by MF_QWEN3_PATCH_DISABLE")
-                elif self._status[patch.name].state in ("inactive", "failed"):
+                else:
                     self._set(patch, "pending")
         for patch in self._patches.values():
+            with _nobody_importing(patch.target):
+                self._hook(patch)
             if patch.target in sys.modules:
-                # Another thread may be half-way through this import: this waits until it is done.
-                importlib.import_module(patch.target)
                 self._apply(patch)
-            self._hook(patch)
 
     def deactivate(self) -> None:
         """Disarm every patch and restore every original, in reverse order.
@@ -205,12 +207,25 @@ class Registry:
         self._status[patch.name] = PatchStatus(patch.name, patch.target, state, reason)
 
 
-def _log_applied(patch: Patch) -> None:
-    """Write one INFO line through MindFormers' own logger, once it exists; only rank 0 speaks."""
-    logger_module = sys.modules.get("mindformers.tools.logger")
-    logger = getattr(logger_module, "logger", None)
-    if logger is not None:
-        from mf_qwen3_patch.loading.ranks import is_first_rank
+@contextmanager
+def _nobody_importing(module_name: str) -> Iterator[None]:
+    """Hold the import system's lock of one module.
 
-        if is_first_rank():
-            logger.info("mf_qwen3_patch: applied %s to %s", patch.name, patch.target)
+    Another thread may be half-way through importing it: it has looked for hooks already, but the module
+    is not in ``sys.modules`` yet, or not complete. A hook registered at that moment would never fire.
+    Python has no public name for this lock; without it, or in a deadlock, that one race remains.
+    """
+    manager = getattr(importlib._bootstrap, "_ModuleLockManager", None)  # type: ignore[attr-defined]
+    with ExitStack() as stack:
+        if manager is not None:
+            with suppress(RuntimeError):  # _DeadlockError is one
+                stack.enter_context(manager(module_name))
+        yield
+
+
+def _log_applied(patch: Patch) -> None:
+    """Write one INFO line through MindFormers' own logger, once it exists."""
+    if "mindformers.tools.logger" in sys.modules:
+        from mf_qwen3_patch.loading.log import say
+
+        say("applied %s to %s", patch.name, patch.target)

@@ -63,7 +63,9 @@ def normalise(raw: Mapping[str, Any], *, source: str = "config.json") -> Normali
         invalid.discard("num_key_value_heads")
         problems = [problem for problem in problems if problem.field != "num_key_value_heads"]
     values.update(given)
-    absent = frozenset(name for name in FIELDS if name not in given and name not in invalid and name not in raw)
+    absent = frozenset(
+        name for name in FIELDS if name not in given and name not in invalid and name not in raw
+    )
     if "rope_theta" in absent:
         warnings.append(f"{source} has no rope_theta; HuggingFace's default {values['rope_theta']} is used")
     return NormalisedConfig(
@@ -77,7 +79,12 @@ def read_fields(raw: Mapping[str, Any], source: str) -> tuple[dict[str, Any], li
     Returns:
         Valid values in the 4.51 dialect, problems, and warnings.
     """
-    values: dict[str, Any] = {name: raw[name] for name in PASSED_ON if name in raw}
+    values: dict[str, Any] = {
+        # null means "the default", for which MindFormers has its own.
+        name: raw[name]
+        for name in PASSED_ON
+        if raw.get(name) is not None
+    }
     rope, problems = read_rope(raw, source)
     warnings: list[str] = []
     for name, value in {**{name: raw[name] for name in FIELDS if name in raw}, **rope}.items():
@@ -93,7 +100,9 @@ def read_fields(raw: Mapping[str, Any], source: str) -> tuple[dict[str, Any], li
     if dtype is not None:
         values["torch_dtype"] = dtype
     if raw.get("auto_map"):
-        warnings.append(f"{source} has an auto_map; its custom code is not run, the model is built as plain Qwen3")
+        warnings.append(
+            f"{source} has an auto_map; its custom code is not run, the model is built as plain Qwen3"
+        )
     known = FIELDS.keys() | NEUTRAL.keys() | PASSED_ON | HARMLESS | _DIALECT_KEYS
     unknown = sorted(str(name)[:80] for name in raw if name not in known)
     if unknown:
@@ -123,7 +132,7 @@ def _invalid(name: str, value: Any, source: str) -> Problem:
 def _refused(name: str, value: Any, neutral: Any, source: str) -> Problem:
     return Problem(
         UnsupportedCheckpoint,
-        f"{source} sets {name} to {value!r:.80}, which changes the output and can't be carried over to MindFormers",
+        f"{source} sets {name} to {value!r:.80}, which changes the output and can't be carried over",
         file=source,
         field=name,
         expected=repr(neutral),
@@ -144,7 +153,7 @@ def _layer_types(raw: Mapping[str, Any], source: str) -> list[Problem]:
     return [
         Problem(
             UnsupportedCheckpoint,
-            f"{source} has layers that do not use full attention ({found}); MindFormers would use full attention",
+            f"{source} has layers that do not use full attention ({found}); MindFormers has only that",
             file=source,
             field="layer_types",
             expected="full_attention in every layer",
@@ -164,9 +173,11 @@ def _dtype(raw: Mapping[str, Any], source: str, warnings: list[str]) -> str | No
         if name in DTYPES:
             given[key] = name
         elif value != "auto":
-            warnings.append(f"{source} has an unknown {key} {value!r:.60}, ignored; the weights' own dtype counts")
+            warnings.append(
+                f"{source} has an unknown {key} {value!r:.60}, ignored; the weights' own dtype counts"
+            )
     if len(set(given.values())) > 1:
         warnings.append(
-            f"{source} has dtype {given['dtype']} and torch_dtype {given['torch_dtype']}; {given['dtype']} is used"
+            f"{source} has dtype {given['dtype']} but torch_dtype {given['torch_dtype']}; the former is used"
         )
     return next(iter(given.values()), None)

@@ -107,6 +107,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = MappingProxyType(
         "logits_scaling": (1, None),
         "logit_scale": (1, None),
         "use_mrope": (False, None),
+        "position_embedding_type": ("rope", "none", None),
         "is_encoder_decoder": (False, None),
         "add_cross_attention": (False, None),
         "pruned_heads": ({}, None),

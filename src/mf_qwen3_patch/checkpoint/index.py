@@ -72,7 +72,7 @@ def compare_with_headers(
         headers: By shard, the tensors that its header lists.
 
     Returns:
-        The problems, the warnings, and the names of tensors that are in no file although the index names them.
+        The problems, the warnings, and the names of tensors that the index lists but no file holds.
     """
     homes: dict[str, str] = {name: shard for shard, tensors in headers.items() for name in tensors}
     problems: list[Problem] = []

@@ -82,8 +82,8 @@ def apply_overrides(config: NormalisedConfig, overrides: Mapping[str, Any], sour
     problems += found
     invalid = {problem.field for problem in found if problem.field in FIELDS}
     warnings += [
-        f"{source} sets {keys.get(name, name)} to {values[name]} over config.json's {config.values[name]}; the "
-        "weights can't say which is right"
+        f"{source} sets {keys.get(name, name)} to {values[name]} over config.json's {config.values[name]}; "
+        "the weights can't say which is right"
         for name in _UNVERIFIABLE
         if name in values and values[name] != config.values[name]
     ]
@@ -92,16 +92,14 @@ def apply_overrides(config: NormalisedConfig, overrides: Mapping[str, Any], sour
         name: Origin(source, keys.get(name, name), config.values[name]) for name in values if name in FIELDS
     }
     replaced = origins.keys() | invalid
+    mended = judged.keys() - {problem.field for problem in found}
     return Overridden(
         NormalisedConfig(
             values={**config.values, **values, **passed},
             absent=config.absent - replaced,
             invalid=frozenset(name for name in (config.invalid - origins.keys()) | invalid if name),
-            # A field of config.json that is overridden by a valid value no longer matters.
-            problems=(
-                *(problem for problem in config.problems if problem.field not in origins),
-                *problems,
-            ),
+            # What config.json says about a field no longer matters once a usable value overrides it.
+            problems=(*(problem for problem in config.problems if problem.field not in mended), *problems),
             warnings=(*config.warnings, *warnings),
         ),
         origins,

@@ -36,13 +36,13 @@ class RmsNorm:
 
 
 # The names of the arguments are those of mindspore.mint.
-def cumsum(input: Tensor, dim: int) -> Tensor:  # noqa: A002
+def cumsum(input: Tensor, dim: int) -> Tensor:
     """Return the cumulative sum along ``dim``, in the dtype of ``input``."""
     array = input.asnumpy()
     return Tensor.from_numpy(np.cumsum(array, axis=dim, dtype=array.dtype))
 
 
-def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:  # noqa: A002
+def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Return the index (int64) of the largest value along ``dim``, of the flattened tensor by default."""
     index = np.argmax(input.asnumpy(), axis=dim, keepdims=keepdim)
     return Tensor.from_numpy(np.asarray(index, np.int64))

@@ -30,9 +30,7 @@ class Overlay:
         self._replacements = replacements
 
     def __getattr__(self, name: str) -> Any:
-        if name in self._replacements and (
-            isinstance(self._replacements[name], Overlay) or _on_cpu()
-        ):
+        if name in self._replacements and (isinstance(self._replacements[name], Overlay) or _on_cpu()):
             return self._replacements[name]
         return getattr(self._module, name)
 

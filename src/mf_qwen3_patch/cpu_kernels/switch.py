@@ -18,7 +18,6 @@ __all__ = ["disable", "enable", "is_enabled"]
 
 _INFERENCE = "mindformers.parallel_core.inference"
 _ROPE = f"{_INFERENCE}.base_models.common.embeddings"
-_ABSENT = object()
 
 _lock = threading.RLock()
 _enabled = False
@@ -30,7 +29,8 @@ def enable() -> None:
     """Let MindFormers' inference network run on the CPU. See the package's docstring.
 
     May be called before or after mindformers is imported, before the model is built, and more than once.
-    Also sets ``ENFORCE_EAGER=true`` (unless it is set already): the stand-ins cannot be compiled into a graph.
+    On the CPU it also sets ``ENFORCE_EAGER=true``, unless that is set already: the stand-ins cannot be
+    compiled into a graph.
 
     Raises:
         ActivationError: MindSpore is imported and its device target is not the CPU.
@@ -43,16 +43,17 @@ def enable() -> None:
             "mindspore.set_context(device_target='CPU') first"
         )
     with _lock:
-        if _enabled:
-            return
         _enabled = True
-    os.environ.setdefault("ENFORCE_EAGER", "true")
+        first, _hooked = not _hooked, True
+    if mindspore is not None:
+        _enforce_eager(mindspore)
+    elif first:
+        wrapt.register_post_import_hook(_enforce_eager, "mindspore")
     for target, overlay in _TARGETS.items():
         if target in sys.modules:
             _apply(sys.modules[target], overlay)
-        elif not _hooked:
+        elif first:
             wrapt.register_post_import_hook(_hook(overlay), target)
-    _hooked = True
 
 
 def disable() -> None:
@@ -68,6 +69,11 @@ def disable() -> None:
 def is_enabled() -> bool:
     """Return whether the stand-ins are in place, or will be once mindformers is imported."""
     return _enabled
+
+
+def _enforce_eager(mindspore: ModuleType) -> None:
+    if _enabled and mindspore.get_context("device_target") == "CPU":
+        os.environ.setdefault("ENFORCE_EAGER", "true")
 
 
 def _hook(overlay: Callable[[ModuleType], dict[str, Any]]) -> Callable[[ModuleType], None]:
@@ -102,9 +108,7 @@ def _flash_attention(module: ModuleType) -> dict[str, Any]:
     )
     return {
         "ops": Overlay(module.ops, auto_generate=kernels),
-        "FlashAttentionScore": choose_by_device(
-            _stand_in("attention.FlashAttentionScore"), module.FlashAttentionScore
-        ),
+        "FlashAttentionScore": choose_by_device(_stand_in("attention.FlashAttentionScore"), module.FlashAttentionScore),
     }
 
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 
 import mindspore
-from mindformers import build_context
 from mindformers.core.context.build_context import Context, is_legacy_model, set_context
-from mindformers.tools.logger import logger
 
-from mf_qwen3_patch.loading.ranks import is_first_rank
+from mf_qwen3_patch.loading.log import say
+from mindformers import build_context
 
 __all__ = ["ensure_inference_context", "is_training_run", "on_cpu"]
 
@@ -46,15 +45,10 @@ def ensure_inference_context() -> None:
                 "parallel": {},
             }
         )
-        _say("built a MindFormers context: run_mode=predict, use_legacy=False, mode=%d", mode)
+        say("built a MindFormers context: run_mode=predict, use_legacy=False, mode=%d", mode)
     if is_legacy_model():
         set_context(use_legacy=False)
-        _say("set use_legacy=False in the MindFormers context: Qwen3 has no legacy model")
+        say("set use_legacy=False in the MindFormers context: Qwen3 has no legacy model")
     if os.environ.get("RUN_MODE") != "predict":
         os.environ["RUN_MODE"] = "predict"
-        _say("set RUN_MODE=predict")
-
-
-def _say(message: str, *args: object) -> None:
-    if is_first_rank():
-        logger.info("mf_qwen3_patch: " + message, *args)
+        say("set RUN_MODE=predict")

@@ -146,9 +146,7 @@ def obtain_name_map(model_class: Any, load_checkpoint_files: Iterable[str]) -> d
     return name_map
 
 
-def _fused_groups(
-    model_class: Any, names: Iterable[str], family: Family
-) -> dict[tuple[str, str], dict[str, str]]:
+def _fused_groups(model_class: Any, names: Iterable[str], family: Family) -> dict[tuple[str, str], dict[str, str]]:
     """Group source names: (parameter with ``{}`` for the part, fused element) → part → source name."""
     element_of_part = {part: element for element, parts in family.fused.items() for part in parts}
     groups: dict[tuple[str, str], dict[str, str]] = {}
@@ -196,9 +194,7 @@ def _sibling(model_class: Any, present: Mapping[str, str], part: str, pattern: s
     return pattern.format(part)
 
 
-def _ill_fitting_parts(
-    groups: Mapping[tuple[str, str], Mapping[str, str]], source: Mapping[str, Any]
-) -> list[Problem]:
+def _ill_fitting_parts(groups: Mapping[tuple[str, str], Mapping[str, str]], source: Mapping[str, Any]) -> list[Problem]:
     problems = []
     for (pattern, element), present in groups.items():
         (first, first_shape), *others = ((name, tuple(source[name].shape)) for name in present.values())

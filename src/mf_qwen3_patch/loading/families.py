@@ -48,7 +48,5 @@ QWEN3 = Family(
     inference_class="modeling_qwen3_infer.InferenceQwen3ForCausalLM",
     training_class="modeling_qwen3_train.TrainingQwen3ForCausalLM",
     config_class="configuration_qwen3.Qwen3Config",
-    fused=MappingProxyType(
-        {"linear_qkv": ("linear_q", "linear_k", "linear_v"), "linear_fc1": ("gating", "hidden")}
-    ),
+    fused=MappingProxyType({"linear_qkv": ("linear_q", "linear_k", "linear_v"), "linear_fc1": ("gating", "hidden")}),
 )

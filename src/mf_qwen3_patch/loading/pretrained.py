@@ -1,35 +1,184 @@
-"""``from_pretrained``: from a HuggingFace Qwen3 directory to a loaded, proven inference model."""
+"""From a HuggingFace Qwen3 directory to a loaded, proven model: the one road that every entry takes.
+
+``AutoModel.from_pretrained`` enters at the top; ``load_weights``, which gets a model that is already
+built, enters further down.
+"""
 
 from __future__ import annotations
 
 import os
+import time
 import warnings
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
-import mindspore
-from mindspore import load_param_into_net
+from mindformers.parallel_core.inference.parallel_state import (
+    get_tensor_model_parallel_rank,
+    get_tensor_model_parallel_world_size,
+)
 
-from mf_qwen3_patch.checkpoint.preflight import preflight
-from mf_qwen3_patch.errors import CheckpointWarning
-from mf_qwen3_patch.loading import conversion
+from mf_qwen3_patch.checkpoint.config import normalise
+from mf_qwen3_patch.checkpoint.directory import read_config
+from mf_qwen3_patch.checkpoint.fields import SHAPE_FIELDS
+from mf_qwen3_patch.checkpoint.preflight import Preflight, preflight
+from mf_qwen3_patch.errors import CheckpointWarning, error_for
 from mf_qwen3_patch.loading.build import build_config, build_model
 from mf_qwen3_patch.loading.context import ensure_inference_context, on_cpu
+from mf_qwen3_patch.loading.dtypes import choose_dtypes
 from mf_qwen3_patch.loading.families import QWEN3, Family
+from mf_qwen3_patch.loading.loader import load
+from mf_qwen3_patch.loading.log import say
+from mf_qwen3_patch.loading.plan import Plan, plan
+from mf_qwen3_patch.loading.proof import prove
+from mf_qwen3_patch.loading.report import LoadReport
+from mf_qwen3_patch.settings import Settings
 
-def load_pretrained(directory: str | os.PathLike[str], *, family: Family = QWEN3, **overrides: Any) -> Any:
-    found = preflight(directory, overrides=overrides)
+__all__ = ["load_config", "load_into", "load_pretrained"]
+
+# Stock sizes its key/value bookkeeping by seq_length; this is its default.
+_DEFAULT_SEQ_LENGTH = 4096
+
+
+def load_config(directory: str | os.PathLike[str], *, family: Family = QWEN3, **overrides: Any) -> Any:
+    """Make MindFormers' config object from config.json, whichever transformers release wrote it.
+
+    Args:
+        directory: A HuggingFace Qwen3 directory.
+        family: The model family.
+        overrides: Config fields that replace what config.json says.
+
+    Raises:
+        CheckpointError: config.json is missing, damaged, or says what Qwen3 cannot be.
+    """
+    config = normalise(read_config(directory))
+    if config.problems:
+        raise error_for(config.problems, str(directory))
+    return build_config({**config.values, **overrides}, family)
+
+
+def load_pretrained(
+    directory: str | os.PathLike[str],
+    *,
+    torch_dtype: Any = None,
+    dtype: Any = None,
+    output_loading_info: bool = False,
+    family: Family = QWEN3,
+    **overrides: Any,
+) -> Any:
+    """Build the inference model that a HuggingFace Qwen3 directory describes, and load it.
+
+    Args:
+        directory: With config.json and ``*.safetensors``.
+        torch_dtype: Of the parameters: "auto" (the default: the checkpoint's), a name, or a dtype.
+        dtype: The same, by transformers' newer name.
+        output_loading_info: Also return transformers' dict of missing, unexpected and mismatched keys.
+        family: The model family.
+        overrides: Config fields (``seq_length``, ``compute_dtype``, ...) that replace what config.json says.
+
+    Returns:
+        The loaded ``InferenceQwen3ForCausalLM``, ready for ``generate``; its ``mf_qwen3_report`` says what
+        was done. With ``output_loading_info``, a pair of it and the dict.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be loaded rightly; nothing was built.
+        LoadNotProven: The loaded model does not hold what the checkpoint says; it is not returned.
+    """
+    started = time.perf_counter()
+    requested = torch_dtype if dtype is None else dtype
+    found = _checked(directory, overrides, "keyword argument")
+    ensure_inference_context()
+    choice = choose_dtypes(_checkpoint_dtype(found), requested, overrides, cpu=on_cpu())
+    if choice.note:
+        say(choice.note)
+    values = {"seq_length": min(_DEFAULT_SEQ_LENGTH, found.config["max_position_embeddings"])}
+    values |= found.config | choice.values
+    model = build_model(build_config(values, family), family)
+    model.set_train(False)
+    report = _load(model, found, family, started)
+    say("%s", report.summary)
+    if output_loading_info:
+        return model, report.as_loading_info()
+    return model
+
+
+def load_into(model: Any, directory: str | os.PathLike[str], *, family: Family = QWEN3) -> LoadReport:
+    """Load a HuggingFace Qwen3 directory into a model that is already built.
+
+    Args:
+        model: An ``InferenceQwen3ForCausalLM``; its config must agree with the weights.
+        directory: With config.json and ``*.safetensors``.
+        family: The model family.
+
+    Returns:
+        What was done; also ``model.mf_qwen3_report``.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be loaded rightly into this model, which is unchanged.
+        LoadNotProven: The model does not hold what the checkpoint says.
+    """
+    started = time.perf_counter()
+    config = {name: getattr(model.config, name, None) for name in SHAPE_FIELDS}
+    found = _checked(directory, config, "the model's config")
+    report = _load(model, found, family, started)
+    say("%s", report)
+    return report
+
+
+def _checked(directory: str | os.PathLike[str], overrides: Mapping[str, Any], source: str) -> Preflight:
+    found = preflight(
+        directory,
+        overrides=overrides,
+        overrides_source=source,
+        tensor_parallel=get_tensor_model_parallel_world_size(),
+    )
     found.raise_for_problems()
     for message in found.warnings:
-        warnings.warn(message, CheckpointWarning, stacklevel=3)
-    ensure_inference_context()
-    values = dict(found.config)
-    if on_cpu():
-        values.update(compute_dtype="float32", params_dtype="float32", rotary_dtype="float32")
-    config = build_config(values, family)
-    model = build_model(config, family)
-    weights = {}
-    for file in found.checkpoint.files:
-        weights.update(mindspore.load_checkpoint(str(file), format="safetensors"))
-    params = conversion.convert_weight_dict(type(model), weights)
-    print(load_param_into_net(model, params))
-    return model
+        warnings.warn(message, CheckpointWarning, stacklevel=4)
+    return found
+
+
+def _checkpoint_dtype(found: Preflight) -> str:
+    """Return what config.json declares, else the dtype that most of the weights have."""
+    if declared := found.config.get("torch_dtype"):
+        return str(declared)
+    names = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+    by_size: Counter[str] = Counter()
+    for tensor in found.checkpoint.tensors.values():
+        by_size[names.get(tensor.dtype, "float32")] += tensor.nbytes
+    return by_size.most_common(1)[0][0]
+
+
+def _load(model: Any, found: Preflight, family: Family, started: float) -> LoadReport:
+    strict = Settings.from_environment().strict
+    checkpoint = found.checkpoint
+    loading_plan: Plan = plan(model, checkpoint.tensors, family)
+    stats = load(model, loading_plan)
+    proof = prove(model, loading_plan, stats, strict=strict)
+    fused = Counter(parameter.name.split(".")[-2] for parameter in loading_plan.parameters if len(parameter.copies) > 1)
+    report = LoadReport(
+        directory=str(checkpoint.directory),
+        model_class=type(model).__name__,
+        files=tuple(file.name for file in checkpoint.files),
+        tensors=len(checkpoint.tensors),
+        parameters=len(loading_plan.parameters),
+        fused=dict(fused),
+        bytes_read=stats.bytes_read,
+        seconds=time.perf_counter() - started,
+        load_seconds=stats.seconds,
+        threads=stats.threads,
+        rank=get_tensor_model_parallel_rank(),
+        tensor_parallel=get_tensor_model_parallel_world_size(),
+        casts=stats.casts,
+        ignored={name: _why_ignored(name, found) for name in loading_plan.unused},
+        warnings=found.warnings,
+        proof=proof,
+    )
+    model.mf_qwen3_report = report
+    return report
+
+
+def _why_ignored(name: str, found: Preflight) -> str:
+    if name == "lm_head.weight" and found.shape.tie_word_embeddings:
+        return "config.json ties the output layer to the embedding (tie_word_embeddings)"
+    return "Qwen3 has no such parameter"

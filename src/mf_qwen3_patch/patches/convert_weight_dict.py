@@ -19,9 +19,7 @@ from mf_qwen3_patch.patches._attributes import AttributeChanges, defining_class
 _changes = AttributeChanges()
 
 
-def convert_weight_dict(
-    cls: type, source_dict: Mapping[str, Any], **kwargs: Any
-) -> dict[str, Parameter]:
+def convert_weight_dict(cls: type, source_dict: Mapping[str, Any], **kwargs: Any) -> dict[str, Parameter]:
     """Convert a HuggingFace weight dict to the MindFormers inference layout.
 
     Args:

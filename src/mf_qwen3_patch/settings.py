@@ -40,12 +40,12 @@ class Settings:
 
     @classmethod
     def from_environment(
-        cls, patch_names: Collection[str], environ: Mapping[str, str] | None = None
+        cls, patch_names: Collection[str] | None = None, environ: Mapping[str, str] | None = None
     ) -> Settings:
         """Read the settings.
 
         Args:
-            patch_names: The names that ``MF_QWEN3_PATCH_DISABLE`` may hold.
+            patch_names: The names that ``MF_QWEN3_PATCH_DISABLE`` may hold; not checked if None.
             environ: Defaults to ``os.environ``.
 
         Raises:
@@ -57,14 +57,12 @@ class Settings:
         disabled = frozenset(
             name.strip() for name in environ.get("MF_QWEN3_PATCH_DISABLE", "").split(",") if name.strip()
         )
-        if unknown := sorted(disabled - set(patch_names)):
+        if patch_names is not None and (unknown := sorted(disabled - set(patch_names))):
             raise ValueError(
                 f"MF_QWEN3_PATCH_DISABLE names no such patch: {', '.join(unknown)}; "
                 f"the patches are: {', '.join(sorted(patch_names))}"
             )
-        return cls(
-            enabled=mode != "off", strict=mode == "strict", disabled=disabled, cpu_kernels=cpu_kernels
-        )
+        return cls(enabled=mode != "off", strict=mode == "strict", disabled=disabled, cpu_kernels=cpu_kernels)
 
 
 _T = TypeVar("_T")

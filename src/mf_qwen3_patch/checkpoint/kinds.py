@@ -1,0 +1,235 @@
+"""Sound checkpoints of a kind that can't be loaded rightly, each refused by its name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mf_qwen3_patch.checkpoint.directory import CONFIG_NAME, Checkpoint
+from mf_qwen3_patch.checkpoint.header import TensorInfo
+from mf_qwen3_patch.checkpoint.naming import axes_of
+from mf_qwen3_patch.checkpoint.weight_files import ADAPTER_CONFIG_NAME
+from mf_qwen3_patch.errors import Problem, UnsupportedCheckpoint
+
+__all__ = ["LOADABLE_DTYPES", "unsupported_kinds"]
+
+LOADABLE_DTYPES = frozenset({"F32", "F16", "BF16"})
+"""Dtypes whose values mean what they say; others are quantised and need their scales."""
+
+_ORIGINAL = "download the original bfloat16 checkpoint of the same model, e.g. Qwen/Qwen3-14B"
+
+_OTHER_MODELS: tuple[tuple[str, str], ...] = (
+    ("qwen3_moe", "a Qwen3 mixture of experts"),
+    ("qwen3moe", "a Qwen3 mixture of experts"),
+    ("qwen3_vl", "Qwen3-VL (vision and language)"),
+    ("qwen3vl", "Qwen3-VL (vision and language)"),
+    ("qwen3_omni", "Qwen3-Omni"),
+    ("qwen3omni", "Qwen3-Omni"),
+    ("qwen3_next", "Qwen3-Next"),
+    ("qwen3next", "Qwen3-Next"),
+    ("qwen2", "Qwen2"),
+)
+
+_TASKS: Mapping[str, str] = {
+    "Qwen3ForSequenceClassification": "a classifier, as converted rerankers and reward models are",
+    "Qwen3ForTokenClassification": "a token classifier",
+    "Qwen3ForQuestionAnswering": "a question-answering head",
+    "Qwen3Model": "a bare model without a language head, as Qwen3-Embedding is",
+}
+
+_QUANTISED: tuple[tuple[re.Pattern[str], str, str], ...] = (
+    (re.compile(r".*\.weight_scale_inv"), "FP8 (block scales)", _ORIGINAL),
+    (re.compile(r".*\.(qweight|qzeros|g_idx)"), "GPTQ or AWQ", _ORIGINAL),
+    (re.compile(r".*\.(absmax|quant_map|SCB|nested_absmax|quant_state\..*)"), "bitsandbytes", _ORIGINAL),
+    (re.compile(r".*\.weight_(scale|packed|zero_point|shape)"), "compressed-tensors", _ORIGINAL),
+)
+
+_MINDFORMERS_NAME = re.compile(
+    r"(model\.)?(decoder\.layers\.\d+\.(self_attention|mlp|pre_mlp_layernorm|input_layernorm)\..+"
+    r"|embedding\.word_embeddings\.weight|output_layer\.weight|decoder\.final_layernorm\.weight)",
+    re.DOTALL,
+)
+_LORA_NAME = re.compile(r".*lora_(A|B|embedding_A|embedding_B)\b.*", re.DOTALL)
+_SHOWN = 60
+
+
+def unsupported_kinds(checkpoint: Checkpoint) -> list[Problem]:
+    """Recognise what ``checkpoint`` is if it is not a plain Qwen3; at most one problem per kind."""
+    config, tensors = checkpoint.config, checkpoint.tensors
+    rules: tuple[Callable[[], Problem | None], ...] = (
+        lambda: _adapter(checkpoint),
+        lambda: _architecture(config) if checkpoint.config_read else None,
+        lambda: _quantisation(config, tensors),
+        lambda: _mindformers_layout(tensors),
+        lambda: _embedding(checkpoint),
+        lambda: _classifier(tensors),
+        lambda: _qwen2_tensors(tensors),
+        lambda: _wrapped(tensors),
+    )
+    problems = [problem for rule in rules if (problem := rule()) is not None]
+    # The first names the kind; later rules mostly describe the same cause by its tensors.
+    return problems[:1]
+
+
+def _adapter(checkpoint: Checkpoint) -> Problem | None:
+    lora = next((name for name in checkpoint.tensors if _LORA_NAME.fullmatch(name)), None)
+    alone = ADAPTER_CONFIG_NAME in checkpoint.listing and not checkpoint.tensors
+    if lora is None and not alone:
+        return None
+    file = ADAPTER_CONFIG_NAME if lora is None else checkpoint.tensors[lora].file.name
+    return _unsupported(
+        "this is a LoRA adapter, not a whole model",
+        file=file,
+        tensor=lora,
+        expected="the merged model's weights",
+        found="adapter weights",
+        advice="merge it into its base model with PEFT's merge_and_unload(), save that, and load the result",
+    )
+
+
+def _architecture(config: Mapping[str, Any]) -> Problem | None:
+    model_type, architectures = config.get("model_type"), config.get("architectures")
+    names = architectures if isinstance(architectures, list) else []
+    if names and "Qwen3ForCausalLM" not in names:
+        found, field = ", ".join(str(name)[:_SHOWN] for name in names[:3]), "architectures"
+    elif model_type not in ("qwen3", None) or (model_type is None and not names):
+        found, field = "none" if model_type is None else str(model_type)[:_SHOWN], "model_type"
+    else:
+        return None
+    described = _TASKS.get(str(names[0])) if names else None
+    if described is None:
+        lowered = f"{model_type} {found}".lower()
+        described = next((text for key, text in _OTHER_MODELS if key in lowered), f"{found}, not Qwen3")
+    return _unsupported(
+        f"{CONFIG_NAME} describes {described}; only Qwen3ForCausalLM (dense) is loaded",
+        file=CONFIG_NAME,
+        field=field,
+        expected="Qwen3ForCausalLM" if field == "architectures" else "qwen3",
+        found=found,
+        advice="use a dense Qwen3 causal language model, e.g. Qwen/Qwen3-14B, or the tools made for this one",
+    )
+
+
+def _quantisation(config: Mapping[str, Any], tensors: Mapping[str, TensorInfo]) -> Problem | None:
+    declared = config.get("quantization_config")
+    method = None
+    if declared is not None:
+        value = declared.get("quant_method") if isinstance(declared, dict) else declared
+        method = "unnamed" if value is None else str(value)[:_SHOWN]
+    for name, info in tensors.items():
+        pattern = next((rule for rule in _QUANTISED if rule[0].fullmatch(name)), None)
+        if pattern is not None:
+            return _quantised(method or pattern[1], info, name, pattern[2])
+    for name, info in tensors.items():
+        if info.dtype not in LOADABLE_DTYPES and axes_of(name) is not None:
+            kind = "FP8" if info.dtype.startswith("F8") else f"of dtype {info.dtype}"
+            return _quantised(method or kind, info, name, _ORIGINAL)
+    if method is None:
+        return None
+    return _unsupported(
+        f"{CONFIG_NAME} says that the weights are quantised ({method})",
+        file=CONFIG_NAME,
+        field="quantization_config",
+        expected="no quantization_config",
+        found=method,
+        advice=_ORIGINAL,
+    )
+
+
+def _quantised(method: str, info: TensorInfo, name: str, advice: str) -> Problem:
+    return _unsupported(
+        f"the weights are quantised ({method}); without their scales they would load as garbage",
+        file=info.file.name,
+        tensor=name,
+        field="quantization_config",
+        expected="weights in BF16, F16 or F32",
+        found=f"{info.dtype} {list(info.shape)}",
+        advice=advice,
+    )
+
+
+def _mindformers_layout(tensors: Mapping[str, TensorInfo]) -> Problem | None:
+    names = [name for name in tensors if _MINDFORMERS_NAME.fullmatch(name)]
+    if not names:
+        return None
+    fused = next((name for name in names if "linear_qkv" in name or "linear_fc1" in name), None)
+    state = "already merged (linear_qkv, linear_fc1)" if fused else "split, with MindFormers' names"
+    witness = fused or names[0]
+    return _unsupported(
+        f"these are MindFormers weights, {state}: headers can't tell the training from the inference "
+        "layout, and the wrong one generates wrong tokens",
+        file=tensors[witness].file.name,
+        tensor=witness,
+        expected="HuggingFace names, e.g. model.layers.0.self_attn.q_proj.weight",
+        found=f"{len(names)} tensors with MindFormers' names",
+        advice="load it with MindFormers' own load_checkpoint, or start from the HuggingFace checkpoint",
+    )
+
+
+def _embedding(checkpoint: Checkpoint) -> Problem | None:
+    tensors = checkpoint.tensors
+    bare = [name for name in tensors if axes_of(name) is None and axes_of(f"model.{name}") is not None]
+    if not bare or any(axes_of(name) is not None for name in tensors if name != "lm_head.weight"):
+        return None
+    marks = sorted({"modules.json", "config_sentence_transformers.json", "1_Pooling"} & checkpoint.listing)
+    evidence = f" ({marks[0]} is there, too)" if marks else ""
+    return _unsupported(
+        f"the tensors lack the prefix 'model.', as in Qwen3-Embedding{evidence}: there is no language head",
+        file=tensors[bare[0]].file.name,
+        tensor=bare[0],
+        expected=f"model.{bare[0]}",
+        found=bare[0],
+        advice="use sentence-transformers for embeddings, or a causal Qwen3 for generation",
+    )
+
+
+def _classifier(tensors: Mapping[str, TensorInfo]) -> Problem | None:
+    info = tensors.get("score.weight")
+    if info is None:
+        return None
+    return _unsupported(
+        "the weights have a classifier head instead of a language head, as rerankers and reward models have",
+        file=info.file.name,
+        tensor="score.weight",
+        expected="lm_head.weight, or tied embeddings",
+        found=f"score.weight {list(info.shape)}",
+        advice="use a causal Qwen3 for generation",
+    )
+
+
+def _qwen2_tensors(tensors: Mapping[str, TensorInfo]) -> Problem | None:
+    biased = next((name for name in tensors if name.endswith(".self_attn.q_proj.bias")), None)
+    if biased is None or any(name.endswith(".self_attn.q_norm.weight") for name in tensors):
+        return None
+    return _unsupported(
+        "the tensors are those of Qwen2 (biases on q, k and v, no q_norm), whatever config.json says",
+        file=tensors[biased].file.name,
+        tensor=biased,
+        field="model_type",
+        expected="qwen3",
+        found="qwen2",
+        advice="put the config.json back that belongs to these weights, and use MindFormers' Qwen2",
+    )
+
+
+def _wrapped(tensors: Mapping[str, TensorInfo]) -> Problem | None:
+    if not tensors or any(axes_of(name) is not None for name in tensors):
+        return None
+    for name, info in tensors.items():
+        for mark in ("model.layers.", "model.embed_tokens.", "model.norm."):
+            prefix, found, rest = name.partition(mark)
+            if found and prefix and axes_of(found + rest) is not None:
+                return _unsupported(
+                    f"all tensor names carry the prefix {prefix[:_SHOWN]!r}, as a wrapper writes them",
+                    file=info.file.name,
+                    tensor=name,
+                    expected=found + rest,
+                    found=name,
+                    advice="save the unwrapped model with save_pretrained()",
+                )
+    return None
+
+
+def _unsupported(summary: str, **details: Any) -> Problem:
+    return Problem(UnsupportedCheckpoint, summary, **details)

@@ -1,0 +1,43 @@
+"""Can the model be split over that many tensor-parallel ranks?"""
+
+from __future__ import annotations
+
+from mf_qwen3_patch.checkpoint.naming import Qwen3Shape
+from mf_qwen3_patch.errors import ConfigMismatch, Problem
+
+__all__ = ["tensor_parallel_problems"]
+
+
+def tensor_parallel_problems(shape: Qwen3Shape, ranks: int) -> list[Problem]:
+    """Check what MindFormers divides by the number of ranks; one problem names all that is not divisible."""
+    wrong = [
+        name
+        for name in ("num_attention_heads", "intermediate_size", "vocab_size")
+        if getattr(shape, name) % ranks
+    ]
+    groups = shape.num_key_value_heads
+    if groups % ranks and ranks % groups:
+        wrong.append("num_key_value_heads")
+    if not wrong:
+        return []
+    values = ", ".join(f"{name} {getattr(shape, name)}" for name in wrong)
+    possible = [
+        count
+        for count in range(1, min(shape.num_attention_heads, 1024) + 1)
+        if not any(
+            size % count for size in (shape.num_attention_heads, shape.intermediate_size, shape.vocab_size)
+        )
+        and (groups % count == 0 or count % groups == 0)
+    ]
+    return [
+        Problem(
+            ConfigMismatch,
+            f"the model can't be split over {ranks} tensor-parallel ranks: not divisible are {values}",
+            file="config.json",
+            field=wrong[0],
+            expected=f"a multiple of {ranks}"
+            + (" (or a divisor)" if wrong[0] == "num_key_value_heads" else ""),
+            found=getattr(shape, wrong[0]),
+            advice=f"use one of {', '.join(str(count) for count in possible[:12])} ranks",
+        )
+    ]

@@ -1,0 +1,137 @@
+"""Will this load succeed? Answered from config.json, the index and the file headers alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mf_qwen3_patch.checkpoint.config import NormalisedConfig, Qwen3Shape, normalise
+from mf_qwen3_patch.checkpoint.contents import (
+    misshapen_tensors,
+    missing_tensors,
+    tied_head,
+    unexpected_tensors,
+)
+from mf_qwen3_patch.checkpoint.directory import Checkpoint, open_checkpoint
+from mf_qwen3_patch.checkpoint.evidence import Evidence, gather_evidence
+from mf_qwen3_patch.checkpoint.kinds import unsupported_kinds
+from mf_qwen3_patch.checkpoint.memory import MemoryForecast, forecast_memory, free_host_memory
+from mf_qwen3_patch.checkpoint.mismatch import field_mismatches
+from mf_qwen3_patch.checkpoint.overrides import Overridden, apply_overrides
+from mf_qwen3_patch.checkpoint.parallel import tensor_parallel_problems
+from mf_qwen3_patch.errors import Problem, error_for
+
+__all__ = ["Preflight", "preflight"]
+
+_DTYPE_NAMES: Mapping[str, str] = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """The answer.
+
+    Attributes:
+        checkpoint: What is in the directory.
+        config: Values for MindFormers' Qwen3Config, the overrides applied.
+        shape: What of the config decides the tensors' shapes.
+        problems: Why a load can't succeed, most important first; empty if it can.
+        warnings: What should be known but stops nothing.
+        memory: What the load will take.
+    """
+
+    checkpoint: Checkpoint
+    config: dict[str, Any]
+    shape: Qwen3Shape
+    problems: tuple[Problem, ...]
+    warnings: tuple[str, ...]
+    memory: MemoryForecast
+
+    def raise_for_problems(self) -> None:
+        """Do nothing if a load can succeed.
+
+        Raises:
+            CheckpointError: Of the class of the most important problem; carries them all.
+        """
+        if self.problems:
+            raise error_for(self.problems, str(self.checkpoint.directory))
+
+
+def preflight(
+    directory: str | os.PathLike[str],
+    *,
+    overrides: Mapping[str, object] | None = None,
+    overrides_source: str = "keyword argument",
+    tensor_parallel: int = 1,
+    dtype: str | None = None,
+    device_memory: int | None = None,
+) -> Preflight:
+    """Check a HuggingFace Qwen3 directory.
+
+    Args:
+        directory: With config.json and the weights.
+        overrides: What is said over config.json, under HuggingFace's names or MindFormers' aliases
+            (``num_layers`` and so on); a value of None counts as not given. Values that agree with
+            the weights are fine.
+        overrides_source: What the overrides are called in messages, e.g. a YAML's name.
+        tensor_parallel: Number of ranks that share the model.
+        dtype: Of the parameters, e.g. ``"bfloat16"``; by default config.json's, else the weights'.
+        device_memory: Bytes that a device has for the model, if known.
+
+    Returns:
+        Everything found, sound or not.
+
+    Raises:
+        IncompleteCheckpoint: The directory itself is not there.
+        ValueError: ``tensor_parallel`` is not a positive whole number, or ``dtype`` is unknown.
+    """
+    if isinstance(tensor_parallel, bool) or not isinstance(tensor_parallel, int) or tensor_parallel < 1:
+        raise ValueError(f"tensor_parallel must be a whole number, at least 1, not {tensor_parallel!r}")
+    if dtype is not None and dtype not in _DTYPE_NAMES.values():
+        raise ValueError(f"dtype must be one of {', '.join(_DTYPE_NAMES.values())}, not {dtype!r}")
+    checkpoint = open_checkpoint(directory)
+    overridden = apply_overrides(normalise(checkpoint.config), dict(overrides or {}), overrides_source)
+    config = overridden.config
+    kinds = unsupported_kinds(checkpoint)
+    problems, warnings = [*kinds, *checkpoint.problems], list(checkpoint.warnings)
+    shape = config.shape
+    # Of another kind of model, or without its config, nothing below would say more than that.
+    if checkpoint.config_read and not kinds:
+        warnings += config.warnings
+        problems += config.problems
+        # Without any tensor the files' own problems say why, if there are any.
+        if checkpoint.tensors or not checkpoint.problems:
+            evidence = gather_evidence(checkpoint.tensors, shape, checkpoint.lost)
+            found, more = _check_weights(checkpoint, overridden, evidence)
+            problems += found
+            warnings += more
+            shape = evidence.shape(shape)
+        problems += tensor_parallel_problems(shape, tensor_parallel)
+    memory = forecast_memory(
+        shape, dtype or _parameter_dtype(checkpoint, config), tensor_parallel, free_host_memory()
+    )
+    if not problems:
+        warnings += memory.warnings(device_memory)
+    return Preflight(checkpoint, config.values, config.shape, tuple(problems), tuple(warnings), memory)
+
+
+def _check_weights(
+    checkpoint: Checkpoint, overridden: Overridden, evidence: Evidence
+) -> tuple[list[Problem], list[str]]:
+    config = overridden.config
+    problems = field_mismatches(
+        overridden, evidence, checkpoint.tensors.values(), complete=not checkpoint.lost_unknown
+    )
+    problems += missing_tensors(checkpoint, config, evidence)
+    problems += misshapen_tensors(checkpoint, config, evidence)
+    unexpected, warnings = unexpected_tensors(checkpoint, config)
+    return problems + unexpected, warnings + tied_head(checkpoint, overridden)
+
+
+def _parameter_dtype(checkpoint: Checkpoint, config: NormalisedConfig) -> str:
+    declared = config.values.get("params_dtype", config.values.get("torch_dtype"))
+    if declared in _DTYPE_NAMES.values():
+        return str(declared)
+    largest = max(checkpoint.tensors.values(), key=lambda info: info.nbytes, default=None)
+    return "bfloat16" if largest is None else _DTYPE_NAMES.get(largest.dtype, "bfloat16")

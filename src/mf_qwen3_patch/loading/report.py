@@ -1,0 +1,112 @@
+"""What a load did: as an object, as JSON, and as text."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mf_qwen3_patch.loading.proof import Proof
+
+__all__ = ["LoadReport"]
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """The account of one load; ``model.mf_qwen3_report``.
+
+    Attributes:
+        directory: Where the checkpoint is.
+        model_class: The class that was loaded.
+        files: The weight files that were used.
+        tensors: How many tensors the files hold.
+        parameters: How many Parameters the network has; each was written.
+        fused: How many of them were merged, by kind: ``{"linear_qkv": 40, "linear_fc1": 40}``.
+        bytes_read: Bytes of tensor data that this rank read from the files, without the proof's re-reading.
+        seconds: How long preflight, build, load and proof took together.
+        load_seconds: How long reading, casting and handing over took.
+        threads: How many threads read.
+        rank: This process's tensor-parallel rank.
+        tensor_parallel: How many ranks share the model.
+        casts: Dtype changes and the number of tensors they happened to: ``{"BF16->float32": 443}``.
+        ignored: Tensors that were not loaded, and why.
+        warnings: What should be known.
+        loader: Which loader did it: ``mf_qwen3_patch`` or, where it could not, ``stock``, with the reason.
+        proof: What was checked afterwards.
+    """
+
+    directory: str
+    model_class: str
+    files: tuple[str, ...]
+    tensors: int
+    parameters: int
+    fused: Mapping[str, int]
+    bytes_read: int
+    seconds: float
+    load_seconds: float
+    threads: int
+    rank: int
+    tensor_parallel: int
+    casts: Mapping[str, int]
+    ignored: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    loader: str = "mf_qwen3_patch"
+    proof: Proof | None = None
+
+    @property
+    def gigabytes_per_second(self) -> float:
+        """Tensor data read per second of loading, in 10^9 bytes."""
+        return self.bytes_read / self.load_seconds / 1e9 if self.load_seconds else 0.0
+
+    def as_loading_info(self) -> dict[str, list[str]]:
+        """Return transformers' ``output_loading_info``; all but ignored tensors would have been an error."""
+        return {
+            "missing_keys": [],
+            "unexpected_keys": sorted(self.ignored),
+            "mismatched_keys": [],
+            "error_msgs": [],
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as JSON-compatible values."""
+        return dataclasses.asdict(self) | {"gigabytes_per_second": self.gigabytes_per_second}
+
+    def to_json(self) -> str:
+        """Return the report as one JSON object."""
+        return json.dumps(self.as_dict(), ensure_ascii=False)
+
+    @property
+    def summary(self) -> str:
+        """The report in one line."""
+        shared = f", rank {self.rank} of {self.tensor_parallel}" if self.tensor_parallel > 1 else ""
+        return (
+            f"{self.model_class} from {self.directory} in {self.seconds:.1f} s{shared}: {self.bytes_read / 1e9:.2f} GB "
+            f"read at {self.gigabytes_per_second:.2f} GB/s with {self.threads} threads"
+        )
+
+    def __str__(self) -> str:
+        fused = ", ".join(f"{count} {kind}" for kind, count in self.fused.items())
+        lines = [
+            self.summary,
+            _line("weights match config", f"{self.tensors} tensors in {len(self.files)} files"),
+            _line(
+                "converted",
+                f"{self.parameters} parameters" + (f", of which merged: {fused}" if fused else ""),
+            ),
+            _line("all weights loaded", f"{self.parameters} of {self.parameters} parameters"),
+        ]
+        if self.casts:
+            lines.append(_line("cast", ", ".join(f"{cast}: {n} tensors" for cast, n in self.casts.items())))
+        if self.proof is not None:
+            lines += [_line(what, result) for what, result in self.proof.lines()]
+        lines += [_line("ignored", f"{name}: {why}") for name, why in self.ignored.items()]
+        lines += [_line("warning", text) for text in self.warnings]
+        if self.loader != "mf_qwen3_patch":
+            lines.append(_line("loaded by", self.loader))
+        return "\n".join(lines)
+
+
+def _line(what: str, result: str) -> str:
+    return f"  {what:<22}{result}"

@@ -1,0 +1,29 @@
+"""``AutoConfig.from_pretrained`` on a HuggingFace Qwen3 directory."""
+
+from __future__ import annotations
+
+from mindformers.models.auto.configuration_auto import CONFIG_MAPPING, AutoConfig
+
+from mf_qwen3_patch.loading.families import QWEN3
+from mf_qwen3_patch.loading.pretrained import load_config
+from mf_qwen3_patch.patches._attributes import AttributeChanges
+from mf_qwen3_patch.patches._doors import guarded_classmethod
+
+_changes = AttributeChanges()
+
+
+def supports() -> str | None:
+    """Step aside if MindFormers maps qwen3 itself."""
+    if QWEN3.model_type in CONFIG_MAPPING:
+        return f"MindFormers' AutoConfig knows {QWEN3.model_type} itself"
+    return None
+
+
+def apply() -> None:
+    """Define the method on AutoConfig."""
+    _changes.set(AutoConfig, "from_pretrained", guarded_classmethod(AutoConfig.from_pretrained.__func__, load_config))
+
+
+def revert() -> None:
+    """Restore it."""
+    _changes.restore()

@@ -1,0 +1,35 @@
+"""``AutoModel.from_pretrained`` and ``AutoModelForCausalLM.from_pretrained`` on a HuggingFace Qwen3 directory."""
+
+from __future__ import annotations
+
+from mindformers.models.auto.modeling_auto import AutoModel, AutoModelForCausalLM
+
+from mf_qwen3_patch.loading.families import QWEN3
+from mf_qwen3_patch.loading.pretrained import load_pretrained
+from mf_qwen3_patch.patches._attributes import AttributeChanges
+from mf_qwen3_patch.patches._doors import guarded_classmethod
+
+# AutoModel inherits the method from a base class, AutoModelForCausalLM has a copy of its own: each needs it.
+_CLASSES = (AutoModel, AutoModelForCausalLM)
+_changes = AttributeChanges()
+
+
+def supports() -> str | None:
+    """Step aside if MindFormers maps qwen3 itself."""
+    for cls in _CLASSES:
+        mapping = cls._model_mapping
+        registered = {getattr(config, "model_type", None) for config in mapping._extra_content}
+        if QWEN3.model_type in registered.union(mapping._model_mapping):
+            return f"MindFormers' {cls.__name__} maps {QWEN3.model_type} itself"
+    return None
+
+
+def apply() -> None:
+    """Define the method on both classes."""
+    for cls in _CLASSES:
+        _changes.set(cls, "from_pretrained", guarded_classmethod(cls.from_pretrained.__func__, load_pretrained))
+
+
+def revert() -> None:
+    """Restore both."""
+    _changes.restore()

@@ -1,0 +1,1 @@
+"""The command line: ``python -m mf_qwen3_patch COMMAND``; one module per command."""

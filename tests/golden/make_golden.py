@@ -1,0 +1,219 @@
+"""Make the golden data: small random Qwen3 checkpoints, and what HuggingFace transformers makes of them.
+
+    python make_golden.py                  # remake checkpoints/ and expected/ beside this file
+    python make_golden.py --output DIR     # make them elsewhere, to compare
+
+For each checkpoint the first seed is taken whose data can prove something: no token is a close call,
+no continuation runs in circles or meets eos, and every wrong load shows in the tokens.
+Needs torch and transformers (extra `oracle`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import itertools
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import oracle
+import torch
+import transformers
+
+HERE = Path(__file__).resolve().parent
+MICRO_QWEN3 = HERE.parents[1] / "examples" / "micro_qwen3"
+sys.path.insert(0, str(MICRO_QWEN3))
+
+from corpus import GREETINGS  # noqa: E402  (found through the line above)
+from wrong_loads import wrong_loads  # noqa: E402
+
+VOCAB_SIZE = 96
+PAD, EOS = 0, 1
+PROMPT_LENGTHS = (2, 5, 12)
+MAX_NEW_TOKENS = 12
+MICRO_MAX_NEW_TOKENS = 64
+
+# Large enough that a misplaced row changes the tokens, small enough that the softmax does not saturate.
+WEIGHT_STD = 0.25
+# Norm weights away from one, or a loader that forgets them would go unnoticed.
+NORM_STD = 0.25
+# Far above what another order of summation can move; float16 arithmetic keeps the tokens, too.
+MIN_MARGIN = 0.04
+MIN_DISTINCT_TOKENS = 7
+
+
+@dataclass(frozen=True)
+class Case:
+    """One checkpoint.
+
+    Attributes:
+        config: What differs from `base_config`.
+        dtype: In which the weights are saved; the oracle computes in float32 in any case.
+        max_shard_size: In the notation of ``save_pretrained``.
+    """
+
+    config: dict[str, Any] = field(default_factory=dict)
+    dtype: torch.dtype = torch.float32
+    max_shard_size: str = "1GB"
+
+
+CASES = {
+    "gqa1_mha": Case({"num_key_value_heads": 4}),
+    "gqa2": Case(),
+    "gqa4": Case({"num_attention_heads": 8}),
+    "wide_heads": Case({"head_dim": 16}),
+    "tied": Case({"tie_word_embeddings": True}),
+    "sharded": Case(max_shard_size="25KB"),
+    "bf16": Case(dtype=torch.bfloat16),
+    "fp16": Case(dtype=torch.float16),
+    "three_layers": Case({"num_hidden_layers": 3, "intermediate_size": 40}),
+}
+
+
+def base_config() -> dict[str, Any]:
+    """Return the config that the cases vary; it has two query heads for each key head."""
+    return {
+        "vocab_size": VOCAB_SIZE,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "max_position_embeddings": 128,
+        "rope_theta": 1_000_000,
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": False,
+        "attention_bias": False,
+        "sliding_window": None,
+        "pad_token_id": PAD,
+        "eos_token_id": EOS,
+    }
+
+
+def make_checkpoint(case: Case, seed: int, directory: Path) -> list[list[int]]:
+    """Write a random checkpoint and return random prompts for it, free of pad and eos."""
+    shutil.rmtree(directory, ignore_errors=True)
+    config = transformers.Qwen3Config(**{**base_config(), **case.config})
+    model: Any = transformers.Qwen3ForCausalLM(config)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.normal_(generator=generator)
+            if name.endswith("norm.weight"):
+                parameter.mul_(NORM_STD).add_(1)
+            else:
+                parameter.mul_(WEIGHT_STD)
+    model.to(case.dtype).save_pretrained(
+        directory, safe_serialization=True, max_shard_size=case.max_shard_size
+    )
+    first_plain = max(PAD, EOS) + 1
+    return [
+        torch.randint(first_plain, VOCAB_SIZE, (length,), generator=generator).tolist()
+        for length in PROMPT_LENGTHS
+    ]
+
+
+def why_not(model: Any, prompts: list[list[int]], continuations: list[oracle.Continuation]) -> str | None:
+    """Return the first reason why these data prove too little, None if they will do."""
+    for continuation in continuations:
+        if continuation.smallest_margin <= MIN_MARGIN:
+            return f"a margin of {continuation.smallest_margin:.4f}"
+        if len(continuation.tokens) != MAX_NEW_TOKENS or {PAD, EOS} & set(continuation.tokens):
+            return "a continuation with eos or pad"
+        if len(set(continuation.tokens)) < MIN_DISTINCT_TOKENS:
+            return f"a monotonous continuation {continuation.tokens}"
+    for fault, spoil in wrong_loads(model.config.num_hidden_layers).items():
+        spoiled = copy.deepcopy(model)
+        spoil(spoiled)
+        wrong = (oracle.continue_greedily(spoiled, prompt, MAX_NEW_TOKENS).tokens for prompt in prompts)
+        if all(tokens == right.tokens for tokens, right in zip(wrong, continuations, strict=True)):
+            return f"{fault!r} does not show"
+    return None
+
+
+def write_expected(
+    stem: Path,
+    prompts: Sequence[Sequence[int]],
+    continuations: Sequence[oracle.Continuation],
+    max_new_tokens: int,
+    **extra: object,
+) -> None:
+    """Write ``stem``.json and ``stem``.npz (``logits``, float32 ``[prompts, vocab_size]``)."""
+    expected = {
+        **extra,
+        "max_new_tokens": max_new_tokens,
+        "prompts": prompts,
+        "tokens": [continuation.tokens for continuation in continuations],
+        "smallest_margin": round(min(continuation.smallest_margin for continuation in continuations), 4),
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+    }
+    # One line a key: json's own indentation would give every token a line.
+    lines = (
+        f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in expected.items()
+    )
+    stem.with_suffix(".json").write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    np.savez(
+        stem.with_suffix(".npz"), logits=np.stack([continuation.logits for continuation in continuations])
+    )
+
+
+def make_case(name: str, case: Case, output: Path) -> None:
+    """Try seeds until one will do; leave its checkpoint and its expected data in ``output``."""
+    directory = output / "checkpoints" / name
+    for seed in itertools.count():
+        prompts = make_checkpoint(case, seed, directory)
+        model = oracle.load(directory)
+        continuations = [oracle.continue_greedily(model, prompt, MAX_NEW_TOKENS) for prompt in prompts]
+        reason = why_not(model, prompts, continuations)
+        if reason is None:
+            break
+        print(f"{name}: not seed {seed}: {reason}", flush=True)
+    write_expected(output / "expected" / name, prompts, continuations, MAX_NEW_TOKENS, seed=seed)
+    margin = min(continuation.smallest_margin for continuation in continuations)
+    print(f"{name}: seed {seed}, smallest margin {margin:.4f}", flush=True)
+
+
+def make_micro(output: Path) -> None:
+    """Write what the micro model says to both greetings; its checkpoint stays where it is."""
+    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(MICRO_QWEN3)
+    prompts = [tokenizer(greeting.prompt).input_ids for greeting in GREETINGS]
+    continuations = oracle.run(MICRO_QWEN3, prompts, MICRO_MAX_NEW_TOKENS)
+    write_expected(
+        output / "expected" / MICRO_QWEN3.name,
+        prompts,
+        continuations,
+        MICRO_MAX_NEW_TOKENS,
+        prompt_texts=[greeting.prompt for greeting in GREETINGS],
+        texts=[
+            tokenizer.decode([*prompt, *continuation.tokens], skip_special_tokens=True)
+            for prompt, continuation in zip(prompts, continuations, strict=True)
+        ],
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--output", type=Path, default=HERE, help="where to write (default: beside this file)"
+    )
+    output: Path = parser.parse_args().output
+
+    # One thread: the order of summation must not depend on the machine's cores.
+    torch.set_num_threads(1)
+    (output / "expected").mkdir(parents=True, exist_ok=True)
+    for name, case in CASES.items():
+        make_case(name, case, output)
+    make_micro(output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""The oracle: what HuggingFace transformers makes of a checkpoint, in float32 on the CPU.
+
+Torch and transformers (extra `oracle`) are imported when it is asked, not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Continuation", "continue_greedily", "load", "run"]
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """How a model continues one prompt greedily.
+
+    Attributes:
+        tokens: The new token ids, without the prompt; if it ended early, eos is the last one.
+        logits: float32 ``[vocab_size]``, at the last position of the prompt: they choose ``tokens[0]``.
+        smallest_margin: The smallest lead, over all steps, of the best logit over the second best.
+    """
+
+    tokens: list[int]
+    logits: npt.NDArray[np.float32]
+    smallest_margin: float
+
+
+def run(directory: str | Path, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[Continuation]:
+    """Load a HuggingFace directory in float32 and continue every prompt greedily.
+
+    Args:
+        directory: Holds config.json and the weights.
+        prompts: Token ids; each prompt runs by itself, so nothing is padded.
+        max_new_tokens: How many tokens to add, unless the model's eos comes first.
+
+    Returns:
+        One continuation for each prompt, in their order.
+
+    Raises:
+        ImportError: If torch or transformers is not installed.
+    """
+    model = load(directory)
+    return [continue_greedily(model, prompt, max_new_tokens) for prompt in prompts]
+
+
+def load(directory: str | Path) -> Any:
+    """Load a HuggingFace directory as a float32 torch model with eager attention.
+
+    Raises:
+        ImportError: If torch or transformers is not installed.
+    """
+    try:
+        import torch
+        from transformers import AutoModelForCausalLM
+    except ImportError as error:
+        raise ImportError(
+            "the oracle needs torch and transformers: pip install 'mf-qwen3-patch[oracle]'"
+        ) from error
+    return AutoModelForCausalLM.from_pretrained(
+        str(directory), torch_dtype=torch.float32, attn_implementation="eager"
+    ).eval()
+
+
+def continue_greedily(model: Any, prompt: Sequence[int], max_new_tokens: int) -> Continuation:
+    """Continue one prompt of token ids with a model from `load`."""
+    import torch
+
+    input_ids = torch.tensor([list(prompt)])
+    out = model.generate(
+        input_ids,
+        attention_mask=torch.ones_like(input_ids),
+        do_sample=False,
+        max_new_tokens=max_new_tokens,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    logits = torch.stack(out.logits)[:, 0].float()
+    best = logits.topk(2).values
+    return Continuation(
+        tokens=out.sequences[0, len(prompt) :].tolist(),
+        logits=logits[0].numpy(),
+        smallest_margin=float((best[:, 0] - best[:, 1]).min()),
+    )

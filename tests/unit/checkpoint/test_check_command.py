@@ -1,0 +1,128 @@
+"""``python -m mf_qwen3_patch check``: exit codes, text and JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.support.checkpoints import QWEN3_14B, edit_config, write_checkpoint, write_sparse_checkpoint
+
+from mf_qwen3_patch.tools import check
+from mf_qwen3_patch.tools.cli import main
+
+
+def test_a_good_directory_exits_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(write_checkpoint(tmp_path, shards=2))]) == 0
+    output = capsys.readouterr().out
+    assert "will load" in output
+    assert "25 tensors in 2 files" in output
+
+
+def test_a_bad_directory_exits_1_and_lists_everything(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_checkpoint(tmp_path)
+    edit_config(tmp_path, hidden_size=64, vocab_size=100)
+    assert main(["check", str(tmp_path)]) == 1
+    output = capsys.readouterr().out
+    assert "will not load: 2 problems" in output
+    assert "1. config.json says hidden_size: 64, but the weights say 80" in output
+    assert "2. config.json says vocab_size: 100, but the weights say 160" in output
+
+
+def test_json_is_one_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_checkpoint(tmp_path, dtype="BF16")
+    edit_config(tmp_path, head_dim=16)
+    assert main(["check", str(tmp_path), "--json", "--tp", "2"]) == 1
+    output = json.loads(capsys.readouterr().out)
+    assert output["loadable"] is False
+    assert output["problems"][0]["field"] == "head_dim"
+    assert output["problems"][0]["kind"] == "ConfigMismatch"
+    assert output["tensor_parallel"] == 2
+    assert output["memory"]["dtype"] == "bfloat16"
+
+
+def test_a_yaml_is_checked_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    directory = write_checkpoint(tmp_path / "model")
+    yaml = tmp_path / "predict_qwen3_14b.yaml"
+    yaml.write_text("model:\n  model_config:\n    hidden_size: 4096\n")
+    assert main(["check", str(directory), "--config", str(yaml)]) == 1
+    assert "predict_qwen3_14b.yaml says hidden_size: 4096, but the weights say 80" in capsys.readouterr().out
+
+
+def test_a_qwen3_14b_shaped_directory_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    directory = write_sparse_checkpoint(tmp_path, shards=8, **QWEN3_14B)
+    assert main(["check", str(directory), "--tp", "8", "--json"]) == 0
+    output = json.loads(capsys.readouterr().out)
+    assert output["tensors"] == 443
+    assert len(output["files"]) == 8
+    assert output["bytes"] == 2 * 14_768_307_200
+    assert output["memory"]["parameters"] == 14_768_307_200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([], "COMMAND"),
+        (["check"], "DIR"),
+        (["chek", "x"], "chek"),
+        (["check", "x", "--frobnicate"], "--frobnicate"),
+        (["check", "x", "--tp", "0"], "--tp"),
+        (["check", "x", "--tp", "two"], "'two' is not a whole number"),
+        (["check", "/nowhere/at/all"], "/nowhere/at/all is not there"),
+        (["check", ".", "--config", "/nowhere.yaml"], "/nowhere.yaml"),
+    ],
+)
+def test_wrong_usage_exits_2_without_a_traceback(
+    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert text in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_control_c_exits_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(check, "preflight", interrupted)
+    assert main(["check", str(tmp_path)]) == 130
+
+
+def test_it_needs_no_mindspore(tmp_path: Path) -> None:
+    directory = write_checkpoint(tmp_path / "model")
+    for name in ("mindspore", "mindformers"):
+        (tmp_path / "blocked" / name).mkdir(parents=True)
+        (tmp_path / "blocked" / name / "__init__.py").write_text("raise SystemExit('imported')\n")
+    path = os.pathsep.join([str(tmp_path / "blocked"), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-m", "mf_qwen3_patch", "check", str(directory)],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "will load" in done.stdout
+
+
+def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
+    directory = write_checkpoint(tmp_path / "model")
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "mf_qwen3_patch", "check", str(directory)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr

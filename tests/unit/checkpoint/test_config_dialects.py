@@ -1,0 +1,123 @@
+"""config.json of every transformers release gives one and the same config."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.support.checkpoints import make_config
+
+from mf_qwen3_patch.checkpoint.config import normalise
+from mf_qwen3_patch.errors import ConfigMismatch, UnsupportedCheckpoint
+
+
+@pytest.mark.parametrize("dialect", ["4.57", "5"])
+def test_newer_dialects_mean_the_same(dialect: str) -> None:
+    old, new = normalise(make_config(dtype="BF16")), normalise(make_config(dtype="BF16", dialect=dialect))
+    assert new == old
+    assert new.values["rope_theta"] == 1000000
+    assert new.values["torch_dtype"] == "bfloat16"
+    assert not new.problems
+    assert not new.warnings
+    assert not {"dtype", "rope_parameters", "layer_types"} & new.values.keys()
+
+
+def test_absent_keys_have_the_defaults_of_huggingface() -> None:
+    config = normalise({"model_type": "qwen3"})
+    assert (config.shape.hidden_size, config.shape.head_dim, config.shape.num_key_value_heads) == (
+        4096,
+        128,
+        32,
+    )
+    assert config.values["rms_norm_eps"] == 1e-6
+    assert config.shape.tie_word_embeddings is False
+    assert "head_dim" in config.absent
+
+
+def test_an_absent_rope_theta_is_said() -> None:
+    raw = make_config()
+    del raw["rope_theta"]
+    config = normalise(raw)
+    assert config.values["rope_theta"] == 10000.0
+    assert [w for w in config.warnings if "no rope_theta" in w and "10000" in w]
+
+
+def test_null_key_value_heads_mean_multi_head_attention() -> None:
+    assert normalise(make_config(num_key_value_heads=None)).shape.num_key_value_heads == 4
+
+
+def test_an_unknown_key_is_ignored_with_one_warning() -> None:
+    config = normalise(make_config(frobnicate=1, zap={"a": 2}))
+    assert len(config.warnings) == 1
+    assert "frobnicate, zap" in config.warnings[0]
+    assert not {"frobnicate", "zap"} & config.values.keys()
+    assert not config.problems
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("use_sliding_window", True),
+        ("attention_bias", True),
+        ("attention_bias", 1),
+        ("partial_rotary_factor", 0.5),
+        ("num_experts", 128),
+        ("final_logit_softcapping", 30.0),
+        ("use_qk_norm", False),
+        ("hidden_act", "gelu"),
+        ("dual_chunk_attention_config", {"chunk_size": 262144}),
+        ("rope_scaling", {"rope_type": "yarn", "factor": 4.0}),
+        ("rope_scaling", {"type": "dynamic", "factor": 2.0}),
+        ("rope_parameters", {"full_attention": {"rope_type": "default"}}),
+        ("rope_parameters", {"rope_type": "default", "rope_theta": 1000000, "partial_rotary_factor": 0.25}),
+        ("layer_types", ["full_attention", "linear_attention"]),
+        ("layer_types", "full_attention"),
+    ],
+)
+def test_what_changes_the_output_is_refused(key: str, value: Any) -> None:
+    (problem,) = normalise(make_config(**{key: value})).problems
+    assert problem.kind is UnsupportedCheckpoint
+    assert problem.field == key
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("use_sliding_window", False),
+        ("attention_bias", False),
+        ("partial_rotary_factor", 1.0),
+        ("final_logit_softcapping", None),
+        ("rope_scaling", {"rope_type": "default"}),
+        ("rope_scaling", {"type": "default"}),
+        ("sliding_window", 4096),
+        ("max_window_layers", 28),
+        ("torch_dtype", "torch.float32"),
+        ("pad_token_id", None),
+    ],
+)
+def test_what_changes_nothing_is_accepted_without_a_word(key: str, value: Any) -> None:
+    config = normalise(make_config(**{key: value}))
+    assert not config.problems
+    assert not config.warnings
+
+
+@pytest.mark.parametrize("value", ["5120", 5120.0, True, -1, 0, 2**31, [], {}, None])
+def test_a_size_must_be_a_positive_whole_number(value: Any) -> None:
+    config = normalise(make_config(hidden_size=value))
+    (problem,) = config.problems
+    assert problem.kind is ConfigMismatch
+    assert problem.field == "hidden_size"
+    assert repr(value) in str(problem)
+    assert config.invalid == {"hidden_size"}
+
+
+@pytest.mark.parametrize("value", ["1e6", True, -1.0, 0, float("inf"), float("nan"), 10**400, None])
+def test_rope_theta_must_be_a_positive_number(value: Any) -> None:
+    (problem,) = normalise(make_config(rope_theta=value)).problems
+    assert problem.field == "rope_theta"
+
+
+def test_two_dtypes_are_said_and_the_newer_name_wins() -> None:
+    config = normalise(make_config(dtype="F32") | {"dtype": "bfloat16"})
+    assert config.values["torch_dtype"] == "bfloat16"
+    assert len(config.warnings) == 1

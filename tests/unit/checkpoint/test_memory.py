@@ -1,0 +1,73 @@
+"""The memory forecast: what a rank holds, and what is free under every limit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.support.checkpoints import QWEN3_14B, TINY, write_checkpoint
+
+from mf_qwen3_patch.checkpoint.memory import forecast_memory, free_host_memory
+from mf_qwen3_patch.checkpoint.naming import Qwen3Shape, expected_tensors
+from mf_qwen3_patch.checkpoint.preflight import preflight
+
+BIG = Qwen3Shape(**QWEN3_14B, tie_word_embeddings=False)
+
+
+def test_parameters_are_those_of_the_expected_tensors() -> None:
+    for shape in (BIG, Qwen3Shape(**TINY, tie_word_embeddings=True)):
+        count = 0
+        for dimensions in expected_tensors(shape).values():
+            size = 1
+            for dimension in dimensions:
+                size *= dimension
+            count += size
+        assert forecast_memory(shape, "bfloat16", 1, None).parameters == count
+
+
+def test_a_14b_model_takes_twice_as_much_in_float32() -> None:
+    half, full = (forecast_memory(BIG, dtype, 1, None) for dtype in ("bfloat16", "float32"))
+    assert half.device_per_rank == pytest.approx(29.5e9, rel=0.01)
+    assert full.device_per_rank == pytest.approx(2 * half.device_per_rank, rel=0.001)
+
+
+def test_ranks_share_the_model_and_replicate_scarce_key_value_heads() -> None:
+    whole, eight, forty = (forecast_memory(BIG, "bfloat16", ranks, None) for ranks in (1, 8, 40))
+    assert eight.device_per_rank == pytest.approx(whole.device_per_rank / 8, rel=0.001)
+    # 8 key-value heads on 40 ranks: every rank holds one head of each.
+    assert forty.device_per_rank > whole.device_per_rank / 40 * 1.05
+
+
+def test_too_little_memory_is_a_warning_not_a_problem(tmp_path: Path) -> None:
+    forecast = forecast_memory(BIG, "bfloat16", 1, host_free=10 * 10**9)
+    (host,) = forecast.warnings()
+    assert "29.5 GB" in host
+    assert "10.0 GB" in host
+    result = preflight(write_checkpoint(tmp_path), device_memory=1000)
+    assert result.problems == ()
+    assert any("max_device_memory" in warning for warning in result.warnings)
+
+
+def test_free_memory_is_the_tightest_limit(tmp_path: Path) -> None:
+    proc, cgroups = tmp_path / "proc", tmp_path / "cgroup"
+    (proc / "self").mkdir(parents=True)
+    (cgroups / "job" / "step").mkdir(parents=True)
+    assert free_host_memory(proc, cgroups) is None
+    (proc / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    8000 kB\n")
+    (proc / "self" / "cgroup").write_text("0::/job/step\n")
+    assert free_host_memory(proc, cgroups) == 8_192_000
+    (cgroups / "job" / "step" / "memory.max").write_text("max\n")
+    (cgroups / "job" / "step" / "memory.current").write_text("5\n")
+    (cgroups / "job" / "memory.max").write_text("1000000\n")
+    (cgroups / "job" / "memory.current").write_text("400000\n")
+    assert free_host_memory(proc, cgroups) == 600_000
+
+
+def test_cgroups_of_version_1_count_too(tmp_path: Path) -> None:
+    (tmp_path / "proc" / "self").mkdir(parents=True)
+    (tmp_path / "proc" / "self" / "cgroup").write_text("4:memory,cpu:/box\n3:pids:/box\n")
+    box = tmp_path / "cgroup" / "memory" / "box"
+    box.mkdir(parents=True)
+    (box / "memory.limit_in_bytes").write_text("500\n")
+    (box / "memory.usage_in_bytes").write_text("600\n")
+    assert free_host_memory(tmp_path / "proc", tmp_path / "cgroup") == 0

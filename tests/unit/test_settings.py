@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from mf_qwen3_patch.settings import Settings
+
+NAMES = ("load_checkpoint", "convert_weight_dict")
+
+
+def read(**environ: str) -> Settings:
+    return Settings.from_environment(NAMES, environ)
+
+
+def test_an_empty_environment_means_on() -> None:
+    assert read() == Settings(enabled=True, strict=False, disabled=frozenset(), cpu_kernels=False)
+
+
+@pytest.mark.parametrize(
+    ("value", "enabled", "strict"), [("0", False, False), ("1", True, False), ("strict", True, True)]
+)
+def test_the_modes(value: str, enabled: bool, strict: bool) -> None:
+    settings = read(MF_QWEN3_PATCH=value)
+
+    assert (settings.enabled, settings.strict) == (enabled, strict)
+
+
+def test_patches_are_left_out_by_name() -> None:
+    assert read(MF_QWEN3_PATCH_DISABLE=" load_checkpoint, ").disabled == {"load_checkpoint"}
+
+
+def test_an_unknown_mode_is_an_error_that_lists_the_valid_ones() -> None:
+    with pytest.raises(ValueError, match=r"MF_QWEN3_PATCH='yes' is not one of '1', '0', 'strict'"):
+        read(MF_QWEN3_PATCH="yes")
+
+
+def test_an_unknown_flag_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"MF_QWEN3_PATCH_CPU='maybe' is not one of '0', '1'"):
+        read(MF_QWEN3_PATCH_CPU="maybe")
+
+
+def test_an_unknown_patch_is_an_error_that_lists_the_patches() -> None:
+    with pytest.raises(
+        ValueError,
+        match="no such patch: load_chekpoint; the patches are: convert_weight_dict, load_checkpoint",
+    ):
+        read(MF_QWEN3_PATCH_DISABLE="load_chekpoint")
