@@ -103,9 +103,7 @@ def make_tokenizer() -> Any:
         chat_template=CHAT_TEMPLATE,
     )
     if len(tokenizer) != VOCAB_SIZE:
-        raise ValueError(
-            f"the tokenizer has {len(tokenizer)} tokens instead of {VOCAB_SIZE}: enlarge the corpus"
-        )
+        raise ValueError(f"the tokenizer has {len(tokenizer)} tokens instead of {VOCAB_SIZE}: enlarge the corpus")
     return tokenizer
 
 
@@ -253,9 +251,7 @@ def check(directory: Path) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=HERE, help="where to write (default: this folder)")
     parser.add_argument("--check", action="store_true", help="check what is there, make nothing")
     parser.add_argument("--seed", type=int, default=5, help="where the random numbers start (default: 5)")

@@ -27,19 +27,11 @@ def wrong_loads(num_hidden_layers: int) -> dict[str, Callable[[Any], None]]:
         Functions that change a ``Qwen3ForCausalLM`` (or its equal) in place.
     """
     return {
-        "Q/K/V merged per group, read as contiguous": partial(
-            _rearrange_qkv, rearrange=_per_group_as_contiguous
-        ),
-        "Q/K/V merged contiguously, read per group": partial(
-            _rearrange_qkv, rearrange=_contiguous_as_per_group
-        ),
+        "Q/K/V merged per group, read as contiguous": partial(_rearrange_qkv, rearrange=_per_group_as_contiguous),
+        "Q/K/V merged contiguously, read per group": partial(_rearrange_qkv, rearrange=_contiguous_as_per_group),
         "K and V swapped": _swap_k_and_v,
-        "gate/up interleaved, read as contiguous": partial(
-            _rearrange_mlp, rearrange=_interleaved_as_contiguous
-        ),
-        "gate/up contiguous, read as interleaved": partial(
-            _rearrange_mlp, rearrange=_contiguous_as_interleaved
-        ),
+        "gate/up interleaved, read as contiguous": partial(_rearrange_mlp, rearrange=_interleaved_as_contiguous),
+        "gate/up contiguous, read as interleaved": partial(_rearrange_mlp, rearrange=_contiguous_as_interleaved),
         "gate and up swapped": partial(_rearrange_mlp, rearrange=lambda gate, up: (up, gate)),
         "rope_theta 10000": partial(_set_rope, theta=10_000.0),
         "no rope": partial(_set_rope, theta=None),
@@ -69,9 +61,7 @@ def _rearrange_qkv(model: Any, rearrange: Callable[..., tuple[Tensor, Tensor, Te
 def _per_group_as_contiguous(q: Tensor, k: Tensor, v: Tensor, head_dim: int) -> tuple[Tensor, Tensor, Tensor]:
     """Merge as [query heads of one group, its key head, its value head], group after group; cut as Q|K|V."""
     groups = k.shape[0] // head_dim
-    merged = torch.cat(
-        [part for group in zip(*(w.chunk(groups) for w in (q, k, v)), strict=True) for part in group]
-    )
+    merged = torch.cat([part for group in zip(*(w.chunk(groups) for w in (q, k, v)), strict=True) for part in group])
     wrong_q, wrong_k, wrong_v = merged.split([q.shape[0], k.shape[0], v.shape[0]])
     return wrong_q, wrong_k, wrong_v
 

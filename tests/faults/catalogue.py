@@ -260,6 +260,11 @@ FILE_FAULTS = (
     Fault("one tensor of another shape",
           weights(adding(**{"model.layers.1.mlp.down_proj.weight": zeros(96, 80)})), CorruptCheckpoint,
           ("model.layers.1.mlp.down_proj.weight", "[80, 96]", "[96, 80]")),
+    Fault("embedding and head of different vocabularies",
+          weights(adding(**{EMBEDDING: zeros(161, 80)})), CorruptCheckpoint,
+          (FIRST, EMBEDDING, "[160, 80]", "[161, 80]")),
+    Fault("head of another shape", weights(adding(**{HEAD: zeros(160, 40)})), CorruptCheckpoint,
+          (THIRD, HEAD, "[160, 80]", "[160, 40]")),
     Fault("no weights at all", only(), IncompleteCheckpoint, ("no weights", "model.safetensors")),
 )  # fmt: skip
 

@@ -43,7 +43,7 @@ MICRO_MAX_NEW_TOKENS = 64
 WEIGHT_STD = 0.25
 # Norm weights away from one, or a loader that forgets them would go unnoticed.
 NORM_STD = 0.25
-# Far above what another order of summation can move; float16 arithmetic keeps the tokens, too.
+# Far above what another order of summation can move.
 MIN_MARGIN = 0.04
 MIN_DISTINCT_TOKENS = 7
 
@@ -110,13 +110,10 @@ def make_checkpoint(case: Case, seed: int, directory: Path) -> list[list[int]]:
                 parameter.mul_(NORM_STD).add_(1)
             else:
                 parameter.mul_(WEIGHT_STD)
-    model.to(case.dtype).save_pretrained(
-        directory, safe_serialization=True, max_shard_size=case.max_shard_size
-    )
+    model.to(case.dtype).save_pretrained(directory, safe_serialization=True, max_shard_size=case.max_shard_size)
     first_plain = max(PAD, EOS) + 1
     return [
-        torch.randint(first_plain, VOCAB_SIZE, (length,), generator=generator).tolist()
-        for length in PROMPT_LENGTHS
+        torch.randint(first_plain, VOCAB_SIZE, (length,), generator=generator).tolist() for length in PROMPT_LENGTHS
     ]
 
 
@@ -155,13 +152,9 @@ def write_expected(
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
     }
     # One line a key: json's own indentation would give every token a line.
-    lines = (
-        f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in expected.items()
-    )
+    lines = (f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in expected.items())
     stem.with_suffix(".json").write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
-    np.savez(
-        stem.with_suffix(".npz"), logits=np.stack([continuation.logits for continuation in continuations])
-    )
+    np.savez(stem.with_suffix(".npz"), logits=np.stack([continuation.logits for continuation in continuations]))
 
 
 def make_case(name: str, case: Case, output: Path) -> None:
@@ -199,12 +192,8 @@ def make_micro(output: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--output", type=Path, default=HERE, help="where to write (default: beside this file)"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=HERE, help="where to write (default: beside this file)")
     output: Path = parser.parse_args().output
 
     # One thread: the order of summation must not depend on the machine's cores.

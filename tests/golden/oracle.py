@@ -59,9 +59,7 @@ def load(directory: str | Path) -> Any:
         import torch
         from transformers import AutoModelForCausalLM
     except ImportError as error:
-        raise ImportError(
-            "the oracle needs torch and transformers: pip install 'mf-qwen3-patch[oracle]'"
-        ) from error
+        raise ImportError("the oracle needs torch and transformers: pip install 'mf-qwen3-patch[oracle]'") from error
     return AutoModelForCausalLM.from_pretrained(
         str(directory), torch_dtype=torch.float32, attn_implementation="eager"
     ).eval()

@@ -70,9 +70,7 @@ class Raw:
 Tensors = dict[str, Raw]
 
 
-def make_config(
-    *, dialect: str = "4.51", dtype: str = "F32", tie: bool = False, **overrides: Any
-) -> dict[str, Any]:
+def make_config(*, dialect: str = "4.51", dtype: str = "F32", tie: bool = False, **overrides: Any) -> dict[str, Any]:
     """Return a config.json as transformers 4.51, 4.57 or 5 writes it."""
     config = {**_REST, **TINY, "tie_word_embeddings": tie, **overrides}
     layer_types = ["full_attention"] * config["num_hidden_layers"]
@@ -246,9 +244,7 @@ def write_checkpoint(
     return directory
 
 
-def write_sparse_checkpoint(
-    directory: Path, *, shards: int, dtype: str = "BF16", **config_overrides: Any
-) -> Path:
+def write_sparse_checkpoint(directory: Path, *, shards: int, dtype: str = "BF16", **config_overrides: Any) -> Path:
     """Write a directory of any size whose weights are holes: true headers and lengths, no disk space."""
     directory.mkdir(parents=True, exist_ok=True)
     config = make_config(dtype=dtype, **config_overrides)

@@ -65,15 +65,17 @@ def _patch(name: str, target: str) -> Patch:
     return Patch(name, target, f"mf_qwen3_patch.patches.{name}")
 
 
+# The packages, not the modules that hold the target: a hook on one of those fires while the rest of its
+# package is half imported, and whatever the patch needs might not be there yet.
 PATCHES: tuple[Patch, ...] = (
     _patch("load_checkpoint", "mindspore"),
-    _patch("convert_weight_dict", "mindformers.models.qwen3.modeling_qwen3_infer"),
-    _patch("convert_safetensors", "mindformers.utils.safetensors.convert_safetensors"),
-    _patch("load_weights", "mindformers.models.qwen3.modeling_qwen3_infer"),
-    _patch("eager_prefill", "mindformers.models.qwen3.modeling_qwen3_infer"),
-    _patch("from_pretrained", "mindformers.models.qwen3.utils"),
-    _patch("auto_model", "mindformers.models.auto.modeling_auto"),
-    _patch("auto_config", "mindformers.models.auto.configuration_auto"),
+    _patch("convert_weight_dict", "mindformers"),
+    _patch("convert_safetensors", "mindformers"),
+    _patch("load_weights", "mindformers"),
+    _patch("eager_prefill", "mindformers"),
+    _patch("from_pretrained", "mindformers"),
+    _patch("auto_model", "mindformers"),
+    _patch("auto_config", "mindformers"),
 )
 
 

@@ -63,9 +63,7 @@ def normalise(raw: Mapping[str, Any], *, source: str = "config.json") -> Normali
         invalid.discard("num_key_value_heads")
         problems = [problem for problem in problems if problem.field != "num_key_value_heads"]
     values.update(given)
-    absent = frozenset(
-        name for name in FIELDS if name not in given and name not in invalid and name not in raw
-    )
+    absent = frozenset(name for name in FIELDS if name not in given and name not in invalid and name not in raw)
     if "rope_theta" in absent:
         warnings.append(f"{source} has no rope_theta; HuggingFace's default {values['rope_theta']} is used")
     return NormalisedConfig(
@@ -93,27 +91,20 @@ def read_fields(raw: Mapping[str, Any], source: str) -> tuple[dict[str, Any], li
         else:
             problems.append(_invalid(name, value, source))
     for name, neutral in NEUTRAL.items():
-        if name in raw and not any(_same(raw[name], value) for value in neutral):
+        if name in raw and raw[name] not in neutral:
             problems.append(_refused(name, raw[name], neutral[0], source))
     problems += _layer_types(raw, source)
     dtype = _dtype(raw, source, warnings)
     if dtype is not None:
         values["torch_dtype"] = dtype
     if raw.get("auto_map"):
-        warnings.append(
-            f"{source} has an auto_map; its custom code is not run, the model is built as plain Qwen3"
-        )
+        warnings.append(f"{source} has an auto_map; its custom code is not run, the model is built as plain Qwen3")
     known = FIELDS.keys() | NEUTRAL.keys() | PASSED_ON | HARMLESS | _DIALECT_KEYS
     unknown = sorted(str(name)[:80] for name in raw if name not in known)
     if unknown:
         listed = ", ".join(unknown[:10]) + (f" and {len(unknown) - 10} more" if len(unknown) > 10 else "")
         warnings.append(f"{source} has keys that Qwen3 does not use, ignored: {listed}")
     return values, problems, warnings
-
-
-def _same(value: Any, neutral: Any) -> bool:
-    # 1 == True in Python; a flag and a number are different things in JSON.
-    return isinstance(value, bool) == isinstance(neutral, bool) and bool(value == neutral)
 
 
 def _invalid(name: str, value: Any, source: str) -> Problem:
@@ -173,9 +164,7 @@ def _dtype(raw: Mapping[str, Any], source: str, warnings: list[str]) -> str | No
         if name in DTYPES:
             given[key] = name
         elif value != "auto":
-            warnings.append(
-                f"{source} has an unknown {key} {value!r:.60}, ignored; the weights' own dtype counts"
-            )
+            warnings.append(f"{source} has an unknown {key} {value!r:.60}, ignored; the weights' own dtype counts")
     if len(set(given.values())) > 1:
         warnings.append(
             f"{source} has dtype {given['dtype']} but torch_dtype {given['torch_dtype']}; the former is used"

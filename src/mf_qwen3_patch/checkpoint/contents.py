@@ -85,9 +85,7 @@ def _missing(names: list[str], why: str, count: int | None = None) -> Problem:
     count = len(names) if count is None else count
     tensors = f"{count} tensors" if count > 1 else names[0]
     verb = "are" if count > 1 else "is"
-    summary = (
-        f"{tensors} that {why} {verb} in no file" if why.endswith("needs") else f"{why}: {tensors} missing"
-    )
+    summary = f"{tensors} that {why} {verb} in no file" if why.endswith("needs") else f"{why}: {tensors} missing"
     return Problem(
         IncompleteCheckpoint,
         summary,

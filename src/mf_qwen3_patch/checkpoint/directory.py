@@ -71,9 +71,7 @@ def is_qwen3_directory(path: object) -> bool:
     if not isinstance(raw, dict):
         return False
     architectures = raw.get("architectures")
-    return raw.get("model_type") == "qwen3" or (
-        isinstance(architectures, list) and "Qwen3ForCausalLM" in architectures
-    )
+    return raw.get("model_type") == "qwen3" or (isinstance(architectures, list) and "Qwen3ForCausalLM" in architectures)
 
 
 def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:

@@ -176,11 +176,7 @@ def _tensor(key: str, raw: object, path: Path, name: str, start: int) -> TensorI
             found=_short(dtype),
             advice="save the checkpoint again in bfloat16, float16 or float32",
         )
-    if (
-        not isinstance(shape, list)
-        or len(shape) > _MAX_RANK
-        or not all(_is_size(dimension) for dimension in shape)
-    ):
+    if not isinstance(shape, list) or len(shape) > _MAX_RANK or not all(_is_size(dimension) for dimension in shape):
         _fail(
             f"the header of {name} gives a tensor an impossible shape",
             name,

@@ -88,9 +88,7 @@ def compare_with_headers(
             problems.append(_not_in_its_file(shard, wrong, homes))
         unlisted = [name for name in headers[shard] if name not in listed]
         if unlisted:
-            warnings.append(
-                f"{shard} holds {_count(unlisted)} that {INDEX_NAME} does not list: {_some(unlisted)}"
-            )
+            warnings.append(f"{shard} holds {_count(unlisted)} that {INDEX_NAME} does not list: {_some(unlisted)}")
     return problems, warnings, absent
 
 

@@ -52,9 +52,7 @@ class MemoryForecast:
         return found
 
 
-def forecast_memory(
-    shape: Qwen3Shape, dtype: str, tensor_parallel: int, host_free: int | None
-) -> MemoryForecast:
+def forecast_memory(shape: Qwen3Shape, dtype: str, tensor_parallel: int, host_free: int | None) -> MemoryForecast:
     """Predict the memory of the parameters.
 
     Projections, embedding and head are split over the ranks; norms are held by every rank, and key and

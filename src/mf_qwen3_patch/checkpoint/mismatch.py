@@ -38,9 +38,7 @@ def field_mismatches(
             continue
         says = getattr(shape, axis)
         if witness.value != says:
-            problems.append(
-                mismatch(overridden, axis, says, witness.value, witness.tensor, _dimension(witness))
-            )
+            problems.append(mismatch(overridden, axis, says, witness.value, witness.tensor, _dimension(witness)))
     problems += _heads(overridden, evidence, shape)
     layers = _layers(overridden, evidence, tensors, complete)
     if layers is not None:

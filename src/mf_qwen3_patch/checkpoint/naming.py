@@ -107,9 +107,7 @@ def expected_tensors(shape: Qwen3Shape) -> dict[str, tuple[int, ...]]:
     """
     sizes = axis_sizes(shape)
     names: dict[str, tuple[Axis, ...]] = {
-        name: axes
-        for name, axes in OUTER_TENSORS.items()
-        if not (name == LM_HEAD and shape.tie_word_embeddings)
+        name: axes for name, axes in OUTER_TENSORS.items() if not (name == LM_HEAD and shape.tie_word_embeddings)
     }
     for layer in range(shape.num_hidden_layers):
         names.update({layer_tensor(layer, role): axes for role, axes in LAYER_TENSORS.items()})

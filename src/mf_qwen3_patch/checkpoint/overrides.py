@@ -88,9 +88,7 @@ def apply_overrides(config: NormalisedConfig, overrides: Mapping[str, Any], sour
         if name in values and values[name] != config.values[name]
     ]
     passed = {name: value for name, value in given.items() if name not in _JUDGED}
-    origins = {
-        name: Origin(source, keys.get(name, name), config.values[name]) for name in values if name in FIELDS
-    }
+    origins = {name: Origin(source, keys.get(name, name), config.values[name]) for name in values if name in FIELDS}
     replaced = origins.keys() | invalid
     mended = judged.keys() - {problem.field for problem in found}
     return Overridden(

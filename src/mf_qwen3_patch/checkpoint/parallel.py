@@ -11,9 +11,7 @@ __all__ = ["tensor_parallel_problems"]
 def tensor_parallel_problems(shape: Qwen3Shape, ranks: int) -> list[Problem]:
     """Check what MindFormers divides by the number of ranks; one problem names all that is not divisible."""
     wrong = [
-        name
-        for name in ("num_attention_heads", "intermediate_size", "vocab_size")
-        if getattr(shape, name) % ranks
+        name for name in ("num_attention_heads", "intermediate_size", "vocab_size") if getattr(shape, name) % ranks
     ]
     groups = shape.num_key_value_heads
     if groups % ranks and ranks % groups:
@@ -24,9 +22,7 @@ def tensor_parallel_problems(shape: Qwen3Shape, ranks: int) -> list[Problem]:
     possible = [
         count
         for count in range(1, min(shape.num_attention_heads, 1024) + 1)
-        if not any(
-            size % count for size in (shape.num_attention_heads, shape.intermediate_size, shape.vocab_size)
-        )
+        if not any(size % count for size in (shape.num_attention_heads, shape.intermediate_size, shape.vocab_size))
         and (groups % count == 0 or count % groups == 0)
     ]
     return [
@@ -35,8 +31,7 @@ def tensor_parallel_problems(shape: Qwen3Shape, ranks: int) -> list[Problem]:
             f"the model can't be split over {ranks} tensor-parallel ranks: not divisible are {values}",
             file="config.json",
             field=wrong[0],
-            expected=f"a multiple of {ranks}"
-            + (" (or a divisor)" if wrong[0] == "num_key_value_heads" else ""),
+            expected=f"a multiple of {ranks}" + (" (or a divisor)" if wrong[0] == "num_key_value_heads" else ""),
             found=getattr(shape, wrong[0]),
             advice=f"use one of {', '.join(str(count) for count in possible[:12])} ranks",
         )

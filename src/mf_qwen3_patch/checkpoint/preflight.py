@@ -108,9 +108,7 @@ def preflight(
             warnings += more
             shape = evidence.shape(shape)
         problems += tensor_parallel_problems(shape, tensor_parallel)
-    memory = forecast_memory(
-        shape, dtype or _parameter_dtype(checkpoint, config), tensor_parallel, free_host_memory()
-    )
+    memory = forecast_memory(shape, dtype or _parameter_dtype(checkpoint, config), tensor_parallel, free_host_memory())
     if not problems:
         warnings += memory.warnings(device_memory)
     return Preflight(checkpoint, config.values, config.shape, tuple(problems), tuple(warnings), memory)
@@ -120,9 +118,7 @@ def _check_weights(
     checkpoint: Checkpoint, overridden: Overridden, evidence: Evidence
 ) -> tuple[list[Problem], list[str]]:
     config = overridden.config
-    problems = field_mismatches(
-        overridden, evidence, checkpoint.tensors.values(), complete=not checkpoint.lost_unknown
-    )
+    problems = field_mismatches(overridden, evidence, checkpoint.tensors.values(), complete=not checkpoint.lost_unknown)
     problems += missing_tensors(checkpoint, config, evidence)
     problems += misshapen_tensors(checkpoint, config, evidence)
     unexpected, warnings = unexpected_tensors(checkpoint, config)

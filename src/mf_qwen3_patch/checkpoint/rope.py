@@ -74,9 +74,7 @@ def _refuse_scaling(key: str, settings: Mapping[str, Any], source: str) -> list[
         found, reason = f"partial_rotary_factor {partial}", "Qwen3 rotates every dimension of a head"
     elif kind == "yarn":
         found = f"yarn, factor {settings.get('factor')}"
-        reason = (
-            "MindFormers needs beta_fast and beta_slow with it and computes other angles than HuggingFace"
-        )
+        reason = "MindFormers needs beta_fast and beta_slow with it and computes other angles than HuggingFace"
     else:
         found, reason = (
             repr(kind)[:80],

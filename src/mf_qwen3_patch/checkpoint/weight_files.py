@@ -144,9 +144,7 @@ def _warn_of_strays(listing: frozenset[str], used: list[str], found: Findings) -
         found.warnings.append(f"ignored, as they are not part of the checkpoint: {', '.join(strays)}")
 
 
-def read_headers(
-    root: Path, names: list[str], index: Index, found: Findings
-) -> dict[str, Mapping[str, TensorInfo]]:
+def read_headers(root: Path, names: list[str], index: Index, found: Findings) -> dict[str, Mapping[str, TensorInfo]]:
     """Read the header of every file; a file that can't be read is one problem, with all its tensors."""
     headers: dict[str, Mapping[str, TensorInfo]] = {}
     gone: dict[str, Problem] = {}

@@ -46,9 +46,7 @@ def read_yaml(path: str | os.PathLike[str]) -> YamlSettings:
     try:
         import yaml
     except ImportError as error:
-        raise ImportError(
-            "reading a YAML needs PyYAML, which comes with MindFormers: pip install pyyaml"
-        ) from error
+        raise ImportError("reading a YAML needs PyYAML, which comes with MindFormers: pip install pyyaml") from error
     name = Path(path).name
     data = Path(path).read_bytes()
     if len(data) > _MAX_BYTES:

@@ -25,12 +25,8 @@ def add_parser(subparsers: Subparsers) -> None:
         "Exit code 0: it will load; 1: it won't; 2: wrong usage.",
     )
     parser.add_argument("directory", metavar="DIR", help="the directory with config.json and the weights")
-    parser.add_argument(
-        "--config", metavar="YAML", help="a MindFormers YAML to check against the weights, too"
-    )
-    parser.add_argument(
-        "--tp", metavar="N", type=_ranks, help="tensor-parallel ranks (default: the YAML's, or 1)"
-    )
+    parser.add_argument("--config", metavar="YAML", help="a MindFormers YAML to check against the weights, too")
+    parser.add_argument("--tp", metavar="N", type=_ranks, help="tensor-parallel ranks (default: the YAML's, or 1)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     parser.set_defaults(run=run)
 
@@ -98,24 +94,32 @@ def _stored_bytes(result: Preflight) -> int:
 def _summary(result: Preflight, ranks: int) -> list[str]:
     checkpoint, shape, memory = result.checkpoint, result.shape, result.memory
     tied = "tied" if shape.tie_word_embeddings else "untied"
-    free = "" if memory.host_free is None else f" ({memory.host_free / 1e9:.2f} GB free)"
+    free = "" if memory.host_free is None else f" ({_size(memory.host_free)} free)"
     model = (
-        f"{memory.parameters / 1e9:.2f} billion parameters, {shape.num_hidden_layers} layers, "
+        f"{_parameters(memory.parameters)} parameters, {shape.num_hidden_layers} layers, "
         f"hidden_size {shape.hidden_size}, {shape.num_attention_heads} heads, "
         f"{shape.num_key_value_heads} key-value heads of {shape.head_dim}, "
         f"vocab_size {shape.vocab_size}, {tied}"
     )
     files = f"{len(checkpoint.tensors)} tensors in {_plural(len(checkpoint.files), 'file')}"
     needed = (
-        f"{memory.device_per_rank / 1e9:.2f} GB per device on {_plural(ranks, 'rank')}, "
-        f"{memory.host / 1e9:.2f} GB on the host{free}"
+        f"{_size(memory.device_per_rank)} per device on {_plural(ranks, 'rank')}, "
+        f"{_size(memory.host)} on the host{free}"
     )
     return [
         f"  model: Qwen3, {model}",
-        f"  files: {files}, {_stored_bytes(result) / 1e9:.2f} GB",
+        f"  files: {files}, {_size(_stored_bytes(result))}",
         f"  memory in {memory.dtype}: {needed}",
     ]
 
 
 def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.2f} MB"
+
+
+def _parameters(count: int) -> str:
+    return f"{count / 1e9:.2f} billion" if count >= 1e8 else f"{count / 1e6:.2f} million"

@@ -22,9 +22,7 @@ def test_a_good_directory_exits_0(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "25 tensors in 2 files" in output
 
 
-def test_a_bad_directory_exits_1_and_lists_everything(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_bad_directory_exits_1_and_lists_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_checkpoint(tmp_path)
     edit_config(tmp_path, hidden_size=64, vocab_size=100)
     assert main(["check", str(tmp_path)]) == 1

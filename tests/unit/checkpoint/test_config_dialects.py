@@ -62,6 +62,7 @@ def test_an_unknown_key_is_ignored_with_one_warning() -> None:
         ("attention_bias", 1),
         ("partial_rotary_factor", 0.5),
         ("num_experts", 128),
+        ("position_embedding_type", "yarn"),
         ("final_logit_softcapping", 30.0),
         ("use_qk_norm", False),
         ("hidden_act", "gelu"),

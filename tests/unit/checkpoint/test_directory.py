@@ -26,9 +26,7 @@ from mf_qwen3_patch.errors import CorruptCheckpoint, IncompleteCheckpoint
 @pytest.mark.parametrize("shards", [1, 3])
 @pytest.mark.parametrize("tie", [False, True])
 @pytest.mark.parametrize("dtype", ["F32", "F16", "BF16"])
-def test_a_good_directory_has_no_problem_and_no_warning(
-    tmp_path: Path, shards: int, tie: bool, dtype: str
-) -> None:
+def test_a_good_directory_has_no_problem_and_no_warning(tmp_path: Path, shards: int, tie: bool, dtype: str) -> None:
     directory = write_checkpoint(tmp_path, shards=shards, tie=tie, dtype=dtype)
     result = preflight(directory)
     assert (result.problems, result.warnings) == ((), ())

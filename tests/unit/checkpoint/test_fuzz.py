@@ -135,9 +135,7 @@ def test_tensors(good: Path, data: st.DataObject) -> None:
     """Drop, rename and reshape whole groups of tensors in a consistent file."""
     path = good / shard_name(2, 2)
     tensors = read_safetensors(path)
-    part = data.draw(
-        st.sampled_from(["layers", "model", "lm_head", "norm", "q_proj", "mlp", "1.", "", "weight"])
-    )
+    part = data.draw(st.sampled_from(["layers", "model", "lm_head", "norm", "q_proj", "mlp", "1.", "", "weight"]))
     chosen = [name for name in tensors if part in name]
     for name in chosen if data.draw(st.booleans()) else chosen[:1]:
         raw = tensors.pop(name)
@@ -207,9 +205,7 @@ def test_config_bytes(good: Path, data: st.DataObject) -> None:
 
 
 @settings(max_examples=200, **QUIET)
-@given(
-    overrides=st.dictionaries(st.sampled_from(sorted(make_config())) | st.text(max_size=6), JSON, max_size=4)
-)
+@given(overrides=st.dictionaries(st.sampled_from(sorted(make_config())) | st.text(max_size=6), JSON, max_size=4))
 def test_overrides(good: Path, overrides: dict[str, Any]) -> None:
     result = preflight(good, overrides=overrides)
     if result.problems:

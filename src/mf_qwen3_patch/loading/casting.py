@@ -1,0 +1,173 @@
+"""Changing the dtype of a stretch of raw elements, and telling from its bits what is wrong with it.
+
+Elements are handled as unsigned integers: bfloat16 is no numpy dtype, and NaN, infinity, zero and
+overflow all show in the largest magnitude, an integer comparison away. The results are those of
+numpy's own casts (round to nearest, ties to even), which are stock's too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+
+import numpy as np
+from mindspore.common import np_dtype
+
+__all__ = [
+    "SOURCE_DTYPES",
+    "TARGET_DTYPES",
+    "Bits",
+    "Cast",
+    "cast_between",
+    "cast_like_numpy",
+    "largest_magnitude",
+]
+
+Bits = np.ndarray
+"""Elements as unsigned integers of the same width, one axis, contiguous."""
+
+SOURCE_DTYPES: Mapping[str, np.dtype] = MappingProxyType(
+    {
+        "BF16": np.dtype(np_dtype.bfloat16),
+        "F16": np.dtype(np.float16),
+        "F32": np.dtype(np.float32),
+        "F64": np.dtype(np.float64),
+    }
+)
+"""What a file may hold, by safetensors' names."""
+
+TARGET_DTYPES: Mapping[str, np.dtype] = MappingProxyType(
+    {
+        "float32": np.dtype(np.float32),
+        "float16": np.dtype(np.float16),
+        "bfloat16": np.dtype(np_dtype.bfloat16),
+    }
+)
+"""What a parameter may be, by MindSpore's names."""
+
+# numpy.take makes 8-byte indices of its argument: a block's worth of them must stay in the cache.
+_TABLE_BLOCK = 1 << 15
+
+
+@dataclass(frozen=True)
+class Cast:
+    """How elements of one dtype become another.
+
+    Attributes:
+        name: ``"BF16->float32"``.
+        source: The unsigned integer dtype of the elements in the file.
+        target: The unsigned integer dtype of the elements in the parameter.
+        convert: Casts its first argument into its second; None if the bits are the same.
+        infinity: The bits of +infinity in the source: a magnitude from here on is infinite or NaN.
+        overflow: The smallest magnitude in the source that becomes infinite; ``infinity`` if none
+            that is finite does.
+    """
+
+    name: str
+    source: np.dtype
+    target: np.dtype
+    convert: Callable[[Bits, Bits], None] | None
+    infinity: int
+    overflow: int
+
+    def count_from(self, bits: Bits, magnitude: int) -> int:
+        """Count the elements whose magnitude is ``magnitude`` or larger."""
+        return int(np.count_nonzero((bits & _magnitude_mask(self.source)) >= self.source.type(magnitude)))
+
+    def count_nan(self, bits: Bits) -> int:
+        """Count the NaN."""
+        return int(
+            np.count_nonzero((bits & _magnitude_mask(self.source)) > self.source.type(self.infinity))
+        )
+
+
+@cache
+def cast_between(source: str, target: str) -> Cast:
+    """Return the cast from a file's dtype to a parameter's.
+
+    Args:
+        source: A key of ``SOURCE_DTYPES``.
+        target: A key of ``TARGET_DTYPES``.
+    """
+    source_dtype, target_dtype = SOURCE_DTYPES[source], TARGET_DTYPES[target]
+    source_bits, target_bits = _bits(source_dtype), _bits(target_dtype)
+    convert: Callable[[Bits, Bits], None] | None
+    if source_dtype == target_dtype:
+        convert = None
+    elif source == "BF16" and target == "float32":
+        convert = _widen_bfloat16
+    elif source_bits.itemsize == 2:
+        convert = _by_table(source_dtype, target_dtype)
+    else:
+        convert = _by_numpy(source_dtype, target_dtype)
+    infinity = int(np.array(np.inf, np.float32).astype(source_dtype).view(source_bits))
+    overflow = _smallest_overflow(source_dtype, target_dtype, infinity)
+    return Cast(f"{source}->{target}", source_bits, target_bits, convert, infinity, overflow)
+
+
+def cast_like_numpy(values: np.ndarray, target: np.dtype) -> np.ndarray:
+    """Cast by numpy (and, for bfloat16, MindSpore's numpy extension), overflow to infinity included."""
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        return values.astype(target, copy=False)
+
+
+def largest_magnitude(bits: Bits) -> int:
+    """Return the bits of the largest absolute value; NaN counts as larger than infinity.
+
+    Args:
+        bits: At least one element.
+    """
+    # Read as signed integers the largest is the largest positive value; as unsigned ones it is the negative
+    # value that is farthest from 0, if there is a negative value. No temporary array is needed for that.
+    positive = int(bits.view(f"i{bits.itemsize}").max())
+    either = int(bits.max()) & _magnitude_mask(bits.dtype)
+    return max(positive, int(either))
+
+
+def _bits(dtype: np.dtype) -> np.dtype:
+    return np.dtype(f"u{dtype.itemsize}")
+
+
+def _magnitude_mask(bits: np.dtype) -> int:
+    return bits.type(2 ** (8 * bits.itemsize - 1) - 1)  # type: ignore[no-any-return]
+
+
+def _widen_bfloat16(bits: Bits, out: Bits) -> None:
+    # bfloat16 is the upper half of a float32.
+    np.left_shift(bits, 16, out=out, dtype=np.uint32)
+
+
+def _by_table(source: np.dtype, target: np.dtype) -> Callable[[Bits, Bits], None]:
+    every = np.arange(1 << 16, dtype=np.uint16).view(source)
+    table = cast_like_numpy(every, target).view(_bits(target))
+
+    def convert(bits: Bits, out: Bits) -> None:
+        for start in range(0, bits.size, _TABLE_BLOCK):
+            block = slice(start, start + _TABLE_BLOCK)
+            # Every index is in range; with mode="raise" numpy would work on a copy of out.
+            np.take(table, bits[block], out=out[block], mode="wrap")
+
+    return convert
+
+
+def _by_numpy(source: np.dtype, target: np.dtype) -> Callable[[Bits, Bits], None]:
+    def convert(bits: Bits, out: Bits) -> None:
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            np.copyto(out.view(target), bits.view(source), casting="unsafe")
+
+    return convert
+
+
+def _smallest_overflow(source: np.dtype, target: np.dtype, infinity: int) -> int:
+    """Search it by bisection: magnitudes are ordered like their bits."""
+    low, high = 0, infinity
+    while low < high:
+        middle = (low + high) // 2
+        value = np.array([middle], _bits(source)).view(source)
+        if np.isinf(cast_like_numpy(value, target).astype(np.float32))[0]:
+            high = middle
+        else:
+            low = middle + 1
+    return low

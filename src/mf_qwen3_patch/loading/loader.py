@@ -1,0 +1,182 @@
+"""The fast loader: each byte is read once, into its place in a Parameter.
+
+Nothing is handed to the network before everything has been read and found sound, so that an error, a
+full disk or Ctrl-C leaves the network as it was. Until then the loaded memory is only the
+buffers that become the Parameters' own: the peak is the parameters' size and 256 KiB per thread.
+(On Ascend MindSpore uploads a Parameter when the device first needs it, whenever it was set: handing
+over one by one would not lower the peak there either.)
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from mf_qwen3_patch.errors import CheckpointWarning, InvalidValues, Problem
+from mf_qwen3_patch.loading.build import network_parameters
+from mf_qwen3_patch.loading.casting import TARGET_DTYPES, cast_between
+from mf_qwen3_patch.loading.handing_over import hand_over
+from mf_qwen3_patch.loading.pieces import pieces_of
+from mf_qwen3_patch.loading.plan import Plan
+from mf_qwen3_patch.loading.ranks import is_first_rank
+from mf_qwen3_patch.loading.reading import Files
+from mf_qwen3_patch.loading.threads import thread_count
+from mf_qwen3_patch.loading.worker import Findings, Worker, WorkShared
+
+__all__ = ["LoadStats", "load"]
+
+_PROGRESS_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class LoadStats:
+    """What a load did and saw.
+
+    Attributes:
+        bytes_read: Bytes of tensor data read from the files by this rank.
+        seconds: How long it took.
+        threads: How many threads read.
+        casts: Dtype changes and the number of tensors they happened to: ``{"BF16->float32": 443}``.
+        overflowed: Tensor name to the number of its finite values that became infinite by the cast.
+        zero_tensors: Tensors of which all that was read is zero.
+        written: The parameters that were written, in the network's order.
+        values_checked: How many values were looked at for NaN, infinity and zero: all that were read.
+    """
+
+    bytes_read: int
+    seconds: float
+    threads: int
+    casts: Mapping[str, int]
+    overflowed: Mapping[str, int] = field(default_factory=dict)
+    zero_tensors: tuple[str, ...] = ()
+    written: tuple[str, ...] = ()
+    values_checked: int = 0
+
+
+def load(model: Any, plan: Plan, *, threads: int | None = None, progress: bool = True) -> LoadStats:
+    """Load what ``plan`` says into ``model``.
+
+    Args:
+        model: The network that the plan was made for. Its Parameters stay the same objects.
+        plan: From ``mf_qwen3_patch.loading.plan.plan``.
+        threads: How many threads read; see ``thread_count``.
+        progress: Show a progress bar, on rank 0 and if stderr is a terminal.
+
+    Returns:
+        What was done. Warns (``CheckpointWarning``) of finite values that the cast made infinite.
+
+    Raises:
+        InvalidValues: The checkpoint holds NaN or infinity.
+        CorruptCheckpoint: A file can't be read, or ends too early.
+        PlanNotPossible: The plan needs a way of merging that is not known.
+        ValueError: ``threads`` or ``MF_QWEN3_PATCH_THREADS`` is not a positive integer.
+
+    After any of these, and after Ctrl-C, the network is as it was before, and no thread is left.
+    """
+    started = time.perf_counter()
+    count = thread_count(threads)
+    pieces = pieces_of(plan)
+    arrays = {entry.name: np.empty(entry.shape, TARGET_DTYPES[entry.dtype]) for entry in plan.parameters}
+    buffers = {name: array.reshape(-1).view(f"u{array.itemsize}") for name, array in arrays.items()}
+    with Files(piece.copy.tensor.file for piece in pieces) as files:
+        shared = WorkShared(pieces, buffers, files)
+        _work(shared, count, _bar(plan, progress))
+    _refuse_invalid(plan, shared.findings)
+    hand_over(network_parameters(model), arrays)
+    stats = _stats(plan, shared.findings, count, started)
+    _warn_of_overflow(stats, plan)
+    return stats
+
+
+def _work(shared: WorkShared, threads: int, bar: Any) -> None:
+    workers = [Worker(shared) for _ in range(threads)]
+    # Leaving the pool waits for its threads, which end within one chunk of 256 KiB once stop is set.
+    with bar, ThreadPoolExecutor(threads, thread_name_prefix="mf_qwen3_patch-load") as pool:
+        try:
+            pending = {pool.submit(worker.run) for worker in workers}
+            while pending:
+                done, pending = wait(pending, _PROGRESS_SECONDS, FIRST_EXCEPTION)
+                bar.update(shared.findings.bytes_read - bar.n)
+                for future in done:
+                    future.result()
+        except BaseException:
+            shared.stop.set()
+            raise
+
+
+def _bar(plan: Plan, progress: bool) -> Any:
+    shown = progress and is_first_rank() and sys.stderr is not None and sys.stderr.isatty()
+    return tqdm(
+        total=plan.bytes_to_read,
+        desc="Loading weights",
+        unit="B",
+        unit_scale=True,
+        disable=not shown,
+    )
+
+
+def _refuse_invalid(plan: Plan, findings: Findings) -> None:
+    problems = []
+    for entry in plan.parameters:
+        for copy in entry.copies:
+            seen = findings.tensors[copy.tensor.name]
+            if seen.nan or seen.infinite:
+                problems.append(
+                    Problem(
+                        InvalidValues,
+                        f"{copy.tensor.name} holds NaN or infinity: whatever the model computed would be NaN",
+                        file=copy.tensor.file.name,
+                        tensor=copy.tensor.name,
+                        parameter=entry.name,
+                        expected="finite numbers",
+                        found=f"{seen.nan} NaN and {seen.infinite} infinite of {copy.elements} values",
+                        advice="the checkpoint was saved broken or is damaged: download or export it again",
+                    )
+                )
+    if problems:
+        raise InvalidValues(problems, str(plan.parameters[0].copies[0].tensor.file.parent))
+
+
+def _stats(plan: Plan, findings: Findings, threads: int, started: float) -> LoadStats:
+    copies = [(entry, copy) for entry in plan.parameters for copy in entry.copies]
+    casts = Counter(
+        cast.name
+        for entry, copy in copies
+        if (cast := cast_between(copy.tensor.dtype, entry.dtype)).convert is not None
+    )
+    return LoadStats(
+        bytes_read=findings.bytes_read,
+        seconds=time.perf_counter() - started,
+        threads=threads,
+        casts=dict(casts),
+        overflowed={name: seen.overflowed for name, seen in findings.tensors.items() if seen.overflowed},
+        zero_tensors=tuple(name for name, seen in findings.tensors.items() if seen.largest == 0),
+        written=tuple(entry.name for entry in plan.parameters),
+        values_checked=sum(prod(entry.shape) for entry in plan.parameters),
+    )
+
+
+def _warn_of_overflow(stats: LoadStats, plan: Plan) -> None:
+    if not stats.overflowed:
+        return
+    dtypes = {copy.tensor.name: entry.dtype for entry in plan.parameters for copy in entry.copies}
+    first = next(iter(stats.overflowed))
+    names = ", ".join(f"{name} ({count})" for name, count in list(stats.overflowed.items())[:5])
+    more = f" and {len(stats.overflowed) - 5} more" if len(stats.overflowed) > 5 else ""
+    warnings.warn(
+        f"{sum(stats.overflowed.values())} finite values are too large for {dtypes[first]} and became infinite, "
+        f"as with stock MindFormers, in {len(stats.overflowed)} tensors: {names}{more}; "
+        "load with params_dtype bfloat16 or float32",
+        CheckpointWarning,
+        stacklevel=3,
+    )

@@ -1,0 +1,225 @@
+"""Which bytes of which file become which part of which parameter of this rank, decided before any is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any
+
+from mindformers.parallel_core.inference.parallel_state import get_pipeline_model_parallel_world_size
+from mindformers.version_control import is_310p
+from mindspore import Parameter
+
+from mf_qwen3_patch.checkpoint.header import DTYPE_BITS, TensorInfo
+from mf_qwen3_patch.errors import (
+    ConfigMismatch,
+    IncompleteCheckpoint,
+    Problem,
+    UnsupportedCheckpoint,
+    error_for,
+)
+from mf_qwen3_patch.loading.build import network_parameters
+from mf_qwen3_patch.loading.casting import SOURCE_DTYPES, TARGET_DTYPES
+from mf_qwen3_patch.loading.conversion import convert_name
+from mf_qwen3_patch.loading.families import Family
+from mf_qwen3_patch.loading.shards import PlanNotPossible, Shard, shards_of
+
+__all__ = ["ParameterPlan", "Plan", "PlanNotPossible", "SliceCopy", "plan"]
+
+
+@dataclass(frozen=True)
+class SliceCopy:
+    """One tensor, or the part of it that this rank holds, on its way into a parameter.
+
+    Attributes:
+        tensor: Where the whole tensor is.
+        shard: Which range of it is copied, and to where.
+    """
+
+    tensor: TensorInfo
+    shard: Shard
+
+    @property
+    def source(self) -> tuple[slice, ...]:
+        """The region of the tensor that is read, as an index."""
+        return self._region(self.shard.start)
+
+    @property
+    def destination(self) -> tuple[slice, ...]:
+        """The region of the parameter that is written, as an index."""
+        return self._region(self.shard.destination)
+
+    @property
+    def elements(self) -> int:
+        """How many elements are copied."""
+        shape = self.shard.shape
+        return prod(shape[: self.shard.axis]) * self.shard.length * prod(shape[self.shard.axis + 1 :])
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes are read."""
+        return self.elements * DTYPE_BITS[self.tensor.dtype] // 8
+
+    def _region(self, start: int) -> tuple[slice, ...]:
+        region = [slice(0, size) for size in self.shard.shape]
+        region[self.shard.axis] = slice(start, start + self.shard.length)
+        return tuple(region)
+
+
+@dataclass(frozen=True)
+class ParameterPlan:
+    """What one parameter is made of.
+
+    Attributes:
+        name: The MindFormers name.
+        shape: On this rank.
+        dtype: ``float32``, ``float16`` or ``bfloat16``: the network's choice, not the checkpoint's.
+        copies: Together they write every element exactly once.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    copies: tuple[SliceCopy, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a load will do on this rank.
+
+    Attributes:
+        parameters: Every parameter of the network, in its order.
+        unused: Tensors that no parameter of this rank wants.
+    """
+
+    parameters: tuple[ParameterPlan, ...]
+    unused: tuple[str, ...]
+
+    @cached_property
+    def bytes_to_read(self) -> int:
+        """How many bytes of tensor data are read from the files."""
+        return sum(copy.nbytes for parameter in self.parameters for copy in parameter.copies)
+
+
+def plan(model: Any, tensors: Mapping[str, TensorInfo], family: Family) -> Plan:
+    """Decide what to read, and check that every parameter gets all that it needs.
+
+    Args:
+        model: The stock inference network; its parameters are not touched.
+        tensors: What the checkpoint holds, by HuggingFace name.
+        family: The model family.
+
+    Raises:
+        PlanNotPossible: The network is not one that the fast loader knows (quantised layers, an Ascend
+            310P, pipeline parallelism).
+        IncompleteCheckpoint: A parameter has no source.
+        ConfigMismatch: The network and the checkpoint disagree about a shape.
+        UnsupportedCheckpoint: A tensor's dtype can't be loaded, or two tensors claim one place.
+    """
+    if is_310p():
+        raise PlanNotPossible("an Ascend 310P keeps its weights in a format of its own (NZ)")
+    if get_pipeline_model_parallel_world_size() > 1:
+        raise PlanNotPossible("pipeline parallelism spreads the layers over ranks")
+    sources, problems = _sources(type(model), tensors, family)
+    parameters: list[ParameterPlan] = []
+    for name, parameter in network_parameters(model).items():
+        expected = shards_of(parameter, len(_parts(name, family)))
+        dtype = _dtype(parameter)
+        found = sources.pop(name, {})
+        copies = []
+        for part, shard in enumerate(expected):
+            if part not in found:
+                problems.append(_missing(name, part, tensors, family))
+            elif problem := _unfit(name, found[part], shard):
+                problems.append(problem)
+            else:
+                copies.append(SliceCopy(found[part], shard))
+        parameters.append(ParameterPlan(name, tuple(parameter.shape), dtype, tuple(copies)))
+    if problems:
+        some = next(iter(tensors.values()), None)
+        raise error_for(problems, None if some is None else str(some.file.parent))
+    unused = tuple(tensor.name for parts in sources.values() for tensor in parts.values())
+    return Plan(tuple(parameters), unused)
+
+
+def _sources(
+    model_class: Any, tensors: Mapping[str, TensorInfo], family: Family
+) -> tuple[dict[str, dict[int, TensorInfo]], list[Problem]]:
+    """Group the tensors: parameter name → index of the part → tensor."""
+    places = {part: (fused, i) for fused, parts in family.fused.items() for i, part in enumerate(parts)}
+    sources: dict[str, dict[int, TensorInfo]] = {}
+    problems = []
+    for name, tensor in tensors.items():
+        path = convert_name(model_class, name).split(".")
+        if len(path) > 1 and path[-2] in family.fused:
+            raise PlanNotPossible(f"{name} is merged already, in a layout that the file does not tell")
+        part = 0
+        if len(path) > 1 and path[-2] in places:
+            path[-2], part = places[path[-2]]
+        parts = sources.setdefault(".".join(path), {})
+        if part in parts:
+            problems.append(
+                Problem(
+                    UnsupportedCheckpoint,
+                    f"{parts[part].name} and {name} are names for the same weights",
+                    file=tensor.file.name,
+                    tensor=name,
+                    parameter=".".join(path),
+                    advice="keep one of them in the checkpoint",
+                )
+            )
+        parts[part] = tensor
+    return sources, problems
+
+
+def _parts(name: str, family: Family) -> tuple[str, ...]:
+    element = name.split(".")[-2:][0]
+    return family.fused.get(element, (element,))
+
+
+def _dtype(parameter: Parameter) -> str:
+    name = str(parameter.dtype).lower()
+    if name not in TARGET_DTYPES:
+        raise PlanNotPossible(f"{parameter.name} is {parameter.dtype}, not one of {', '.join(TARGET_DTYPES)}")
+    return name
+
+
+def _missing(name: str, part: int, tensors: Mapping[str, TensorInfo], family: Family) -> Problem:
+    parts = _parts(name, family)
+    what = f"its part {parts[part]}" if len(parts) > 1 else "it"
+    return Problem(
+        IncompleteCheckpoint,
+        f"the network has a parameter {name}, but the checkpoint has no tensor for {what}",
+        parameter=name,
+        expected=f"a tensor for {'.'.join([*name.split('.')[:-2], parts[part], name.split('.')[-1]])}",
+        found=f"{len(tensors)} tensors, none of that name",
+        advice="complete the download, or make the model's config agree with the checkpoint",
+    )
+
+
+def _unfit(name: str, tensor: TensorInfo, shard: Shard) -> Problem | None:
+    if tensor.shape != shard.shape:
+        return Problem(
+            ConfigMismatch,
+            f"{tensor.name} has another shape than the network wants for {name}",
+            file=tensor.file.name,
+            tensor=tensor.name,
+            parameter=name,
+            expected=f"{list(shard.shape)} (the network, all ranks together)",
+            found=f"{list(tensor.shape)} (the file)",
+            advice="make the model's config agree with the checkpoint's config.json",
+        )
+    if tensor.dtype not in SOURCE_DTYPES:
+        return Problem(
+            UnsupportedCheckpoint,
+            f"{tensor.name} is {tensor.dtype}, which can't be loaded into an unquantised network",
+            file=tensor.file.name,
+            tensor=tensor.name,
+            parameter=name,
+            expected=f"one of {', '.join(SOURCE_DTYPES)}",
+            found=tensor.dtype,
+            advice="use a checkpoint in bfloat16, float16 or float32",
+        )
+    return None
