@@ -15,6 +15,7 @@ from mindformers.models.qwen3.modeling_qwen3_train import TrainingQwen3ForCausal
 from tests.support.checkpoints import make_config, write_checkpoint
 from tests.support.processes import run_script
 
+import mf_qwen3_patch
 from mf_qwen3_patch import CheckpointError
 from mindformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
@@ -229,11 +230,15 @@ def test_two_models_live_side_by_side(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cls", [AutoModel, AutoModelForCausalLM, AutoConfig, Qwen3ForCausalLM])
-def test_signature_and_documentation_survive(cls: type) -> None:
-    method = cls.from_pretrained
+def test_signature_and_documentation_are_stocks(cls: type) -> None:
+    ours = cls.from_pretrained
+    mf_qwen3_patch.deactivate()
+    try:
+        stock = cls.from_pretrained
+    finally:
+        mf_qwen3_patch.activate()
 
-    assert method.__doc__
-    assert next(iter(inspect.signature(method).parameters)) in (
-        "pretrained_model_name_or_dir",
-        "yaml_name_or_path",
-    )
+    assert ours.__func__ is not stock.__func__
+    assert cls.from_pretrained.__func__ is not stock.__func__
+    assert inspect.signature(ours) == inspect.signature(stock)
+    assert (ours.__name__, ours.__doc__) == (stock.__name__, stock.__doc__)

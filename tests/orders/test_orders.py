@@ -114,7 +114,7 @@ def test_after_deactivate_every_namespace_is_as_it_was(tmp_path: Path) -> None:
                     continue
                 for name, value in list(vars(module).items()):
                     seen[module_name, name] = value
-                    if isinstance(value, type) and value.__module__ == module_name:
+                    if isinstance(value, type) and getattr(value, "__module__", None) == module_name:
                         seen.update({(module_name, name, k): v for k, v in vars(value).items()})
             return seen
         before = namespaces()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.files import MAX_JSON_BYTES, read_bounded
-from mf_qwen3_patch.checkpoint.header import TensorInfo
+from mf_qwen3_patch.checkpoint.header import TensorInfo, inspect_header
 from mf_qwen3_patch.checkpoint.index import compare_with_headers
 from mf_qwen3_patch.checkpoint.strict_json import parse_object
 from mf_qwen3_patch.checkpoint.weight_files import (
@@ -22,7 +22,14 @@ from mf_qwen3_patch.checkpoint.weight_files import (
 )
 from mf_qwen3_patch.errors import CheckpointError, CorruptCheckpoint, IncompleteCheckpoint, Problem
 
-__all__ = ["CONFIG_NAME", "Checkpoint", "is_qwen3_directory", "open_checkpoint", "read_config"]
+__all__ = [
+    "CONFIG_NAME",
+    "Checkpoint",
+    "holds_bare_huggingface_weights",
+    "is_qwen3_directory",
+    "open_checkpoint",
+    "read_config",
+]
 
 CONFIG_NAME = "config.json"
 
@@ -86,10 +93,38 @@ def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
     return parse_object(read_bounded(path, CONFIG_NAME), file=CONFIG_NAME, what=CONFIG_NAME, advice=advice)
 
 
-def open_checkpoint(directory: str | os.PathLike[str]) -> Checkpoint:
+def holds_bare_huggingface_weights(path: object) -> bool:
+    """Say whether ``path`` is a directory with HuggingFace's Qwen3 weights but no config.json; never raises.
+
+    A directory of MindFormers' own checkpoints, whose tensors have other names, is not.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        return False
+    try:
+        root = Path(os.fsdecode(path))
+        listing = _list(root)
+        if CONFIG_NAME in listing:
+            return False
+        return any(
+            name.startswith("model.layers.")
+            for file in sorted(listing)
+            if file.endswith(".safetensors")
+            for name in inspect_header(root / file).tensors
+        )
+    except (CheckpointError, OSError, ValueError):
+        return False
+
+
+def open_checkpoint(
+    directory: str | os.PathLike[str], *, absent_config: Mapping[str, Any] | None = None
+) -> Checkpoint:
     """Read config.json, the index and all headers of ``directory``.
 
     What is wrong with them is collected in ``problems``.
+
+    Args:
+        directory: With the weights.
+        absent_config: What stands in for config.json where the directory has none; without it that is a problem.
 
     Raises:
         IncompleteCheckpoint: The directory itself is not there, or is not a directory.
@@ -98,7 +133,7 @@ def open_checkpoint(directory: str | os.PathLike[str]) -> Checkpoint:
     root = Path(directory)
     listing = _list(root)
     found = Findings()
-    config = _config_or_problem(root, listing, found)
+    config = _config_or_problem(root, listing, found, absent_config)
     names, index = choose_files(root, listing, found)
     headers = read_headers(root, names, index, found)
     if index.shards:
@@ -142,7 +177,11 @@ def _list(root: Path) -> frozenset[str]:
     raise problem.kind([problem])
 
 
-def _config_or_problem(root: Path, listing: frozenset[str], found: Findings) -> dict[str, Any] | None:
+def _config_or_problem(
+    root: Path, listing: frozenset[str], found: Findings, absent_config: Mapping[str, Any] | None
+) -> dict[str, Any] | None:
+    if CONFIG_NAME not in listing and absent_config is not None:
+        return dict(absent_config)
     if CONFIG_NAME not in listing and ADAPTER_CONFIG_NAME in listing:
         return None  # a LoRA adapter: named as such by kinds.py, which also says what to do
     try:

@@ -66,6 +66,7 @@ def preflight(
     tensor_parallel: int = 1,
     dtype: str | None = None,
     device_memory: int | None = None,
+    absent_config: Mapping[str, object] | None = None,
 ) -> Preflight:
     """Check a HuggingFace Qwen3 directory.
 
@@ -78,6 +79,7 @@ def preflight(
         tensor_parallel: Number of ranks that share the model.
         dtype: Of the parameters, e.g. ``"bfloat16"``; by default config.json's, else the weights'.
         device_memory: Bytes that a device has for the model, if known.
+        absent_config: What stands in for config.json where the directory has none.
 
     Returns:
         Everything found, sound or not.
@@ -90,7 +92,7 @@ def preflight(
         raise ValueError(f"tensor_parallel must be a whole number, at least 1, not {tensor_parallel!r}")
     if dtype is not None and dtype not in _DTYPE_NAMES.values():
         raise ValueError(f"dtype must be one of {', '.join(_DTYPE_NAMES.values())}, not {dtype!r}")
-    checkpoint = open_checkpoint(directory)
+    checkpoint = open_checkpoint(directory, absent_config=absent_config)
     overridden = apply_overrides(normalise(checkpoint.config), dict(overrides or {}), overrides_source)
     config = overridden.config
     kinds = unsupported_kinds(checkpoint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
@@ -22,7 +23,8 @@ _ROPE = f"{_INFERENCE}.base_models.common.embeddings"
 _lock = threading.RLock()
 _enabled = False
 _hooked = False
-_originals: list[tuple[ModuleType, str, Any]] = []
+_changed: list[ModuleType] = []
+_originals: list[tuple[Any, str, Any]] = []
 
 
 def enable() -> None:
@@ -62,8 +64,9 @@ def disable() -> None:
     with _lock:
         _enabled = False
         while _originals:
-            module, name, original = _originals.pop()
-            setattr(module, name, original)
+            owner, name, original = _originals.pop()
+            setattr(owner, name, original)
+        _changed.clear()
 
 
 def is_enabled() -> bool:
@@ -82,11 +85,14 @@ def _hook(overlay: Callable[[ModuleType], dict[str, Any]]) -> Callable[[ModuleTy
 
 def _apply(module: ModuleType, overlay: Callable[[ModuleType], dict[str, Any]]) -> None:
     with _lock:
-        if not _enabled or any(changed is module for changed, _, _ in _originals):
+        if not _enabled or any(changed is module for changed in _changed):
             return
-        for name, replacement in overlay(module).items():
-            _originals.append((module, name, getattr(module, name)))
-            setattr(module, name, replacement)
+        _changed.append(module)
+        for path, replacement in overlay(module).items():
+            *owners, name = path.split(".")
+            owner = functools.reduce(getattr, owners, module)
+            _originals.append((owner, name, getattr(owner, name)))
+            setattr(owner, name, replacement)
 
 
 def _stand_in(path: str) -> Any:
@@ -120,6 +126,17 @@ def _reductions(module: ModuleType) -> dict[str, Any]:
     return {"mint": _over(module.mint, cumsum="elementary.cumsum", argmax="elementary.argmax")}
 
 
+def _process_groups(module: ModuleType) -> dict[str, Any]:
+    spanning_world = _stand_in("collectives.spanning_world")
+    return {"ProcessGroup.__init__": spanning_world(module.ProcessGroup.__init__)}
+
+
+def _row_parallel(module: ModuleType) -> dict[str, Any]:
+    from mf_qwen3_patch.cpu_kernels.overlay import choose_by_device
+
+    return {"all_reduce": choose_by_device(_stand_in("collectives.all_reduce"), module.all_reduce)}
+
+
 def _over(namespace: Any, **paths: str) -> Any:
     from mf_qwen3_patch.cpu_kernels.overlay import Overlay
 
@@ -132,6 +149,8 @@ _TARGETS: dict[str, Callable[[ModuleType], dict[str, Any]]] = {
     f"{_INFERENCE}.transformer.flash_attention": _flash_attention,
     f"{_INFERENCE}.transformer.norm": _norm,
     f"{_INFERENCE}.base_models.gpt.gpt_model": _reductions,
+    f"{_INFERENCE}.parallel_state": _process_groups,
+    f"{_INFERENCE}.tensor_parallel.layers": _row_parallel,
     "mindformers.generation.text_generator": _reductions,
     "mindformers.generation.logits_process": _reductions,
 }

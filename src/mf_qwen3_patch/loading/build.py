@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import mindspore
 from mindspore import Parameter, Tensor
 from mindspore.common.initializer import initializer
 from mindspore.nn.utils import no_init_parameters
@@ -13,6 +15,9 @@ from mindspore.nn.utils import no_init_parameters
 from mf_qwen3_patch.loading.families import QWEN3, Family
 
 __all__ = ["build_config", "build_model", "network_parameters"]
+
+# MindSpore switches lazy parameters on and off for the whole process: builds must not overlap.
+_building = threading.RLock()
 
 
 def build_config(values: Mapping[str, Any], family: Family = QWEN3) -> Any:
@@ -33,9 +38,9 @@ def build_model(config: Any, family: Family = QWEN3) -> Any:
         family: The model family.
 
     Returns:
-        The network; its parameters hold no data yet.
+        The network; its parameters hold no data yet, and no memory.
     """
-    with no_init_parameters(), _lazy_embeddings():
+    with _building, no_init_parameters(), _lazy_embeddings():
         return family.load(family.inference_class)(config)
 
 
@@ -53,7 +58,10 @@ def _lazy_embeddings() -> Iterator[None]:
     """
     from mindformers.parallel_core.inference.tensor_parallel import layers
 
-    stock = layers.mint
+    stock = vars(layers).get("mint")
+    if stock is None:  # nothing to replace: a release that makes its embeddings otherwise
+        yield
+        return
     layers.mint = _LazyZeros(stock)
     try:
         yield
@@ -71,6 +79,7 @@ class _LazyZeros:
         return getattr(self._mint, name)
 
     @staticmethod
-    def zeros(size: tuple[int, ...], *, dtype: Any) -> Tensor:
+    def zeros(*size: Any, dtype: Any = None) -> Tensor:
         """Return a tensor that is filled only when it is read."""
-        return initializer("zeros", size, dtype)
+        shape = size[0] if len(size) == 1 and isinstance(size[0], (tuple, list)) else size
+        return initializer("zeros", tuple(shape), dtype or mindspore.float32)

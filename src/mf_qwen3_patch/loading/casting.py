@@ -11,13 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from mindspore.common import np_dtype
 
 __all__ = [
     "SOURCE_DTYPES",
     "TARGET_DTYPES",
+    "Array",
     "Bits",
     "Cast",
     "cast_between",
@@ -25,10 +28,12 @@ __all__ = [
     "largest_magnitude",
 ]
 
-Bits = np.ndarray
+Array: TypeAlias = npt.NDArray[Any]
+Dtype: TypeAlias = "np.dtype[Any]"
+Bits: TypeAlias = npt.NDArray[Any]
 """Elements as unsigned integers of the same width, one axis, contiguous."""
 
-SOURCE_DTYPES: Mapping[str, np.dtype] = MappingProxyType(
+SOURCE_DTYPES: Mapping[str, Dtype] = MappingProxyType(
     {
         "BF16": np.dtype(np_dtype.bfloat16),
         "F16": np.dtype(np.float16),
@@ -38,7 +43,7 @@ SOURCE_DTYPES: Mapping[str, np.dtype] = MappingProxyType(
 )
 """What a file may hold, by safetensors' names."""
 
-TARGET_DTYPES: Mapping[str, np.dtype] = MappingProxyType(
+TARGET_DTYPES: Mapping[str, Dtype] = MappingProxyType(
     {
         "float32": np.dtype(np.float32),
         "float16": np.dtype(np.float16),
@@ -66,21 +71,23 @@ class Cast:
     """
 
     name: str
-    source: np.dtype
-    target: np.dtype
+    source: Dtype
+    target: Dtype
     convert: Callable[[Bits, Bits], None] | None
     infinity: int
     overflow: int
 
     def count_from(self, bits: Bits, magnitude: int) -> int:
-        """Count the elements whose magnitude is ``magnitude`` or larger."""
-        return int(np.count_nonzero((bits & _magnitude_mask(self.source)) >= self.source.type(magnitude)))
+        """Count the elements whose magnitude is ``magnitude`` or larger; NaN is larger than infinity."""
+        return int(np.count_nonzero(_magnitudes(bits) >= self.source.type(magnitude)))
 
-    def count_nan(self, bits: Bits) -> int:
-        """Count the NaN."""
-        return int(
-            np.count_nonzero((bits & _magnitude_mask(self.source)) > self.source.type(self.infinity))
-        )
+    def makes_zero(self, magnitude: int) -> bool:
+        """Return whether the cast makes zero of the element with these bits."""
+        source = np.array([magnitude], self.source)
+        out = source if self.convert is None else np.empty(1, self.target)
+        if self.convert is not None:
+            self.convert(source, out)
+        return not out[0]
 
 
 @cache
@@ -107,7 +114,7 @@ def cast_between(source: str, target: str) -> Cast:
     return Cast(f"{source}->{target}", source_bits, target_bits, convert, infinity, overflow)
 
 
-def cast_like_numpy(values: np.ndarray, target: np.dtype) -> np.ndarray:
+def cast_like_numpy(values: Array, target: Dtype) -> Array:
     """Cast by numpy (and, for bfloat16, MindSpore's numpy extension), overflow to infinity included."""
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         return values.astype(target, copy=False)
@@ -123,15 +130,20 @@ def largest_magnitude(bits: Bits) -> int:
     # value that is farthest from 0, if there is a negative value. No temporary array is needed for that.
     positive = int(bits.view(f"i{bits.itemsize}").max())
     either = int(bits.max()) & _magnitude_mask(bits.dtype)
-    return max(positive, int(either))
+    return max(positive, either)
 
 
-def _bits(dtype: np.dtype) -> np.dtype:
+def _bits(dtype: Dtype) -> Dtype:
     return np.dtype(f"u{dtype.itemsize}")
 
 
-def _magnitude_mask(bits: np.dtype) -> int:
-    return bits.type(2 ** (8 * bits.itemsize - 1) - 1)  # type: ignore[no-any-return]
+def _magnitude_mask(bits: Dtype) -> int:
+    return (1 << (8 * bits.itemsize - 1)) - 1
+
+
+def _magnitudes(bits: Bits) -> Bits:
+    magnitudes: Bits = np.bitwise_and(bits, bits.dtype.type(_magnitude_mask(bits.dtype)))
+    return magnitudes
 
 
 def _widen_bfloat16(bits: Bits, out: Bits) -> None:
@@ -139,7 +151,7 @@ def _widen_bfloat16(bits: Bits, out: Bits) -> None:
     np.left_shift(bits, 16, out=out, dtype=np.uint32)
 
 
-def _by_table(source: np.dtype, target: np.dtype) -> Callable[[Bits, Bits], None]:
+def _by_table(source: Dtype, target: Dtype) -> Callable[[Bits, Bits], None]:
     every = np.arange(1 << 16, dtype=np.uint16).view(source)
     table = cast_like_numpy(every, target).view(_bits(target))
 
@@ -152,7 +164,7 @@ def _by_table(source: np.dtype, target: np.dtype) -> Callable[[Bits, Bits], None
     return convert
 
 
-def _by_numpy(source: np.dtype, target: np.dtype) -> Callable[[Bits, Bits], None]:
+def _by_numpy(source: Dtype, target: Dtype) -> Callable[[Bits, Bits], None]:
     def convert(bits: Bits, out: Bits) -> None:
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             np.copyto(out.view(target), bits.view(source), casting="unsafe")
@@ -160,7 +172,7 @@ def _by_numpy(source: np.dtype, target: np.dtype) -> Callable[[Bits, Bits], None
     return convert
 
 
-def _smallest_overflow(source: np.dtype, target: np.dtype, infinity: int) -> int:
+def _smallest_overflow(source: Dtype, target: Dtype, infinity: int) -> int:
     """Search it by bisection: magnitudes are ordered like their bits."""
     low, high = 0, infinity
     while low < high:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from mindspore import Parameter, Tensor
+
+from mf_qwen3_patch.loading.casting import Array
 
 __all__ = ["hand_over"]
 
 
-def hand_over(parameters: Mapping[str, Parameter], arrays: Mapping[str, np.ndarray]) -> None:
+def hand_over(parameters: Mapping[str, Parameter], arrays: Mapping[str, Array]) -> None:
     """Make ``arrays`` the data of ``parameters``, without a copy.
 
     The Parameters stay the same objects, with their names and attributes. If anything goes wrong,

@@ -20,7 +20,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
 from mf_qwen3_patch.errors import CheckpointWarning, InvalidValues, Problem
 from mf_qwen3_patch.loading.build import network_parameters
@@ -48,7 +48,7 @@ class LoadStats:
         threads: How many threads read.
         casts: Dtype changes and the number of tensors they happened to: ``{"BF16->float32": 443}``.
         overflowed: Tensor name to the number of its finite values that became infinite by the cast.
-        zero_tensors: Tensors of which all that was read is zero.
+        zero_tensors: Tensors of which all that was read is zero, or becomes zero by the cast.
         written: The parameters that were written, in the network's order.
         values_checked: How many values were looked at for NaN, infinity and zero: all that were read.
     """
@@ -160,7 +160,11 @@ def _stats(plan: Plan, findings: Findings, threads: int, started: float) -> Load
         threads=threads,
         casts=dict(casts),
         overflowed={name: seen.overflowed for name, seen in findings.tensors.items() if seen.overflowed},
-        zero_tensors=tuple(name for name, seen in findings.tensors.items() if seen.largest == 0),
+        zero_tensors=tuple(
+            copy.tensor.name
+            for entry, copy in copies
+            if cast_between(copy.tensor.dtype, entry.dtype).makes_zero(findings.tensors[copy.tensor.name].largest)
+        ),
         written=tuple(entry.name for entry in plan.parameters),
         values_checked=sum(prod(entry.shape) for entry in plan.parameters),
     )

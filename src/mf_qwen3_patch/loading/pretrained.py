@@ -19,7 +19,7 @@ from mindformers.parallel_core.inference.parallel_state import (
 )
 
 from mf_qwen3_patch.checkpoint.config import normalise
-from mf_qwen3_patch.checkpoint.directory import read_config
+from mf_qwen3_patch.checkpoint.directory import holds_bare_huggingface_weights, is_qwen3_directory, read_config
 from mf_qwen3_patch.checkpoint.fields import SHAPE_FIELDS
 from mf_qwen3_patch.checkpoint.preflight import Preflight, preflight
 from mf_qwen3_patch.errors import CheckpointWarning, error_for
@@ -34,7 +34,7 @@ from mf_qwen3_patch.loading.proof import prove
 from mf_qwen3_patch.loading.report import LoadReport
 from mf_qwen3_patch.settings import Settings
 
-__all__ = ["load_config", "load_into", "load_pretrained"]
+__all__ = ["is_loadable", "load_config", "load_into", "load_pretrained"]
 
 # Stock sizes its key/value bookkeeping by seq_length; this is its default.
 _DEFAULT_SEQ_LENGTH = 4096
@@ -119,18 +119,31 @@ def load_into(model: Any, directory: str | os.PathLike[str], *, family: Family =
     """
     started = time.perf_counter()
     config = {name: getattr(model.config, name, None) for name in SHAPE_FIELDS}
-    found = _checked(directory, config, "the model's config")
+    found = _checked(
+        directory, config, "the model's config", absent_config={"model_type": family.model_type, **config}
+    )
     report = _load(model, found, family, started)
     say("%s", report)
     return report
 
 
-def _checked(directory: str | os.PathLike[str], overrides: Mapping[str, Any], source: str) -> Preflight:
+def is_loadable(path: object) -> bool:
+    """Return whether ``load_into`` is the one to load ``path``: HuggingFace Qwen3 weights, config.json or not."""
+    return is_qwen3_directory(path) or holds_bare_huggingface_weights(path)
+
+
+def _checked(
+    directory: str | os.PathLike[str],
+    overrides: Mapping[str, Any],
+    source: str,
+    absent_config: Mapping[str, Any] | None = None,
+) -> Preflight:
     found = preflight(
         directory,
         overrides=overrides,
         overrides_source=source,
         tensor_parallel=get_tensor_model_parallel_world_size(),
+        absent_config=absent_config,
     )
     found.raise_for_problems()
     for message in found.warnings:

@@ -14,9 +14,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from math import prod
+from io import RawIOBase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from mindspore import Parameter
@@ -24,7 +24,7 @@ from mindspore import Parameter
 from mf_qwen3_patch.checkpoint.header import TensorInfo
 from mf_qwen3_patch.errors import CheckpointWarning, LoadNotProven
 from mf_qwen3_patch.loading.build import network_parameters
-from mf_qwen3_patch.loading.casting import SOURCE_DTYPES, TARGET_DTYPES, cast_like_numpy
+from mf_qwen3_patch.loading.casting import SOURCE_DTYPES, TARGET_DTYPES, Array, cast_like_numpy
 from mf_qwen3_patch.loading.loader import LoadStats
 from mf_qwen3_patch.loading.parameters import to_numpy
 from mf_qwen3_patch.loading.plan import ParameterPlan, Plan, SliceCopy
@@ -32,6 +32,7 @@ from mf_qwen3_patch.loading.plan import ParameterPlan, Plan, SliceCopy
 __all__ = ["Proof", "prove"]
 
 _SAMPLED_ROWS = 5
+_BLOCK_ELEMENTS = 1 << 19
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Proof:
         values_checked: How many values were looked at for NaN and infinity: all.
         nan_inf: How many were NaN or infinite in the checkpoint; always 0, any is an error before.
         overflowed: How many became infinite by the cast to the network's dtype.
-        all_zero: Parameters that are zero throughout, because their source is.
+        all_zero: Parameters that are zero throughout, as their source is, or is in their dtype.
         seconds: How long the proof took.
     """
 
@@ -73,7 +74,7 @@ class Proof:
         return (
             ("parameters checked", f"{self.parameters}, all of them Parameters with the planned shape and dtype"),
             ("no NaN/Inf", f"in any of {self.values_checked} values of the checkpoint{overflow}"),
-            ("no all-zero", f"but for what is zero in the checkpoint too: {zero}" if zero else "parameters"),
+            ("no all-zero", f"but for what the checkpoint has as zero: {zero}" if zero else "parameters"),
             ("equal to the files", self.compared),
         )
 
@@ -107,8 +108,9 @@ def prove(model: Any, plan: Plan, stats: LoadStats, *, strict: bool = False) -> 
     zero = _all_zero(plan, stats)
     if zero:
         warnings.warn(
-            f"{len(zero)} parameters are zero throughout, as the checkpoint itself says: {', '.join(zero[:5])}"
-            f"{' and more' if len(zero) > 5 else ''}; it was probably saved before it was trained",
+            f"{len(zero)} parameters are zero throughout: {', '.join(zero[:5])}{' and more' if len(zero) > 5 else ''}; "
+            "the checkpoint itself says so (or has nothing there that their dtype can tell from zero), so that it "
+            "was probably saved before it was trained",
             CheckpointWarning,
             stacklevel=2,
         )
@@ -148,7 +150,7 @@ def _check_all_written(parameters: dict[str, Parameter], plan: Plan, stats: Load
         )
 
 
-def _held(parameter: Parameter, entry: ParameterPlan) -> np.ndarray:
+def _held(parameter: Parameter, entry: ParameterPlan) -> Array:
     """Return what the parameter holds, as an array of its shape that shares its memory where possible."""
     if parameter.has_init or parameter.init_mode is not None:
         raise LoadNotProven(f"parameter {entry.name} holds no data: it is still waiting to be initialised")
@@ -161,29 +163,70 @@ def _held(parameter: Parameter, entry: ParameterPlan) -> np.ndarray:
     return to_numpy(parameter)
 
 
-def _compare(
-    entry: ParameterPlan, copy: SliceCopy, values: np.ndarray, sources: _Sources, strict: bool
-) -> tuple[int, int]:
+def _compare(entry: ParameterPlan, copy: SliceCopy, values: Array, sources: _Sources, strict: bool) -> tuple[int, int]:
     """Compare a slice with its file; return how many rows were compared, and how many there are."""
-    held = values[copy.destination_in(entry.shape)]
-    if held.ndim == 1:
-        held = held[np.newaxis]
-    rows = held.shape[0]
-    chosen = range(rows) if strict else _sample(rows)
-    first_column, row_length = copy.columns
-    for block in _blocks(chosen, row_length):
-        expected = sources.rows(copy, block, first_column, row_length)
-        expected = cast_like_numpy(expected, TARGET_DTYPES[entry.dtype])
-        found = np.ascontiguousarray(held[block.start : block.stop].reshape(len(block), -1))
-        kind = f"u{expected.itemsize}"
-        different = np.flatnonzero(expected.reshape(-1).view(kind) != found.reshape(-1).view(kind))
-        if different.size:
-            row, column = divmod(int(different[0]), row_length)
+    held = np.atleast_2d(values[copy.destination])
+    rows = len(held)
+    for block in _blocks(rows, held.shape[1], strict):
+        expected = cast_like_numpy(sources.rows(copy, block), TARGET_DTYPES[entry.dtype])
+        found = held[block.start : block.stop]
+        bits = f"u{expected.itemsize}"
+        different = np.argwhere(expected.view(bits) != found.view(bits))
+        if len(different):
+            row, column = different[0]
             raise LoadNotProven(
                 f"parameter {entry.name} does not hold what the checkpoint says: at row {block.start + row}, "
                 f"column {column} of its part from tensor {copy.tensor.name} (file {copy.tensor.file.name}) it has "
-                f"{found.reshape(-1)[different[0]]}, the file {expected.reshape(-1)[different[0]]} "
-                f"({different.size} of {expected.size} values compared there differ); this is a bug of "
-                "mf_qwen3_patch, or something has written to the file or the model meanwhile"
+                f"{found[row, column]}, the file {expected[row, column]} ({len(different)} of the {expected.size} "
+                "values compared there differ); either something has written to the file or the model meanwhile, "
+                "or this is a bug of mf_qwen3_patch, please report it"
             )
-    return len(chosen), rows
+    return (rows if strict else min(rows, _SAMPLED_ROWS)), rows
+
+
+def _blocks(rows: int, row_length: int, strict: bool) -> Iterator[range]:
+    """Yield the rows to compare: all of them in blocks, or some one by one, first and last among them."""
+    if strict or rows <= _SAMPLED_ROWS:
+        step = max(1, _BLOCK_ELEMENTS // row_length)
+        yield from (range(start, min(start + step, rows)) for start in range(0, rows, step))
+        return
+    for number in range(_SAMPLED_ROWS):
+        row = number * (rows - 1) // (_SAMPLED_ROWS - 1)
+        yield range(row, row + 1)
+
+
+def _all_zero(plan: Plan, stats: LoadStats) -> tuple[str, ...]:
+    zero = set(stats.zero_tensors)
+    return tuple(entry.name for entry in plan.parameters if zero.issuperset(copy.tensor.name for copy in entry.copies))
+
+
+class _Sources:
+    """The weight files, read again."""
+
+    def __init__(self) -> None:
+        self._opened: dict[Path, RawIOBase] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> _Sources:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._stack.close()
+
+    def rows(self, copy: SliceCopy, block: range) -> Array:
+        """Read some rows of what was copied, ``[rows, columns]`` in the file's dtype; a vector is one row."""
+        tensor = copy.tensor
+        dtype = SOURCE_DTYPES[tensor.dtype]
+        region = copy.source if len(copy.source) == 2 else (slice(0, 1), *copy.source)
+        columns = tensor.shape[-1]
+        first = region[0].start + block.start
+        whole_rows = np.empty((len(block), columns), dtype)
+        stream = self._stream(tensor)
+        stream.seek(tensor.offset + first * columns * dtype.itemsize)
+        stream.readinto(whole_rows.reshape(-1).view(np.uint8).data)
+        return np.ascontiguousarray(whole_rows[:, region[1]])
+
+    def _stream(self, tensor: TensorInfo) -> RawIOBase:
+        if tensor.file not in self._opened:
+            self._opened[tensor.file] = self._stack.enter_context(tensor.file.open("rb", buffering=0))
+        return self._opened[tensor.file]

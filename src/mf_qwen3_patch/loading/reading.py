@@ -12,10 +12,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-
 from mf_qwen3_patch.checkpoint.header import TensorInfo
 from mf_qwen3_patch.errors import CorruptCheckpoint, Problem
+from mf_qwen3_patch.loading.casting import Array
 from mf_qwen3_patch.loading.pieces import Stretch
 
 __all__ = ["Files"]
@@ -59,11 +58,9 @@ class Files:
         """Have the system read a cut stretch as one: small reads with gaps would defeat its read-ahead."""
         if stretch.runs > 1:
             length = stretch.stride * stretch.runs
-            os.posix_fadvise(
-                self._descriptors[tensor.file], stretch.offset, length, os.POSIX_FADV_WILLNEED
-            )
+            os.posix_fadvise(self._descriptors[tensor.file], stretch.offset, length, os.POSIX_FADV_WILLNEED)
 
-    def read(self, tensor: TensorInfo, stretch: Stretch, out: np.ndarray) -> int:
+    def read(self, tensor: TensorInfo, stretch: Stretch, out: Array) -> int:
         """Read ``stretch`` of ``tensor`` into ``out``.
 
         Args:
@@ -77,7 +74,7 @@ class Files:
         Raises:
             CorruptCheckpoint: The file ends too early, or the system can't read it.
         """
-        memory = memoryview(out).cast("B")
+        memory = out.data.cast("B")
         length = stretch.run * out.itemsize
         for number in range(stretch.runs):
             self._read_run(

@@ -125,9 +125,7 @@ def _merged_columns(owner: Any, parameter: Parameter, parts: int) -> tuple[Shard
         raise PlanNotPossible(f"{parameter.name} is not {parts} tensors below each other")
     return tuple(
         _cut(parameter, 0, full, owner.tp_group.rank * length, length, destination)
-        for full, length, destination in zip(
-            owner.output_sizes, lengths, accumulate(lengths, initial=0), strict=False
-        )
+        for full, length, destination in zip(owner.output_sizes, lengths, accumulate(lengths, initial=0), strict=False)
     )
 
 

@@ -13,7 +13,7 @@ from mf_qwen3_patch.loading.casting import Bits, Cast, cast_between, largest_mag
 from mf_qwen3_patch.loading.pieces import Piece
 from mf_qwen3_patch.loading.reading import Files
 
-__all__ = ["Findings", "TensorFindings", "Worker", "WorkShared"]
+__all__ = ["Findings", "TensorFindings", "WorkShared", "Worker"]
 
 _CHUNK_BYTES = 256 << 10
 
@@ -130,7 +130,7 @@ def _look(bits: Bits, cast: Cast, seen: TensorFindings) -> None:
     if largest < cast.overflow:
         return
     not_finite = cast.count_from(bits, cast.infinity)
-    nan = cast.count_nan(bits)
+    nan = cast.count_from(bits, cast.infinity + 1)
     seen.nan += nan
     seen.infinite += not_finite - nan
     seen.overflowed += cast.count_from(bits, cast.overflow) - not_finite

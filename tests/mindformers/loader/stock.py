@@ -1,0 +1,81 @@
+"""The stock network and its own loader, for any rank of any number of ranks, without the processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mindformers.parallel_core import process_group_config
+from mindformers.parallel_core.inference import parallel_state
+from mindformers.parallel_core.inference.model_utils import InferModelMixin
+from tests.support.checkpoints import read_json
+
+from mf_qwen3_patch.checkpoint.directory import open_checkpoint
+from mf_qwen3_patch.loading.build import build_config, build_model, network_parameters
+from mf_qwen3_patch.loading.context import ensure_inference_context
+from mf_qwen3_patch.loading.families import QWEN3
+from mf_qwen3_patch.loading.loader import LoadStats, load
+from mf_qwen3_patch.loading.plan import Plan, plan
+
+_NOT_FOR_MINDFORMERS = ("torch_dtype", "transformers_version")
+
+
+@contextmanager
+def as_rank(rank: int, ranks: int) -> Iterator[None]:
+    """Let stock build and load as one of several tensor-parallel ranks; only communication needs the others."""
+    group = parallel_state.ProcessGroup("tp", list(range(ranks)), ranks, rank)
+    default = process_group_config.default_model_comm_pgs
+    before = parallel_state._TENSOR_MODEL_PARALLEL_GROUP, default.tp
+    parallel_state._TENSOR_MODEL_PARALLEL_GROUP = default.tp = group
+    try:
+        yield
+    finally:
+        parallel_state._TENSOR_MODEL_PARALLEL_GROUP, default.tp = before
+
+
+def build(directory: Path, params_dtype: str = "float32", **overrides: Any) -> Any:
+    """Build the network that config.json describes; its parameters hold nothing."""
+    ensure_inference_context()
+    config = read_json(directory / "config.json")
+    values = {name: value for name, value in config.items() if name not in _NOT_FOR_MINDFORMERS}
+    values |= {"params_dtype": params_dtype, "compute_dtype": "float32", "seq_length": 128}
+    return build_model(build_config(values | overrides))
+
+
+def load_with_stock(model: Any, directory: Path) -> None:
+    """Load by stock's own loader, whatever is patched."""
+    InferModelMixin.load_weights(model, str(directory))
+
+
+def plan_for(model: Any, directory: Path) -> Plan:
+    """Plan to load a sound directory."""
+    checkpoint = open_checkpoint(directory)
+    assert checkpoint.problems == ()
+    return plan(model, checkpoint.tensors, QWEN3)
+
+
+def load_with_shim(model: Any, directory: Path, **options: Any) -> tuple[Plan, LoadStats]:
+    """Plan and load."""
+    loading = plan_for(model, directory)
+    return loading, load(model, loading, **options)
+
+
+def bits(model: Any) -> dict[str, np.ndarray]:
+    """Return what every parameter holds, as unsigned integers; on an unloaded model this fills it with zeros."""
+    arrays = {name: parameter.asnumpy() for name, parameter in network_parameters(model).items()}
+    return {name: array.view(f"u{array.itemsize}") for name, array in arrays.items()}
+
+
+def differences(expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Return the parameters that differ in presence, shape, dtype or any bit, and how."""
+    result = dict.fromkeys(expected.keys() ^ found.keys(), "only in one model")
+    for name in expected.keys() & found.keys():
+        one, other = expected[name], found[name]
+        if one.shape != other.shape or one.dtype != other.dtype:
+            result[name] = f"{one.shape} {one.dtype} and {other.shape} {other.dtype}"
+        elif not np.array_equal(one, other):
+            result[name] = f"{np.count_nonzero(one != other)} of {one.size} values differ"
+    return result
