@@ -22,8 +22,11 @@ Example:
 
 from __future__ import annotations
 
+from typing import Any
+
 from mf_qwen3_patch._version import __version__
-from mf_qwen3_patch.activation.registry import PatchStatus, Registry
+from mf_qwen3_patch.activation import startup
+from mf_qwen3_patch.activation.registry import REGISTRY, PatchStatus
 from mf_qwen3_patch.cpu_kernels import disable as disable_cpu_kernels
 from mf_qwen3_patch.cpu_kernels import enable as enable_cpu_kernels
 from mf_qwen3_patch.errors import (
@@ -64,9 +67,6 @@ __all__ = [
     "status",
 ]
 
-_registry = Registry()
-
-
 def activate() -> None:
     """Apply the patches: now, where the target is already imported, else as soon as it is.
 
@@ -77,12 +77,12 @@ def activate() -> None:
         ValueError: One of the ``MF_QWEN3_PATCH*`` environment variables is not valid.
         ActivationError: ``MF_QWEN3_PATCH=strict`` is set and a patch could not be applied.
     """
-    settings = Settings.from_environment(_registry.names)
+    settings = Settings.from_environment(REGISTRY.names)
     if not settings.enabled:
         return
     if settings.cpu_kernels:
         enable_cpu_kernels()
-    _registry.activate(settings)
+    REGISTRY.activate(settings)
 
 
 def deactivate() -> None:
@@ -93,12 +93,23 @@ def deactivate() -> None:
     Raises:
         ActivationError: A patch could not be reverted; all others are.
     """
-    _registry.deactivate()
+    REGISTRY.deactivate()
 
 
 def status() -> tuple[PatchStatus, ...]:
     """Return what became of each patch: its name, target module, state, and the reason if it is not applied."""
-    return _registry.status()
+    return REGISTRY.status()
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """Let ``%load_ext mf_qwen3_patch`` activate the patches."""
+    startup.note_way(startup.IPYTHON)
+    activate()
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """Let ``%unload_ext mf_qwen3_patch`` restore every original."""
+    deactivate()
 
 
 activate()

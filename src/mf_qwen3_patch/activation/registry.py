@@ -26,7 +26,7 @@ import wrapt
 from mf_qwen3_patch.errors import ActivationError, PatchWarning
 from mf_qwen3_patch.settings import Settings
 
-__all__ = ["PATCHES", "Patch", "PatchStatus", "Registry"]
+__all__ = ["PATCHES", "REGISTRY", "Patch", "PatchStatus", "Registry"]
 
 
 @dataclass(frozen=True)
@@ -207,6 +207,10 @@ class Registry:
 
     def _set(self, patch: Patch, state: str, reason: str = "") -> None:
         self._status[patch.name] = PatchStatus(patch.name, patch.target, state, reason)
+
+
+# One per process, and here, so that reloading mf_qwen3_patch itself goes on with the patches that it finds applied.
+REGISTRY = Registry()
 
 
 @contextmanager

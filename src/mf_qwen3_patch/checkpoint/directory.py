@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from mf_qwen3_patch.errors import CheckpointError, CorruptCheckpoint, Incomplete
 __all__ = [
     "CONFIG_NAME",
     "Checkpoint",
-    "holds_bare_huggingface_weights",
+    "is_huggingface_directory",
     "is_qwen3_directory",
     "open_checkpoint",
     "read_config",
@@ -64,21 +64,66 @@ class Checkpoint:
 
 
 def is_qwen3_directory(path: object) -> bool:
-    """Say whether ``path`` is a directory whose config.json says Qwen3; cheap, never raises.
+    """Say whether ``path`` is a HuggingFace directory whose config.json says Qwen3; cheap, never raises.
 
-    A config that is damaged in detail still counts, so that the clear error about it can follow.
+    A config that is damaged in detail still counts, so that the clear error about it can follow. A
+    directory that MindFormers saved itself, with a ``.ckpt`` instead of safetensors, does not.
     """
-    if not isinstance(path, (str, os.PathLike)):
+    root = _as_directory(path)
+    if root is None:
         return False
     try:
-        with (Path(os.fsdecode(path)) / CONFIG_NAME).open("rb") as stream:
+        with (root / CONFIG_NAME).open("rb") as stream:
             raw = json.loads(stream.read(MAX_JSON_BYTES))
+        names = {entry.name for entry in root.iterdir()}
     except (OSError, ValueError, TypeError, RecursionError):
         return False
-    if not isinstance(raw, dict):
+    if not isinstance(raw, dict) or _saved_by_mindformers(names):
         return False
     architectures = raw.get("architectures")
-    return raw.get("model_type") == "qwen3" or (isinstance(architectures, list) and "Qwen3ForCausalLM" in architectures)
+    return raw.get("model_type") == "qwen3" or (
+        isinstance(architectures, list) and "Qwen3ForCausalLM" in architectures
+    )
+
+
+def is_huggingface_directory(path: object) -> bool:
+    """Say whether ``path`` is a directory of HuggingFace's making, of any model; never raises.
+
+    It is if it has a config.json or an adapter_config.json, or weights under HuggingFace's names. A
+    directory of MindFormers' own checkpoints has none of these.
+    """
+    root = _as_directory(path)
+    if root is None:
+        return False
+    try:
+        listing = _list(root)
+    except CheckpointError:
+        return False
+    if _saved_by_mindformers(listing):
+        return False
+    if listing & {CONFIG_NAME, ADAPTER_CONFIG_NAME}:
+        return True
+    return any(
+        name.startswith("model.layers.")
+        for file in sorted(listing)
+        if file.endswith(".safetensors")
+        for name in inspect_header(root / file).tensors
+    )
+
+
+def _saved_by_mindformers(names: Collection[str]) -> bool:
+    suffixes = {Path(name).suffix for name in names}
+    return ".ckpt" in suffixes and ".safetensors" not in suffixes
+
+
+def _as_directory(path: object) -> Path | None:
+    if not isinstance(path, (str, os.PathLike)):
+        return None
+    try:
+        root = Path(os.fsdecode(path))
+        return root if root.is_dir() else None
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
@@ -91,28 +136,6 @@ def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(directory) / CONFIG_NAME
     advice = f"download {CONFIG_NAME} again"
     return parse_object(read_bounded(path, CONFIG_NAME), file=CONFIG_NAME, what=CONFIG_NAME, advice=advice)
-
-
-def holds_bare_huggingface_weights(path: object) -> bool:
-    """Say whether ``path`` is a directory with HuggingFace's Qwen3 weights but no config.json; never raises.
-
-    A directory of MindFormers' own checkpoints, whose tensors have other names, is not.
-    """
-    if not isinstance(path, (str, os.PathLike)):
-        return False
-    try:
-        root = Path(os.fsdecode(path))
-        listing = _list(root)
-        if CONFIG_NAME in listing:
-            return False
-        return any(
-            name.startswith("model.layers.")
-            for file in sorted(listing)
-            if file.endswith(".safetensors")
-            for name in inspect_header(root / file).tensors
-        )
-    except (CheckpointError, OSError, ValueError):
-        return False
 
 
 def open_checkpoint(

@@ -88,14 +88,20 @@ def apply_overrides(config: NormalisedConfig, overrides: Mapping[str, Any], sour
         if name in values and values[name] != config.values[name]
     ]
     passed = {name: value for name, value in given.items() if name not in _JUDGED}
-    origins = {name: Origin(source, keys.get(name, name), config.values[name]) for name in values if name in FIELDS}
+    settled = values.keys() & FIELDS.keys()
+    # Where both say the same, config.json is the one to blame for a mismatch with the weights.
+    origins = {
+        name: Origin(source, keys.get(name, name), config.values[name])
+        for name in settled
+        if values[name] != config.values[name] or name in config.invalid
+    }
     replaced = origins.keys() | invalid
     mended = judged.keys() - {problem.field for problem in found}
     return Overridden(
         NormalisedConfig(
             values={**config.values, **values, **passed},
             absent=config.absent - replaced,
-            invalid=frozenset(name for name in (config.invalid - origins.keys()) | invalid if name),
+            invalid=frozenset(name for name in (config.invalid - settled) | invalid if name),
             # What config.json says about a field no longer matters once a usable value overrides it.
             problems=(*(problem for problem in config.problems if problem.field not in mended), *problems),
             warnings=(*config.warnings, *warnings),

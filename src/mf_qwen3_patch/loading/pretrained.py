@@ -19,7 +19,7 @@ from mindformers.parallel_core.inference.parallel_state import (
 )
 
 from mf_qwen3_patch.checkpoint.config import normalise
-from mf_qwen3_patch.checkpoint.directory import holds_bare_huggingface_weights, is_qwen3_directory, read_config
+from mf_qwen3_patch.checkpoint.directory import read_config
 from mf_qwen3_patch.checkpoint.fields import SHAPE_FIELDS
 from mf_qwen3_patch.checkpoint.preflight import Preflight, preflight
 from mf_qwen3_patch.errors import CheckpointWarning, error_for
@@ -34,7 +34,7 @@ from mf_qwen3_patch.loading.proof import prove
 from mf_qwen3_patch.loading.report import LoadReport
 from mf_qwen3_patch.settings import Settings
 
-__all__ = ["is_loadable", "load_config", "load_into", "load_pretrained"]
+__all__ = ["load_config", "load_into", "load_pretrained"]
 
 # Stock sizes its key/value bookkeeping by seq_length; this is its default.
 _DEFAULT_SEQ_LENGTH = 4096
@@ -118,18 +118,13 @@ def load_into(model: Any, directory: str | os.PathLike[str], *, family: Family =
         LoadNotProven: The model does not hold what the checkpoint says.
     """
     started = time.perf_counter()
-    config = {name: getattr(model.config, name, None) for name in SHAPE_FIELDS}
+    built_with = {name: getattr(model.config, name, None) for name in (*SHAPE_FIELDS, "rope_theta", "rms_norm_eps")}
     found = _checked(
-        directory, config, "the model's config", absent_config={"model_type": family.model_type, **config}
+        directory, built_with, "the model's config", absent_config={"model_type": family.model_type, **built_with}
     )
     report = _load(model, found, family, started)
     say("%s", report)
     return report
-
-
-def is_loadable(path: object) -> bool:
-    """Return whether ``load_into`` is the one to load ``path``: HuggingFace Qwen3 weights, config.json or not."""
-    return is_qwen3_directory(path) or holds_bare_huggingface_weights(path)
 
 
 def _checked(

@@ -15,7 +15,11 @@ __all__ = ["guarded_classmethod"]
 _PATH_ARGUMENTS = ("pretrained_model_name_or_path", "pretrained_model_name_or_dir", "yaml_name_or_path")
 
 
-def guarded_classmethod(stock: Callable[..., Any], ours: Callable[..., Any]) -> classmethod[Any, Any, Any]:
+def guarded_classmethod(
+    stock: Callable[..., Any],
+    ours: Callable[..., Any],
+    answers_for: Callable[[object], bool] = is_qwen3_directory,
+) -> classmethod[Any, Any, Any]:
     """Make a classmethod that answers for HuggingFace Qwen3 directories and leaves the rest to ``stock``.
 
     ``auto_convert=False`` and a training RUN_MODE mean stock, too. Stock never sees ``auto_convert``.
@@ -23,13 +27,14 @@ def guarded_classmethod(stock: Callable[..., Any], ours: Callable[..., Any]) -> 
     Args:
         stock: The original function, taking ``cls`` first.
         ours: Called as ``ours(directory, **kwargs)``, or ``ours(directory, *model_args, **kwargs)``.
+        answers_for: Says whether a directory is for ``ours``.
     """
 
     @functools.wraps(stock)
     def from_pretrained(cls: type, *args: Any, auto_convert: bool = True, **kwargs: Any) -> Any:
         named = [name for name in _PATH_ARGUMENTS if kwargs.get(name) is not None]
         path = kwargs[named[0]] if named else (args[0] if args else None)
-        if auto_convert and is_qwen3_directory(path) and not is_training_run():
+        if auto_convert and answers_for(path) and not is_training_run():
             rest = {name: value for name, value in kwargs.items() if name not in _PATH_ARGUMENTS}
             return ours(path, *(args if named else args[1:]), **rest)
         return stock(cls, *args, **kwargs)

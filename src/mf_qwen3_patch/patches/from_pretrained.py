@@ -11,6 +11,7 @@ from typing import Any
 from mindformers.models.modeling_utils import PreTrainedModel
 from mindformers.models.qwen3.utils import Qwen3PreTrainedModel
 
+from mf_qwen3_patch.checkpoint.directory import is_huggingface_directory
 from mf_qwen3_patch.loading.families import QWEN3
 from mf_qwen3_patch.loading.pretrained import load_pretrained
 from mf_qwen3_patch.patches._attributes import AttributeChanges, defining_class
@@ -21,7 +22,8 @@ _changes = AttributeChanges()
 
 def _method() -> Any:
     stock = PreTrainedModel.from_pretrained.__func__
-    guarded = guarded_classmethod(stock, load_pretrained)
+    # These classes are Qwen3 by name: a directory of another model is refused, not passed on.
+    guarded = guarded_classmethod(stock, load_pretrained, answers_for=is_huggingface_directory)
 
     @functools.wraps(stock)
     def from_pretrained(cls: type, *args: Any, **kwargs: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 from mindformers.models.qwen3.modeling_qwen3_infer import InferenceQwen3ForCausalLM
 from mindformers.parallel_core.inference.model_utils import InferModelMixin
 
-from mf_qwen3_patch.loading.pretrained import is_loadable, load_into
+from mf_qwen3_patch.checkpoint.directory import is_huggingface_directory
+from mf_qwen3_patch.loading.pretrained import load_into
 from mf_qwen3_patch.patches._attributes import AttributeChanges, defining_class
 
 _changes = AttributeChanges()
@@ -16,7 +17,7 @@ _changes = AttributeChanges()
 
 @functools.wraps(InferModelMixin.load_weights)
 def _load_weights(self: Any, weights_path: Any = None, weights: Any = None) -> None:
-    if is_loadable(weights_path):
+    if is_huggingface_directory(weights_path):
         load_into(self, weights_path)
     else:
         InferModelMixin.load_weights(self, weights_path, weights)

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 
 from mf_qwen3_patch.errors import Qwen3PatchError
-from mf_qwen3_patch.tools import check
+from mf_qwen3_patch.tools import check, run, startup_file, status
 
-__all__ = ["main"]
+__all__ = ["main", "run_main"]
 
-_COMMANDS = (check,)
+_COMMANDS = (check, run, startup_file, status)
 _USAGE = 2
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -50,3 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return _USAGE
     return code
+
+
+def run_main() -> int:
+    """The console command ``mf-qwen3-run``: ``run`` by a shorter name."""
+    return main(["run", *sys.argv[1:]])

@@ -1,0 +1,165 @@
+"""Loads one checkpoint in one way, once, and prints what it took as JSON; load.py starts it.
+
+``python contestants.py NAME DIRECTORY DTYPE``
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# What a load needs is done in two steps: prepare (imports, context, network; timed apart), then load.
+Load = Callable[[], Any]
+
+
+def shim(directory: str, dtype: str) -> tuple[Load, Load]:
+    """mf_qwen3_patch: preflight, plan, load, proof, report."""
+    import mf_qwen3_patch
+
+    mf_qwen3_patch.enable_cpu_kernels()
+    _context()
+    from mf_qwen3_patch.loading.build import build_model
+    from mf_qwen3_patch.loading.pretrained import load_into
+
+    config = _config(directory, dtype)
+    model: list[Any] = []
+    return lambda: model.append(build_model(config)), lambda: load_into(model[0], directory)
+
+
+def stock(directory: str, dtype: str) -> tuple[Load, Load]:
+    """Stock MindFormers: load_weights, as run_mindformer.py calls it."""
+    _context()
+    from mindformers.models.qwen3.modeling_qwen3_infer import InferenceQwen3ForCausalLM
+    from mindspore.nn.utils import no_init_parameters
+
+    config = _config(directory, dtype)
+    model: list[Any] = []
+
+    def build() -> None:
+        with no_init_parameters():
+            model.append(InferenceQwen3ForCausalLM(config))
+
+    return build, lambda: model[0].load_weights(directory)
+
+
+def diary(directory: str, dtype: str) -> tuple[Load, Load]:
+    """The hand-written recipe: load_checkpoint, the training conversion, Parameters, load_param_into_net."""
+    import mindspore
+    from mindspore import Parameter, Tensor
+
+    build, _ = stock(directory, dtype)
+    from mindformers.models.qwen3.modeling_qwen3_infer import InferenceQwen3ForCausalLM
+
+    from mf_qwen3_patch.loading.conversion import convert_weight_dict
+
+    model: list[Any] = []
+
+    def build_too() -> None:
+        with mindspore.nn.utils.no_init_parameters():
+            model.append(InferenceQwen3ForCausalLM(_config(directory, dtype)))
+
+    def load() -> None:
+        weights = mindspore.load_checkpoint(f"{directory}/model.safetensors", format="safetensors")
+        converted = convert_weight_dict(InferenceQwen3ForCausalLM, weights)
+        parameters = {
+            name: value if isinstance(value, Parameter) else Parameter(Tensor(value), name=name)
+            for name, value in converted.items()
+        }
+        not_loaded, _ = mindspore.load_param_into_net(model[0], parameters)
+        if not_loaded:
+            raise RuntimeError(f"not loaded: {not_loaded}")
+
+    return build_too, load
+
+
+def huggingface(directory: str, dtype: str) -> tuple[Load, Load]:
+    """HuggingFace transformers: from_pretrained, which builds and loads in one."""
+    import torch
+    from transformers import Qwen3ForCausalLM
+
+    kind = getattr(torch, dtype)
+    model: list[Any] = []
+    return lambda: None, lambda: model.append(Qwen3ForCausalLM.from_pretrained(directory, torch_dtype=kind))
+
+
+def floor(directory: str, dtype: str) -> tuple[Load, Load]:
+    """Read each byte once and write each byte of the parameters once, with one thread: nothing is loaded."""
+    import numpy as np
+
+    path = Path(directory) / "model.safetensors"
+    size = path.stat().st_size
+    chunk = 1 << 20
+    target_bytes = {"float32": 4, "float16": 2, "bfloat16": 2}[dtype]
+    out: list[Any] = []
+
+    def load() -> None:
+        target = np.empty(size // 2 * target_bytes, np.uint8)
+        scratch = np.empty(chunk, np.uint8)
+        descriptor = os.open(path, os.O_RDONLY)
+        for start in range(0, size - chunk, chunk):
+            part = target[start // 2 * target_bytes : (start + chunk) // 2 * target_bytes]
+            if dtype == "bfloat16":
+                os.preadv(descriptor, [part], start)
+            else:
+                os.preadv(descriptor, [scratch], start)
+                part.fill(1)
+        os.close(descriptor)
+        out.append(target)
+
+    return lambda: None, load
+
+
+CONTESTANTS = {function.__name__: function for function in (shim, stock, diary, huggingface, floor)}
+
+
+def _context() -> None:
+    os.environ["RUN_MODE"] = "predict"
+    os.environ["ENFORCE_EAGER"] = "true"
+    from mindformers import build_context
+
+    context = {"mode": 1, "device_target": "CPU"}
+    build_context({"use_legacy": False, "run_mode": "predict", "context": context, "parallel": {}})
+
+
+def _config(directory: str, dtype: str) -> Any:
+    from mindformers.models.qwen3 import Qwen3Config
+
+    values = json.loads((Path(directory) / "config.json").read_text())
+    del values["torch_dtype"]
+    return Qwen3Config(**values, params_dtype=dtype, compute_dtype="float32", seq_length=128)
+
+
+def _status(field: str) -> int:
+    """Return a field of /proc/self/status in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    raise LookupError(field)
+
+
+def main() -> None:
+    name, directory, dtype = sys.argv[1:]
+    build, load = CONTESTANTS[name](directory, dtype)
+    before = _status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of the imports
+    started = time.perf_counter()
+    build()
+    built = time.perf_counter()
+    load()
+    done = time.perf_counter()
+    result = {
+        "seconds": done - built,
+        "seconds_with_build": done - started,
+        "peak_bytes": _status("VmHWM"),
+        "peak_over_imports": _status("VmHWM") - before,
+    }
+    print("@@result@@", json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""How long it takes and how much memory it needs to load Qwen3, side by side; see README.md.
+
+Example:
+    python benchmarks/load.py --shape 0.6B --dtype float32 float16 bfloat16 --runs 5 --dir /tmp/bench
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+from checkpoints import SHAPES, make
+from contestants import CONTESTANTS
+
+_ITEM = {"float32": 4, "float16": 2, "bfloat16": 2}
+# Stock MindFormers builds its embedding with a kernel that the CPU lacks in bfloat16.
+_IMPOSSIBLE = {("stock", "bfloat16"), ("diary", "bfloat16")}
+_LABELS = {
+    "shim": "mf_qwen3_patch",
+    "stock": "stock load_weights",
+    "diary": "the diary's recipe",
+    "huggingface": "HuggingFace from_pretrained",
+    "floor": "floor: read once, write once",
+}
+
+Run = dict[str, Any]
+
+
+def run_once(name: str, checkpoint: Path, dtype: str, touch: int) -> Run:
+    """Run one contestant in a process of its own, with its files in the page cache."""
+    if touch:
+        # Memory that the machine has not touched before costs several times more on first touch.
+        subprocess.run([sys.executable, "-c", f"b'x' * {touch}"], check=True)
+    for file in checkpoint.glob("*.safetensors"):
+        with file.open("rb", buffering=0) as stream:
+            buffer = bytearray(1 << 24)
+            while stream.readinto(buffer):
+                pass
+    with tempfile.TemporaryDirectory() as scratch:  # MindSpore writes into the working directory
+        finished = subprocess.run(
+            [sys.executable, str(HERE / "contestants.py"), name, str(checkpoint), dtype],
+            cwd=scratch,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+    results = [line for line in finished.stdout.splitlines() if line.startswith("@@result@@")]
+    if finished.returncode or not results:
+        raise SystemExit(f"{name} failed:\n{finished.stdout[-3000:]}")
+    result: Run = json.loads(results[-1].split(maxsplit=1)[1])
+    return result
+
+
+def summarise(runs: list[Run], parameter_bytes: int) -> Run:
+    """Return medians and ranges of several runs."""
+    seconds = [run["seconds"] for run in runs]
+    extra = statistics.median(run["peak_over_imports"] for run in runs) - parameter_bytes
+    return {
+        "median": statistics.median(seconds),
+        "min": min(seconds),
+        "max": max(seconds),
+        "median_with_build": statistics.median(run["seconds_with_build"] for run in runs),
+        "peak_bytes": statistics.median(run["peak_bytes"] for run in runs),
+        "extra_over_parameters": extra / parameter_bytes,
+        "runs": runs,
+    }
+
+
+def table(shape: str, dtype: str, results: dict[str, Run]) -> str:
+    """Return the results as text; ratios are the shim's median over the other's."""
+    lines = [
+        f"{shape}, bfloat16 file -> {dtype} parameters",
+        f"{'':30}{'median s':>10}{'min - max':>15}{'peak GB':>9}{'extra':>8}{'shim / it':>11}",
+    ]
+    for name, result in results.items():
+        # from_pretrained builds and loads in one, so that the shim's build counts there too.
+        scope = "median_with_build" if name == "huggingface" else "median"
+        ratio = results["shim"][scope] / result[scope] if "shim" in results else float("nan")
+        lines.append(
+            f"{_LABELS[name]:30}{result['median']:10.2f}{result['min']:8.2f} -{result['max']:5.2f}"
+            f"{result['peak_bytes'] / 1e9:9.2f}{result['extra_over_parameters']:8.0%}{ratio:11.2f}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dir", type=Path, help="where checkpoints are made and kept; else a temporary directory")
+    parser.add_argument("--shape", nargs="+", choices=list(SHAPES), default=["0.6B"])
+    parser.add_argument("--dtype", nargs="+", choices=list(_ITEM), default=["float32", "float16"])
+    parser.add_argument("--contestant", nargs="+", choices=list(CONTESTANTS), default=list(CONTESTANTS))
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--touch-gb", type=float, default=8, help="memory to touch and free before each run; 0: none")
+    parser.add_argument("--json", type=Path, help="write all numbers here")
+    options = parser.parse_args()
+    contestants = [
+        name
+        for name in options.contestant
+        if name != "huggingface" or (find_spec("torch") and find_spec("transformers"))
+    ]
+    with tempfile.TemporaryDirectory() as temporary:
+        everything: dict[str, Any] = {"cpus": len(os.sched_getaffinity(0)), "results": {}}
+        for shape in options.shape:
+            checkpoint = make(options.dir or Path(temporary), shape)
+            elements = sum(file.stat().st_size for file in checkpoint.glob("*.safetensors")) // 2
+            for dtype in options.dtype:
+                taking_part = [name for name in contestants if (name, dtype) not in _IMPOSSIBLE]
+                runs: dict[str, list[Run]] = {name: [] for name in taking_part}
+                for _ in range(options.runs):
+                    for name in taking_part:
+                        runs[name].append(run_once(name, checkpoint, dtype, int(options.touch_gb * 1e9)))
+                results = {name: summarise(runs[name], elements * _ITEM[dtype]) for name in taking_part}
+                everything["results"][f"{shape} {dtype}"] = results
+                print(table(shape, dtype, results), end="\n\n", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(everything, indent=2))
+
+
+if __name__ == "__main__":
+    main()

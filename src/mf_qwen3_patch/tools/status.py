@@ -1,0 +1,142 @@
+"""``status``: versions, device, patches and injection; the first thing to paste into a bug report."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import io
+import json
+import os
+import platform
+import sys
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+import mf_qwen3_patch
+from mf_qwen3_patch.activation import startup
+from mf_qwen3_patch.activation.upstream import TESTED_STACKS, installed_versions, is_tested, provided_upstream
+
+if TYPE_CHECKING:
+    # Generic in the type stubs only.
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+__all__ = ["add_parser", "run"]
+
+_VARIABLES = ("DEVICE_ID", "ENFORCE_EAGER", "MS_DEV_GRAPH_KERNEL_FLAGS", "PYTHONPATH", "PYTHONSTARTUP", "RUN_MODE")
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "status",
+        help="say which versions are there, what each patch does on them, and how the shim gets into programs",
+        description="Import MindSpore and MindFormers, apply the patches, and say what became of them. "
+        "Exit code 0: all is well; 1: a patch failed, or MindFormers cannot be imported.",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print; return 0 if every patch is applied, left out or not needed, else 1."""
+    # MindFormers logs to stdout, also while it is imported.
+    with redirect_stdout(io.StringIO()):
+        found = _look()
+    print(json.dumps(found, ensure_ascii=False) if arguments.json else _as_text(found))
+    states = {patch["state"] for patch in found["patches"]}
+    return 1 if "failed" in states or found["import_error"] else 0
+
+
+def _look() -> dict[str, Any]:
+    versions = installed_versions()
+    provided: dict[str, str] = {}
+    device = import_error = None
+    # What upstream does itself can be seen only while nothing is patched.
+    mf_qwen3_patch.deactivate()
+    try:
+        device = importlib.import_module("mindspore").get_context("device_target")
+        provided = provided_upstream()
+    except Exception as error:  # noqa: BLE001 - whatever it is belongs in the bug report
+        import_error = f"{type(error).__name__}: {error}"
+    mf_qwen3_patch.activate()
+    return {
+        "mf_qwen3_patch": mf_qwen3_patch.__version__,
+        "location": os.path.dirname(mf_qwen3_patch.__file__),  # noqa: PTH120 - for display
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "platform": platform.platform(),
+        "versions": versions,
+        "tested": is_tested(versions),
+        "import_error": import_error,
+        "device": device,
+        "cpu_kernels": mf_qwen3_patch.cpu_kernels.is_enabled(),
+        "patches": [
+            {"name": patch.name, "target": patch.target, "state": patch.state, "reason": patch.reason}
+            for patch in mf_qwen3_patch.status()
+        ],
+        "provided_upstream": provided,
+        "injection": _injection(),
+        "environment": {
+            name: value
+            for name, value in sorted(os.environ.items())
+            if name.startswith("MF_QWEN3_PATCH") or name in _VARIABLES
+        },
+    }
+
+
+def _injection() -> dict[str, Any]:
+    pth = startup.installed_pth()
+    return {
+        "active": bool(startup.ways()),
+        "ways": list(startup.ways()),
+        "pth": None if pth is None else str(pth),
+        "startup_file": os.environ.get("PYTHONSTARTUP") == str(startup.startup_file()),
+    }
+
+
+def _as_text(found: dict[str, Any]) -> str:
+    lines = [
+        f"mf_qwen3_patch {found['mf_qwen3_patch']} in {found['location']}",
+        f"  python {found['python']}: {found['executable']}",
+        f"  platform: {found['platform']}",
+        "  packages: " + ", ".join(f"{name} {number or 'not installed'}" for name, number in found["versions"].items()),
+        f"  tested: {_tested(found)}",
+    ]
+    if found["import_error"]:
+        lines.append(f"  import failed: {found['import_error']}")
+    kernels = "on" if found["cpu_kernels"] else "off"
+    lines += [
+        f"  device: {found['device'] or 'unknown'}; CPU stand-ins: {kernels}",
+        f"  injection: {_injection_text(found['injection'], found['environment'])}",
+        "  patches:",
+    ]
+    lines += [
+        f"    {patch['name']:<20} {patch['target']:<12} {patch['state']}"
+        + (f": {patch['reason']}" if patch["reason"] else "")
+        for patch in found["patches"]
+    ]
+    provided = [f"{name}: {reason}" for name, reason in found["provided_upstream"].items()]
+    if not found["import_error"]:
+        lines.append("  upstream provides itself: " + ("; ".join(provided) or "none of this"))
+    lines += [f"  {name}={value}" for name, value in found["environment"].items()]
+    return "\n".join(lines)
+
+
+def _tested(found: dict[str, Any]) -> str:
+    if found["tested"]:
+        return "yes, these versions of mindformers and mindspore together"
+    stacks = "; ".join(", ".join(f"{name} {number}" for name, number in stack.items()) for stack in TESTED_STACKS)
+    return f"not these versions together, but: {stacks}"
+
+
+def _injection_text(injection: dict[str, Any], environment: dict[str, str]) -> str:
+    startup_file = "; PYTHONSTARTUP: for interactive sessions" if injection["startup_file"] else ""
+    if injection["active"]:
+        return f"active in every program started from here, by {', '.join(injection['ways'])}{startup_file}"
+    if injection["pth"] is None:
+        return (
+            f"not active: {startup.PTH} is not installed; programs import the shim, or `run` brings it in{startup_file}"
+        )
+    if environment.get("MF_QWEN3_PATCH") == "0":
+        return f"not active: MF_QWEN3_PATCH=0{startup_file}"
+    return f"not active: MF_QWEN3_PATCH is not set ({injection['pth']} is installed){startup_file}"
