@@ -67,6 +67,7 @@ __all__ = [
     "status",
 ]
 
+
 def activate() -> None:
     """Apply the patches: now, where the target is already imported, else as soon as it is.
 

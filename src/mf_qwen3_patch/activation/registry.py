@@ -12,6 +12,7 @@ neither MindSpore nor MindFormers.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 import threading
@@ -151,7 +152,7 @@ class Registry:
             self._active = False
         for patch in reversed(self._patches.values()):
             with self._changed:
-                self._changed.wait_for(lambda patch=patch: patch.name not in self._busy)
+                self._changed.wait_for(functools.partial(self._is_idle, patch))
                 applied = self._status[patch.name].state == "applied"
                 self._set(patch, "inactive")
             if not applied:
@@ -163,6 +164,9 @@ class Registry:
                 failures.append(f"{patch.name}: {error}")
         if failures:
             raise ActivationError("could not be reverted: " + "; ".join(failures))
+
+    def _is_idle(self, patch: Patch) -> bool:
+        return patch.name not in self._busy
 
     def _hook(self, patch: Patch) -> None:
         with self._changed:
@@ -221,7 +225,7 @@ def _nobody_importing(module_name: str) -> Iterator[None]:
     is not in ``sys.modules`` yet, or not complete. A hook registered at that moment would never fire.
     Python has no public name for this lock; without it, or in a deadlock, that one race remains.
     """
-    manager = getattr(importlib._bootstrap, "_ModuleLockManager", None)  # type: ignore[attr-defined]
+    manager = getattr(importlib._bootstrap, "_ModuleLockManager", None)
     with ExitStack() as stack:
         if manager is not None:
             with suppress(RuntimeError):  # _DeadlockError is one

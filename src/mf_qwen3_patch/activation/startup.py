@@ -1,11 +1,9 @@
 """Getting into a program that is not to be changed: by which ways, and where their files are.
 
-The files lie in ``injection/``, which is no package, because Python reads them from outside:
-
-* ``mf_qwen3_patch.pth`` is also installed next to the package, where every interpreter executes it at
-  start-up. It imports the shim if ``MF_QWEN3_PATCH`` is ``1`` or ``strict``, and nothing otherwise.
-* ``sitecustomize.py`` does the same through PYTHONPATH, where the ``.pth`` is not installed.
-* ``pythonstartup.py`` is for PYTHONSTARTUP, which Python reads in interactive sessions only.
+* ``mf_qwen3_patch.pth`` is installed beside the package, at the root of site-packages, where every interpreter
+  executes it at start-up. It imports the shim if ``MF_QWEN3_PATCH`` is ``1`` or ``strict``, and nothing otherwise.
+* ``injection/sitecustomize.py`` does the same through PYTHONPATH, where the ``.pth`` is not installed.
+* ``injection/pythonstartup.py`` is for PYTHONSTARTUP, which Python reads in interactive sessions only.
 
 None of them raises into the host: what goes wrong is one line on stderr.
 """
@@ -18,7 +16,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["IPYTHON", "PTH", "PYTHONSTARTUP", "installed_pth", "note_way", "startup_file", "with_injection", "ways"]
+__all__ = ["IPYTHON", "PTH", "PYTHONSTARTUP", "installed_pth", "note_way", "startup_file", "ways", "with_injection"]
 
 PTH = "mf_qwen3_patch.pth"
 PYTHONSTARTUP = "PYTHONSTARTUP"

@@ -81,9 +81,7 @@ def is_qwen3_directory(path: object) -> bool:
     if not isinstance(raw, dict) or _saved_by_mindformers(names):
         return False
     architectures = raw.get("architectures")
-    return raw.get("model_type") == "qwen3" or (
-        isinstance(architectures, list) and "Qwen3ForCausalLM" in architectures
-    )
+    return raw.get("model_type") == "qwen3" or (isinstance(architectures, list) and "Qwen3ForCausalLM" in architectures)
 
 
 def is_huggingface_directory(path: object) -> bool:
@@ -138,9 +136,7 @@ def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
     return parse_object(read_bounded(path, CONFIG_NAME), file=CONFIG_NAME, what=CONFIG_NAME, advice=advice)
 
 
-def open_checkpoint(
-    directory: str | os.PathLike[str], *, absent_config: Mapping[str, Any] | None = None
-) -> Checkpoint:
+def open_checkpoint(directory: str | os.PathLike[str], *, absent_config: Mapping[str, Any] | None = None) -> Checkpoint:
     """Read config.json, the index and all headers of ``directory``.
 
     What is wrong with them is collected in ``problems``.

@@ -14,7 +14,13 @@ from mindspore import Tensor
 __all__ = ["FlashAttentionScore", "PagedAttention", "ReshapeAndCache"]
 
 
-def _attend(query: np.ndarray, key: np.ndarray, value: np.ndarray, first_position: int, scale: float) -> np.ndarray:
+def _attend(
+    query: np.ndarray[Any, Any],
+    key: np.ndarray[Any, Any],
+    value: np.ndarray[Any, Any],
+    first_position: int,
+    scale: float,
+) -> np.ndarray[Any, Any]:
     """Causal attention of one sequence.
 
     Args:
@@ -36,7 +42,8 @@ def _attend(query: np.ndarray, key: np.ndarray, value: np.ndarray, first_positio
     scores -= scores.max(axis=-1, keepdims=True)
     weights = np.exp(scores)
     weights /= weights.sum(axis=-1, keepdims=True)
-    return np.einsum("hqk,khd->qhd", weights, value)
+    attended: np.ndarray[Any, Any] = np.einsum("hqk,khd->qhd", weights, value)
+    return attended
 
 
 def _lengths(tensor: Any) -> list[int]:

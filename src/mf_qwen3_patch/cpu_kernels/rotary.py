@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from mindspore import Tensor
 
@@ -50,7 +52,7 @@ class ApplyRotaryPosEmb:
         return _rotate(query, cosine, sine), _rotate(key, cosine, sine)
 
 
-def _rotate(tensor: Tensor, cos: np.ndarray, sin: np.ndarray) -> Tensor:
+def _rotate(tensor: Tensor, cos: np.ndarray[Any, Any], sin: np.ndarray[Any, Any]) -> Tensor:
     array = tensor.asnumpy()
     heads = array.astype(np.float32).reshape(array.shape[0], -1, cos.shape[-1])
     first, second = np.split(heads, 2, axis=-1)

@@ -31,7 +31,7 @@ _INFERENCE_LAYOUT = SimpleNamespace(
 )
 
 
-class _ConversionHost(TrainModelMixin):
+class _ConversionHost(TrainModelMixin):  # type: ignore[misc]  # it has no type information
     """What the training conversion needs of ``self``: names, the layout, the concat methods."""
 
     def __init__(self, model_class: Any) -> None:
@@ -97,7 +97,7 @@ def convert_weight_dict(
     # Bookkeeping entries such as "global_step" have no dot, which the training conversion takes for granted.
     weights = {name: to_numpy(value) for name, value in source.items() if "." in name}
     training_class = family.load(family.training_class)
-    converted: Mapping[str, np.ndarray] = training_class.convert_weight_dict(
+    converted: Mapping[str, np.ndarray[Any, Any]] = training_class.convert_weight_dict(
         _ConversionHost(model_class), weights, qkv_dict=qkv_dict, condition=condition
     )
     result = {name: to_parameter(value, name) for name, value in converted.items()}

@@ -63,6 +63,8 @@ def choose_dtypes(checkpoint_dtype: str, requested: Any, given: Mapping[str, Any
         ValueError: An unknown dtype was asked for.
     """
     automatic = requested is None or requested == "auto"
+    if checkpoint_dtype == "float64":  # which no Qwen3 parameter can have
+        checkpoint_dtype = "float32"
     parameters = dtype_name(checkpoint_dtype if automatic else requested)
     note = ""
     if given.get("params_dtype") is not None:

@@ -12,7 +12,7 @@ from mindspore.common import np_dtype
 __all__ = ["named_parameters", "to_numpy", "to_parameter"]
 
 
-def to_numpy(value: Any) -> np.ndarray:
+def to_numpy(value: Any) -> np.ndarray[Any, Any]:
     """Return ``value`` as a numpy array without changing its dtype.
 
     Args:

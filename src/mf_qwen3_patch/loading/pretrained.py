@@ -23,15 +23,17 @@ from mf_qwen3_patch.checkpoint.directory import read_config
 from mf_qwen3_patch.checkpoint.fields import SHAPE_FIELDS
 from mf_qwen3_patch.checkpoint.preflight import Preflight, preflight
 from mf_qwen3_patch.errors import CheckpointWarning, error_for
-from mf_qwen3_patch.loading.build import build_config, build_model
+from mf_qwen3_patch.loading.build import build_config, build_model, network_parameters
 from mf_qwen3_patch.loading.context import ensure_inference_context, on_cpu
 from mf_qwen3_patch.loading.dtypes import choose_dtypes
 from mf_qwen3_patch.loading.families import QWEN3, Family
 from mf_qwen3_patch.loading.loader import load
 from mf_qwen3_patch.loading.log import say
-from mf_qwen3_patch.loading.plan import Plan, plan
+from mf_qwen3_patch.loading.plan import PlanNotPossible, plan
 from mf_qwen3_patch.loading.proof import prove
+from mf_qwen3_patch.loading.ranks import is_first_rank
 from mf_qwen3_patch.loading.report import LoadReport
+from mf_qwen3_patch.loading.stock import load_with_stock
 from mf_qwen3_patch.settings import Settings
 
 __all__ = ["load_config", "load_into", "load_pretrained"]
@@ -88,7 +90,7 @@ def load_pretrained(
     requested = torch_dtype if dtype is None else dtype
     found = _checked(directory, overrides, "keyword argument")
     ensure_inference_context()
-    choice = choose_dtypes(_checkpoint_dtype(found), requested, overrides, cpu=on_cpu())
+    choice = choose_dtypes(found.memory.dtype, requested, overrides, cpu=on_cpu())
     if choice.note:
         say(choice.note)
     values = {"seq_length": min(_DEFAULT_SEQ_LENGTH, found.config["max_position_embeddings"])}
@@ -141,47 +143,51 @@ def _checked(
         absent_config=absent_config,
     )
     found.raise_for_problems()
-    for message in found.warnings:
-        warnings.warn(message, CheckpointWarning, stacklevel=4)
+    if is_first_rank():
+        for message in found.warnings:
+            warnings.warn(message, CheckpointWarning, stacklevel=4)
     return found
 
 
-def _checkpoint_dtype(found: Preflight) -> str:
-    """Return what config.json declares, else the dtype that most of the weights have."""
-    if declared := found.config.get("torch_dtype"):
-        return str(declared)
-    names = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-    by_size: Counter[str] = Counter()
-    for tensor in found.checkpoint.tensors.values():
-        by_size[names.get(tensor.dtype, "float32")] += tensor.nbytes
-    return by_size.most_common(1)[0][0]
-
-
 def _load(model: Any, found: Preflight, family: Family, started: float) -> LoadReport:
-    strict = Settings.from_environment().strict
     checkpoint = found.checkpoint
-    loading_plan: Plan = plan(model, checkpoint.tensors, family)
-    stats = load(model, loading_plan)
-    proof = prove(model, loading_plan, stats, strict=strict)
-    fused = Counter(parameter.name.split(".")[-2] for parameter in loading_plan.parameters if len(parameter.copies) > 1)
-    report = LoadReport(
-        directory=str(checkpoint.directory),
-        model_class=type(model).__name__,
-        files=tuple(file.name for file in checkpoint.files),
-        tensors=len(checkpoint.tensors),
-        parameters=len(loading_plan.parameters),
-        fused=dict(fused),
-        bytes_read=stats.bytes_read,
-        seconds=time.perf_counter() - started,
-        load_seconds=stats.seconds,
-        threads=stats.threads,
-        rank=get_tensor_model_parallel_rank(),
-        tensor_parallel=get_tensor_model_parallel_world_size(),
-        casts=stats.casts,
-        ignored={name: _why_ignored(name, found) for name in loading_plan.unused},
-        warnings=found.warnings,
-        proof=proof,
-    )
+    common: dict[str, Any] = {
+        "directory": str(checkpoint.directory),
+        "model_class": type(model).__name__,
+        "files": tuple(file.name for file in checkpoint.files),
+        "tensors": len(checkpoint.tensors),
+        "parameters": len(network_parameters(model)),
+        "rank": get_tensor_model_parallel_rank(),
+        "tensor_parallel": get_tensor_model_parallel_world_size(),
+        "warnings": found.warnings,
+    }
+    try:
+        loading_plan = plan(model, checkpoint.tensors, family)
+    except PlanNotPossible as reason:
+        say("loading with MindFormers' own loader: %s", reason)
+        seconds = load_with_stock(model, checkpoint.files)
+        report = LoadReport(
+            **common,
+            seconds=time.perf_counter() - started,
+            load_seconds=seconds,
+            bytes_read=sum(tensor.nbytes for tensor in checkpoint.tensors.values()),
+            loader=f"MindFormers' own loader, unproven: {reason}",
+        )
+    else:
+        stats = load(model, loading_plan)
+        proof = prove(model, loading_plan, stats, strict=Settings.from_environment().strict)
+        merged = [parameter.name for parameter in loading_plan.parameters if len(parameter.copies) > 1]
+        report = LoadReport(
+            **common,
+            seconds=time.perf_counter() - started,
+            load_seconds=stats.seconds,
+            bytes_read=stats.bytes_read,
+            threads=stats.threads,
+            fused=dict(Counter(name.split(".")[-2] for name in merged)),
+            casts=stats.casts,
+            ignored={name: _why_ignored(name, found) for name in loading_plan.unused},
+            proof=proof,
+        )
     model.mf_qwen3_report = report
     return report
 

@@ -42,14 +42,14 @@ class LoadReport:
     files: tuple[str, ...]
     tensors: int
     parameters: int
-    fused: Mapping[str, int]
     bytes_read: int
     seconds: float
     load_seconds: float
-    threads: int
-    rank: int
-    tensor_parallel: int
-    casts: Mapping[str, int]
+    rank: int = 0
+    tensor_parallel: int = 1
+    threads: int = 1
+    fused: Mapping[str, int] = field(default_factory=dict)
+    casts: Mapping[str, int] = field(default_factory=dict)
     ignored: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     loader: str = "mf_qwen3_patch"

@@ -19,7 +19,7 @@ def guarded_classmethod(
     stock: Callable[..., Any],
     ours: Callable[..., Any],
     answers_for: Callable[[object], bool] = is_qwen3_directory,
-) -> classmethod[Any, Any, Any]:
+) -> Any:
     """Make a classmethod that answers for HuggingFace Qwen3 directories and leaves the rest to ``stock``.
 
     ``auto_convert=False`` and a training RUN_MODE mean stock, too. Stock never sees ``auto_convert``.
@@ -39,4 +39,4 @@ def guarded_classmethod(
             return ours(path, *(args if named else args[1:]), **rest)
         return stock(cls, *args, **kwargs)
 
-    return classmethod(from_pretrained)
+    return classmethod(from_pretrained)  # type: ignore[arg-type]

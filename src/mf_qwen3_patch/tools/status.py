@@ -10,9 +10,11 @@ import os
 import platform
 import sys
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mf_qwen3_patch
+from mf_qwen3_patch import cpu_kernels
 from mf_qwen3_patch.activation import startup
 from mf_qwen3_patch.activation.upstream import TESTED_STACKS, installed_versions, is_tested, provided_upstream
 
@@ -61,7 +63,7 @@ def _look() -> dict[str, Any]:
     mf_qwen3_patch.activate()
     return {
         "mf_qwen3_patch": mf_qwen3_patch.__version__,
-        "location": os.path.dirname(mf_qwen3_patch.__file__),  # noqa: PTH120 - for display
+        "location": str(Path(mf_qwen3_patch.__file__).parent),
         "python": platform.python_version(),
         "executable": sys.executable,
         "platform": platform.platform(),
@@ -69,7 +71,7 @@ def _look() -> dict[str, Any]:
         "tested": is_tested(versions),
         "import_error": import_error,
         "device": device,
-        "cpu_kernels": mf_qwen3_patch.cpu_kernels.is_enabled(),
+        "cpu_kernels": cpu_kernels.is_enabled(),
         "patches": [
             {"name": patch.name, "target": patch.target, "state": patch.state, "reason": patch.reason}
             for patch in mf_qwen3_patch.status()
@@ -130,13 +132,12 @@ def _tested(found: dict[str, Any]) -> str:
 
 
 def _injection_text(injection: dict[str, Any], environment: dict[str, str]) -> str:
-    startup_file = "; PYTHONSTARTUP: for interactive sessions" if injection["startup_file"] else ""
     if injection["active"]:
-        return f"active in every program started from here, by {', '.join(injection['ways'])}{startup_file}"
-    if injection["pth"] is None:
-        return (
-            f"not active: {startup.PTH} is not installed; programs import the shim, or `run` brings it in{startup_file}"
-        )
-    if environment.get("MF_QWEN3_PATCH") == "0":
-        return f"not active: MF_QWEN3_PATCH=0{startup_file}"
-    return f"not active: MF_QWEN3_PATCH is not set ({injection['pth']} is installed){startup_file}"
+        text = f"active in every program started from here, by {', '.join(injection['ways'])}"
+    elif injection["pth"] is None:
+        text = f"not active: {startup.PTH} is not installed; programs import the shim, or `run` brings it in"
+    else:
+        value = environment.get("MF_QWEN3_PATCH")
+        reason = f"MF_QWEN3_PATCH={value}" if value else "MF_QWEN3_PATCH is not set"
+        text = f"not active: {reason} ({injection['pth']} is installed)"
+    return text + ("; in interactive sessions by PYTHONSTARTUP" if injection["startup_file"] else "")

@@ -4,7 +4,7 @@ Python executes it in the namespace of the interactive session, where it must le
 """
 
 
-def _mf_qwen3_patch_start(session):  # type: ignore[no-untyped-def]
+def _mf_qwen3_patch_start(session: dict[str, object]) -> None:
     import os
     import sys
     import tokenize

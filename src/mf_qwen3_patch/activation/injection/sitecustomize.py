@@ -9,7 +9,8 @@ from pathlib import Path
 
 
 def _activate() -> None:
-    line = Path(__file__).with_name("mf_qwen3_patch.pth")
+    # Beside the package, in the source tree as in site-packages.
+    line = Path(__file__).parents[3] / "mf_qwen3_patch.pth"
     exec(compile(line.read_text(encoding="utf-8"), line, "exec"), {})
 
 
