@@ -20,8 +20,8 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from checkpoints import SHAPES, make
-from contestants import CONTESTANTS
+from checkpoints import SHAPES, make  # noqa: E402
+from contestants import CONTESTANTS  # noqa: E402
 
 _ITEM = {"float32": 4, "float16": 2, "bfloat16": 2}
 # Stock MindFormers builds its embedding with a kernel that the CPU lacks in bfloat16.
@@ -39,9 +39,6 @@ Run = dict[str, Any]
 
 def run_once(name: str, checkpoint: Path, dtype: str, touch: int) -> Run:
     """Run one contestant in a process of its own, with its files in the page cache."""
-    if touch:
-        # Memory that the machine has not touched before costs several times more on first touch.
-        subprocess.run([sys.executable, "-c", f"b'x' * {touch}"], check=True)
     for file in checkpoint.glob("*.safetensors"):
         with file.open("rb", buffering=0) as stream:
             buffer = bytearray(1 << 24)
@@ -49,7 +46,7 @@ def run_once(name: str, checkpoint: Path, dtype: str, touch: int) -> Run:
                 pass
     with tempfile.TemporaryDirectory() as scratch:  # MindSpore writes into the working directory
         finished = subprocess.run(
-            [sys.executable, str(HERE / "contestants.py"), name, str(checkpoint), dtype],
+            [sys.executable, str(HERE / "contestants.py"), name, str(checkpoint), dtype, str(touch)],
             cwd=scratch,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -105,11 +102,8 @@ def main() -> None:
     parser.add_argument("--touch-gb", type=float, default=8, help="memory to touch and free before each run; 0: none")
     parser.add_argument("--json", type=Path, help="write all numbers here")
     options = parser.parse_args()
-    contestants = [
-        name
-        for name in options.contestant
-        if name != "huggingface" or (find_spec("torch") and find_spec("transformers"))
-    ]
+    have_transformers = bool(find_spec("torch") and find_spec("transformers"))
+    contestants = [name for name in options.contestant if name != "huggingface" or have_transformers]
     with tempfile.TemporaryDirectory() as temporary:
         everything: dict[str, Any] = {"cpus": len(os.sched_getaffinity(0)), "results": {}}
         for shape in options.shape:

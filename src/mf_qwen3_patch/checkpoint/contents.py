@@ -174,7 +174,7 @@ def unexpected_tensors(checkpoint: Checkpoint, config: NormalisedConfig) -> tupl
         problems.append(
             Problem(
                 ConfigMismatch,
-                f"the config has attention_bias: false, but the weights have {len(biases)} of them, and "
+                f"the config has attention_bias: false, but the weights have biases ({len(biases)}), and "
                 "dropping them would change the output",
                 file=biases[0].file.name,
                 tensor=biases[0].name,

@@ -134,7 +134,8 @@ def _layers(
             return None
         witness = min(beyond, key=lambda pair: pair[0])[1]
         count = len({layer for layer, _ in beyond})
-        detail = f"{count} layers beyond it have tensors; dropping them would change the output"
+        plural = "layers beyond it have" if count != 1 else "layer beyond it has"
+        detail = f"{count} {plural} tensors; dropping that would change the output"
     else:
         if not numbered:
             return None

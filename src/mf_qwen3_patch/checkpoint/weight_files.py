@@ -169,11 +169,10 @@ def read_headers(root: Path, names: list[str], index: Index, found: Findings) ->
 def _with_lost_tensors(problem: Problem, lost: tuple[str, ...], index: Index) -> Problem:
     """Say in the file's one problem how many tensors went with it."""
     total = sum(len(names) for names in index.shards.values())
-    plural = "s" if len(lost) > 1 else ""
     silent = problem.expected is None and problem.found is None
     return replace(
         problem,
-        summary=f"{problem.summary}; {len(lost)} of {total} tensor{plural} went with it",
+        summary=f"{problem.summary}; {len(lost)} of {total} tensors went with it",
         tensor=problem.tensor or lost[0],
         expected=f"{total} tensors in {len(index.shards)} files" if silent else problem.expected,
         found=f"{total - len(lost)} without this file" if silent else problem.found,

@@ -103,7 +103,9 @@ def _work(shared: WorkShared, threads: int, bar: Any) -> None:
     # Leaving the pool waits for its threads, which end within one chunk of 256 KiB once stop is set.
     with bar, ThreadPoolExecutor(threads, thread_name_prefix="mf_qwen3_patch-load") as pool:
         try:
+            # The pool does not know a thread during whose start Ctrl-C came: none works before all are known.
             pending = {pool.submit(worker.run) for worker in workers}
+            shared.go.set()
             while pending:
                 done, pending = wait(pending, _PROGRESS_SECONDS, FIRST_EXCEPTION)
                 bar.update(shared.findings.bytes_read - bar.n)
@@ -111,6 +113,7 @@ def _work(shared: WorkShared, threads: int, bar: Any) -> None:
                     future.result()
         except BaseException:
             shared.stop.set()
+            shared.go.set()
             raise
 
 

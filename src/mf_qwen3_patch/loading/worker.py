@@ -63,6 +63,7 @@ class WorkShared:
         self.files = files
         self.findings = Findings()
         self.lock = threading.Lock()
+        self.go = threading.Event()
         self.stop = threading.Event()
 
 
@@ -78,11 +79,12 @@ class Worker:
         self._scratch = np.empty(_CHUNK_BYTES, np.uint8)
 
     def run(self) -> None:
-        """Work; what one piece raises stops all threads.
+        """Work, once ``go`` is set; what one piece raises stops all threads.
 
         Raises:
             CorruptCheckpoint: A file can't be read.
         """
+        self._shared.go.wait()
         try:
             while not self._shared.stop.is_set():
                 try:
