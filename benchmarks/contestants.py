@@ -50,11 +50,12 @@ def stock(directory: str, dtype: str) -> tuple[Load, Load]:
 
 def diary(directory: str, dtype: str) -> tuple[Load, Load]:
     """The hand-written recipe: load_checkpoint, the training conversion, Parameters, load_param_into_net."""
+    os.environ["MF_QWEN3_PATCH"] = "0"  # its conversion is borrowed, in the inference layout; nothing is patched
+    _context()
     import mindspore
-    from mindspore import Parameter, Tensor
-
-    build, _ = stock(directory, dtype)
     from mindformers.models.qwen3.modeling_qwen3_infer import InferenceQwen3ForCausalLM
+    from mindspore import Parameter, Tensor
+    from mindspore.nn.utils import no_init_parameters
 
     from mf_qwen3_patch.loading.conversion import convert_weight_dict
 

@@ -13,10 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from mindformers.parallel_core.inference.parallel_state import (
-    get_tensor_model_parallel_rank,
-    get_tensor_model_parallel_world_size,
-)
+from mindformers.parallel_core.inference.parallel_state import get_tensor_model_parallel_rank
 
 from mf_qwen3_patch.checkpoint.config import normalise
 from mf_qwen3_patch.checkpoint.directory import read_config
@@ -24,7 +21,7 @@ from mf_qwen3_patch.checkpoint.fields import SHAPE_FIELDS
 from mf_qwen3_patch.checkpoint.preflight import Preflight, preflight
 from mf_qwen3_patch.errors import CheckpointWarning, error_for
 from mf_qwen3_patch.loading.build import build_config, build_model, network_parameters
-from mf_qwen3_patch.loading.context import ensure_inference_context, on_cpu
+from mf_qwen3_patch.loading.context import ensure_inference_context, on_cpu, tensor_parallel_size
 from mf_qwen3_patch.loading.dtypes import choose_dtypes
 from mf_qwen3_patch.loading.families import QWEN3, Family
 from mf_qwen3_patch.loading.loader import load
@@ -139,7 +136,7 @@ def _checked(
         directory,
         overrides=overrides,
         overrides_source=source,
-        tensor_parallel=get_tensor_model_parallel_world_size(),
+        tensor_parallel=tensor_parallel_size(),
         absent_config=absent_config,
     )
     found.raise_for_problems()
@@ -158,7 +155,7 @@ def _load(model: Any, found: Preflight, family: Family, started: float) -> LoadR
         "tensors": len(checkpoint.tensors),
         "parameters": len(network_parameters(model)),
         "rank": get_tensor_model_parallel_rank(),
-        "tensor_parallel": get_tensor_model_parallel_world_size(),
+        "tensor_parallel": tensor_parallel_size(),
         "warnings": found.warnings,
     }
     try:
