@@ -193,7 +193,9 @@ def main() -> int:
     updated = before + BEGIN + "\n" + make_table() + "\n" + END + after
     if arguments.check:
         if updated != readme:
-            sys.stderr.write("the table of faults in README.md is not what a run gives; see python -m tests.faults.table\n")
+            sys.stderr.write(
+                "the table of faults in README.md is not what a run gives; see python -m tests.faults.table\n"
+            )
             return 1
         return 0
     README.write_text(updated, encoding="utf-8")

@@ -17,7 +17,7 @@ from mindspore.common import np_dtype
 from safetensors.numpy import save_file
 from tests.support.processes import run_script
 
-from mf_qwen3_patch import ConfigMismatch, IncompleteCheckpoint
+from mf_qwen3_patch import ConfigMismatch, IncompleteCheckpoint, InvalidValues, UnsupportedCheckpoint
 
 HIDDEN, HEADS, KV_HEADS, HEAD_DIM, FFN, VOCAB = 8, 4, 2, 6, 10, 16
 QKV_0 = "decoder.layers.0.self_attention.linear_qkv.weight"
@@ -162,6 +162,26 @@ def test_parts_of_different_width_are_an_error() -> None:
     assert name in str(error.value)
     assert str([HIDDEN]) in str(error.value)
     assert str([HIDDEN - 1]) in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nan_or_infinity_is_an_error_that_names_the_tensor(dtype: str, value: float) -> None:
+    source = weights(DTYPES[dtype])
+    source["model.norm.weight"][3] = value
+
+    with pytest.raises(InvalidValues, match=r"model\.norm\.weight") as error:
+        InferenceQwen3ForCausalLM.convert_weight_dict(source)
+
+    assert "decoder.final_layernorm.weight" in str(error.value)
+    assert len(error.value.problems) == 1
+
+
+def test_quantised_weights_are_refused() -> None:
+    source = weights() | {"model.layers.0.mlp.up_proj.weight_scale_inv": np.ones((1, 1), np.float32)}
+
+    with pytest.raises(UnsupportedCheckpoint, match="weight_scale_inv"):
+        InferenceQwen3ForCausalLM.convert_weight_dict(source)
 
 
 def test_two_files_exchange_their_parts_through_the_shared_dict() -> None:

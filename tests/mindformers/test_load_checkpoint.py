@@ -15,6 +15,8 @@ from mindspore.common import np_dtype
 from tests.support.checkpoints import write_checkpoint
 from tests.support.processes import run_script
 
+from mf_qwen3_patch import CorruptCheckpoint
+
 # Every module of MindSpore and MindFormers that binds the function, by reading their sources.
 RE_EXPORTS = (
     "mindspore",
@@ -99,6 +101,14 @@ def test_wrong_calls_fail_as_before() -> None:
         mindspore.load_checkpoint("x.ckpt", no_such_argument=1)
     with pytest.raises(ValueError, match="does not exist"):
         mindspore.load_checkpoint("no_such.safetensors", format="safetensors")
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "hf") / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+
+    with pytest.raises(CorruptCheckpoint, match=r"model\.safetensors is truncated: 10 bytes"):
+        mindspore.load_checkpoint(str(path), format="safetensors")
 
 
 def test_ckpt_files_load_as_they_did(tmp_path: Path) -> None:

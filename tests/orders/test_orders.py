@@ -31,8 +31,10 @@ ORDERS = {
     "mindspore, shim, mindformers": ("import mindspore; import mf_qwen3_patch; import mindformers", _PATCHED),
     "mindformers, then shim": ("import mindformers; import mf_qwen3_patch", _PATCHED),
     "from-import in the script, then shim": (
-        ("from mindspore import load_checkpoint; import mf_qwen3_patch; import mindspore; "
-        "assert load_checkpoint is mindspore.load_checkpoint"),
+        (
+            "from mindspore import load_checkpoint; import mf_qwen3_patch; import mindspore; "
+            "assert load_checkpoint is mindspore.load_checkpoint"
+        ),
         _PATCHED,
     ),
     "shim imported twice": (
@@ -77,10 +79,12 @@ ORDERS = {
         _PATCHED,
     ),
     "activated by eight threads while a ninth imports": (
-        ("import threading, mf_qwen3_patch as p; p.deactivate(); "
-        "ts = [threading.Thread(target=p.activate) for _ in range(8)]; "
-        "ts.append(threading.Thread(target=lambda: __import__('mindformers'))); "
-        "[t.start() for t in ts]; [t.join() for t in ts]"),
+        (
+            "import threading, mf_qwen3_patch as p; p.deactivate(); "
+            "ts = [threading.Thread(target=p.activate) for _ in range(8)]; "
+            "ts.append(threading.Thread(target=lambda: __import__('mindformers'))); "
+            "[t.start() for t in ts]; [t.join() for t in ts]"
+        ),
         _PATCHED,
     ),
     "switched off by the environment": (

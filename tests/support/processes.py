@@ -54,7 +54,9 @@ def run_script(
     environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
     environ["OMP_NUM_THREADS"] = "1"
     environ.update(env or {})
-    prelude = f"def give(value):\n    import json\n    print({_RESULT!r} + json.dumps(value, default=str), flush=True)\n"
+    prelude = (
+        f"def give(value):\n    import json\n    print({_RESULT!r} + json.dumps(value, default=str), flush=True)\n"
+    )
     completed = subprocess.run(
         [sys.executable, "-c", prelude + textwrap.dedent(script), *map(str, arguments)],
         cwd=cwd,

@@ -25,6 +25,7 @@ __all__ = [
     "Cast",
     "cast_between",
     "cast_like_numpy",
+    "is_finite",
     "largest_magnitude",
 ]
 
@@ -131,6 +132,18 @@ def largest_magnitude(bits: Bits) -> int:
     positive = int(bits.view(f"i{bits.itemsize}").max())
     either = int(bits.max()) & _magnitude_mask(bits.dtype)
     return max(positive, either)
+
+
+def is_finite(values: Array) -> bool:
+    """Return whether an array of any shape holds neither NaN nor infinity; integers never do.
+
+    Args:
+        values: In a dtype of ``SOURCE_DTYPES``, or any other, which counts as finite.
+    """
+    if values.size == 0 or values.dtype not in SOURCE_DTYPES.values():
+        return True
+    infinity = np.array([np.inf], np.float32).astype(values.dtype).view(_bits(values.dtype))[0]
+    return bool(largest_magnitude(np.ascontiguousarray(values).reshape(-1).view(_bits(values.dtype))) < infinity)
 
 
 def _bits(dtype: Dtype) -> Dtype:

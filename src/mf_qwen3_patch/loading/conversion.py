@@ -19,7 +19,15 @@ from mindformers.parallel_core.utils.model_mixin import TrainModelMixin
 from mindspore import Parameter
 from safetensors import safe_open
 
-from mf_qwen3_patch.errors import ConfigMismatch, IncompleteCheckpoint, Problem, error_for
+from mf_qwen3_patch.errors import (
+    ConfigMismatch,
+    IncompleteCheckpoint,
+    InvalidValues,
+    Problem,
+    UnsupportedCheckpoint,
+    error_for,
+)
+from mf_qwen3_patch.loading.casting import is_finite
 from mf_qwen3_patch.loading.families import QWEN3, Family
 from mf_qwen3_patch.loading.parameters import to_numpy, to_parameter
 
@@ -86,16 +94,19 @@ def convert_weight_dict(
         IncompleteCheckpoint: A layer has some parts of a fused parameter, but not all, and no
             ``qkv_dict`` to wait for them in.
         ConfigMismatch: The parts of one fused parameter do not fit together.
+        UnsupportedCheckpoint: The weights are quantised: their scales would be dropped.
+        InvalidValues: A weight holds NaN or infinity.
     """
     parts_are_shared = qkv_dict is not None and condition is not None
     groups = _fused_groups(model_class, source, family)
-    problems = [] if parts_are_shared else _missing_parts(model_class, groups, family)
-    problems += _ill_fitting_parts(groups, source)
+    # Bookkeeping entries such as "global_step" have no dot, which the training conversion takes for granted.
+    weights = {name: to_numpy(value) for name, value in source.items() if "." in name}
+    problems = _quantised(weights)
+    problems += [] if parts_are_shared else _missing_parts(model_class, groups, family)
+    problems += _ill_fitting_parts(groups, source) + _not_finite(model_class, weights)
     if problems:
         raise error_for(problems, "the weight dict")
 
-    # Bookkeeping entries such as "global_step" have no dot, which the training conversion takes for granted.
-    weights = {name: to_numpy(value) for name, value in source.items() if "." in name}
     training_class = family.load(family.training_class)
     converted: Mapping[str, np.ndarray[Any, Any]] = training_class.convert_weight_dict(
         _ConversionHost(model_class), weights, qkv_dict=qkv_dict, condition=condition
@@ -213,3 +224,33 @@ def _ill_fitting_parts(groups: Mapping[tuple[str, str], Mapping[str, str]], sour
                     )
                 )
     return problems
+
+
+def _quantised(weights: Iterable[str]) -> list[Problem]:
+    scales = [name for name in weights if name.endswith((".weight_scale_inv", ".weight_scale", ".qzeros", ".scales"))]
+    if not scales:
+        return []
+    return [
+        Problem(
+            UnsupportedCheckpoint,
+            f"the weights are quantised: {scales[0]} is one of {len(scales)} scales, without which they are garbage",
+            tensor=scales[0],
+            advice="convert the unquantised weights (bfloat16 or float16)",
+        )
+    ]
+
+
+def _not_finite(model_class: Any, weights: Mapping[str, np.ndarray[Any, Any]]) -> list[Problem]:
+    return [
+        Problem(
+            InvalidValues,
+            f"{name} holds NaN or infinity: whatever the model computed would be NaN",
+            tensor=name,
+            parameter=convert_name(model_class, name),
+            expected="finite numbers",
+            found="NaN or infinity",
+            advice="the checkpoint was saved broken or is damaged: download or export it again",
+        )
+        for name, values in weights.items()
+        if not is_finite(values)
+    ]

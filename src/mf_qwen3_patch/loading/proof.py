@@ -223,7 +223,12 @@ class _Sources:
         whole_rows = np.empty((len(block), columns), dtype)
         stream = self._stream(tensor)
         stream.seek(tensor.offset + first * columns * dtype.itemsize)
-        stream.readinto(whole_rows.reshape(-1).view(np.uint8).data)
+        count = stream.readinto(whole_rows.reshape(-1).view(np.uint8).data)
+        if count != whole_rows.nbytes:
+            raise LoadNotProven(
+                f"{tensor.file.name} has become shorter since tensor {tensor.name} was loaded from it: something "
+                "writes to the checkpoint; load it again when it is complete"
+            )
         return np.ascontiguousarray(whole_rows[:, region[1]])
 
     def _stream(self, tensor: TensorInfo) -> RawIOBase:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from mindspore.train import serialization
 
+from mf_qwen3_patch.checkpoint.header import read_header
 from mf_qwen3_patch.loading.parameters import named_parameters
 from mf_qwen3_patch.patches._rebinding import rebind
 
@@ -22,12 +24,22 @@ def _wrapping(stock: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(stock)
     def load_checkpoint(*args: Any, **kwargs: Any) -> Any:
-        loaded = stock(*args, **kwargs)
-        if signature.bind(*args, **kwargs).arguments.get(_FORMAT_ARGUMENT) == "safetensors":
-            return named_parameters(loaded)
-        return loaded
+        try:
+            arguments = signature.bind(*args, **kwargs).arguments
+        except TypeError:
+            arguments = {}  # stock raises the error
+        if arguments.get(_FORMAT_ARGUMENT) != "safetensors":
+            return stock(*args, **kwargs)
+        _check(arguments.get("ckpt_file_name"))
+        return named_parameters(stock(*args, **kwargs))
 
     return load_checkpoint
+
+
+def _check(path: Any) -> None:
+    """Refuse a damaged file by name; stock's errors say neither which file nor what to do."""
+    if isinstance(path, str) and Path(path).exists():
+        read_header(Path(path))
 
 
 def supports() -> str | None:
