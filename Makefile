@@ -1,6 +1,8 @@
 # Everything happens in .venv; nothing is downloaded from a model hub.
 PYTHON ?= python3
 VENV   ?= .venv
+# The release that is tested. On an Ascend machine leave your own stack alone: STACK= make demo VENV=...
+STACK  ?= mindformers==1.7.0 mindspore==2.7.1
 BIN    := $(VENV)/bin
 
 .PHONY: demo test lint unit mindformers oracle clean
@@ -27,15 +29,15 @@ oracle: $(VENV)/.installed-oracle         ## the golden data checked live agains
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet $(STACK) --editable .
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m pip install --quiet $(STACK) --editable '.[test]'
 	touch $@
 
 $(VENV)/.installed-oracle: $(VENV)/.installed-test
-	$(BIN)/python -m pip install --quiet --editable '.[test,oracle]'
+	$(BIN)/python -m pip install --quiet $(STACK) --editable '.[test,oracle]'
 	touch $@
 
 clean:

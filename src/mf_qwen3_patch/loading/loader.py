@@ -78,7 +78,6 @@ def load(model: Any, plan: Plan, *, threads: int | None = None, progress: bool =
     Raises:
         InvalidValues: The checkpoint holds NaN or infinity.
         CorruptCheckpoint: A file can't be read, or ends too early.
-        PlanNotPossible: The plan needs a way of merging that is not known.
         ValueError: ``threads`` or ``MF_QWEN3_PATCH_THREADS`` is not a positive integer.
 
     After any of these, and after Ctrl-C, the network is as it was before, and no thread is left.

@@ -8,7 +8,6 @@ from math import prod
 
 from mf_qwen3_patch.checkpoint.header import DTYPE_BITS
 from mf_qwen3_patch.loading.plan import ParameterPlan, Plan, SliceCopy
-from mf_qwen3_patch.loading.shards import PlanNotPossible
 
 __all__ = ["Piece", "Stretch", "pieces_of"]
 
@@ -70,29 +69,24 @@ class Piece:
 
 
 def pieces_of(plan: Plan) -> list[Piece]:
-    """Return the work of ``plan`` in the order of the files, so that disks read forwards.
-
-    Raises:
-        PlanNotPossible: Tensors are merged along another axis than their rows.
-    """
+    """Return the work of ``plan`` in the order of the files, so that disks read forwards."""
     pieces = []
     for parameter in plan.parameters:
         for copy in parameter.copies:
             itemsize = DTYPE_BITS[copy.tensor.dtype] // 8
-            for stretch in _stretch(copy, parameter).split(_PIECE_BYTES // itemsize, itemsize):
+            for stretch in _stretch(copy).split(_PIECE_BYTES // itemsize, itemsize):
                 pieces.append(Piece(parameter, copy, stretch))
     return sorted(pieces, key=lambda piece: (str(piece.copy.tensor.file), piece.stretch.offset))
 
 
-def _stretch(copy: SliceCopy, parameter: ParameterPlan) -> Stretch:
+def _stretch(copy: SliceCopy) -> Stretch:
+    # Only rows are merged (see shards), so that what is cut by columns is the whole of its parameter: contiguous.
     shard = copy.shard
     itemsize = DTYPE_BITS[copy.tensor.dtype] // 8
     inner = prod(shard.shape[shard.axis + 1 :])
     runs = prod(shard.shape[: shard.axis])
     run = shard.length * inner
     stride = shard.shape[shard.axis] * inner * itemsize
-    if runs > 1 and shard.length != parameter.shape[shard.axis]:
-        raise PlanNotPossible(f"{parameter.name} is merged along axis {shard.axis}")
     offset = copy.tensor.offset + shard.start * inner * itemsize
     if runs > 1 and run * itemsize == stride:  # cut by columns for one rank: nothing is cut
         runs, run = 1, run * runs
