@@ -1,7 +1,7 @@
 # Everything happens in .venv; nothing is downloaded from a model hub.
 PYTHON ?= python3
 VENV   ?= .venv
-# The release that is tested. On an Ascend machine leave your own stack alone: STACK= make demo VENV=...
+# The release that is tested.
 STACK  ?= mindformers==1.7.0 mindspore==2.7.1
 BIN    := $(VENV)/bin
 
