@@ -50,7 +50,8 @@ class Proof:
         values_checked: How many values were looked at for NaN and infinity: all.
         nan_inf: How many were NaN or infinite in the checkpoint; always 0, any is an error before.
         overflowed: How many became infinite by the cast to the network's dtype.
-        all_zero: Parameters that are zero throughout, as their source is, or is in their dtype.
+        all_zero: Tensors that are zero throughout, in the checkpoint or at least in the network's dtype: also
+            those that are only a part of a merged parameter.
         seconds: How long the proof took.
     """
 
@@ -89,7 +90,7 @@ def prove(model: Any, plan: Plan, stats: LoadStats, *, strict: bool = False) -> 
         strict: Compare every value with the files, not a sample of rows from every slice.
 
     Returns:
-        What was checked. Warns (``CheckpointWarning``) of parameters that are zero throughout.
+        What was checked. Warns (``CheckpointWarning``) of tensors that are zero throughout.
 
     Raises:
         LoadNotProven: It does not; names parameter, tensor and file.
@@ -105,10 +106,10 @@ def prove(model: Any, plan: Plan, stats: LoadStats, *, strict: bool = False) -> 
                 compared, all_rows = _compare(entry, copy, values, sources, strict)
                 rows_compared += compared
                 rows += all_rows
-    zero = _all_zero(plan, stats)
+    zero = stats.zero_tensors
     if zero:
         warnings.warn(
-            f"{len(zero)} parameters are zero throughout: {', '.join(zero[:5])}{' and more' if len(zero) > 5 else ''}; "
+            f"{len(zero)} tensor(s) zero throughout: {', '.join(zero[:5])}{' and more' if len(zero) > 5 else ''}; "
             "the checkpoint itself says so (or has nothing there that their dtype can tell from zero), so that it "
             "was probably saved before it was trained",
             CheckpointWarning,
@@ -193,11 +194,6 @@ def _blocks(rows: int, row_length: int, strict: bool) -> Iterator[range]:
     for number in range(_SAMPLED_ROWS):
         row = number * (rows - 1) // (_SAMPLED_ROWS - 1)
         yield range(row, row + 1)
-
-
-def _all_zero(plan: Plan, stats: LoadStats) -> tuple[str, ...]:
-    zero = set(stats.zero_tensors)
-    return tuple(entry.name for entry in plan.parameters if zero.issuperset(copy.tensor.name for copy in entry.copies))
 
 
 class _Sources:

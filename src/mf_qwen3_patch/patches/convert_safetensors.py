@@ -1,18 +1,23 @@
-"""MindFormers' file-to-file conversion writes what ``convert_weight_dict`` returns.
+"""MindFormers' file-to-file conversion (``qkv_concat: True``) writes what ``convert_weight_dict`` returns.
 
 It hands the converted dict to ``safetensors.numpy.save_file``, which knows numpy arrays only;
-``convert_weight_dict`` returns Parameters, as every other caller needs them.
+``convert_weight_dict`` returns Parameters, as every other caller needs them. And it converts in child
+processes: one that is given the network, which does not pickle, so that it has to be forked; and in it one for
+each file, which has to have the shim in it, too.
 """
 
 from __future__ import annotations
 
 import functools
+import multiprocessing
 from typing import Any
 
+from mindformers.utils import load_checkpoint_utils
 from mindformers.utils.safetensors import convert_safetensors
 from safetensors.numpy import save_file as _numpy_save_file
 
 from mf_qwen3_patch.loading.parameters import to_numpy
+from mf_qwen3_patch.patches import _children
 from mf_qwen3_patch.patches._attributes import AttributeChanges
 
 _changes = AttributeChanges()
@@ -32,10 +37,16 @@ def supports() -> str | None:
 
 
 def apply() -> None:
-    """Let the module's ``save_file`` take Parameters."""
+    """Let the module's ``save_file`` take Parameters, and its children inherit the shim."""
     _changes.set(convert_safetensors, "save_file", _save_file)
+    for module, process in (
+        (convert_safetensors, _children.process),
+        (load_checkpoint_utils, _children.forked_process),
+    ):
+        if getattr(module, "Process", None) is multiprocessing.Process:
+            _changes.set(module, "Process", process)
 
 
 def revert() -> None:
-    """Put safetensors' function back."""
+    """Put everything back."""
     _changes.restore()

@@ -9,6 +9,7 @@ from mindformers.models.qwen3.modeling_qwen3_infer import InferenceQwen3ForCausa
 from mindformers.parallel_core.inference.model_utils import InferModelMixin
 
 from mf_qwen3_patch.checkpoint.directory import is_huggingface_directory
+from mf_qwen3_patch.loading.converted import is_converted_directory, load_converted
 from mf_qwen3_patch.loading.pretrained import load_into
 from mf_qwen3_patch.patches._attributes import AttributeChanges, defining_class
 
@@ -19,6 +20,8 @@ _changes = AttributeChanges()
 def _load_weights(self: Any, weights_path: Any = None, weights: Any = None) -> None:
     if is_huggingface_directory(weights_path):
         load_into(self, weights_path)
+    elif is_converted_directory(weights_path):
+        load_converted(self, weights_path)
     else:
         InferModelMixin.load_weights(self, weights_path, weights)
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.support.checkpoints import write_checkpoint
 from tests.support.processes import ROOT
 
@@ -20,13 +21,14 @@ import json, sys
 import mf_qwen3_patch
 mf_qwen3_patch.enable_cpu_kernels()
 from mindformers import AutoModel, build_context
-directory, ranks = sys.argv[1], int(sys.argv[2])
-build_context({
-    "use_legacy": False, "run_mode": "predict", "use_parallel": ranks > 1,
-    "context": {"mode": 1, "device_target": "CPU"},
-    "parallel": {"parallel_mode": "STAND_ALONE", "full_batch": False} if ranks > 1 else {},
-    "parallel_config": {"model_parallel": ranks, "data_parallel": 1},
-})
+directory, ranks, who_builds = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+if who_builds == "the script":
+    build_context({
+        "use_legacy": False, "run_mode": "predict", "use_parallel": ranks > 1,
+        "context": {"mode": 1, "device_target": "CPU"},
+        "parallel": {"parallel_mode": "STAND_ALONE", "full_batch": False} if ranks > 1 else {},
+        "parallel_config": {"model_parallel": ranks, "data_parallel": 1},
+    })
 model = AutoModel.from_pretrained(directory)
 tokens = model.generate([[5, 6, 7, 8]], max_new_tokens=8, do_sample=False)
 report = model.mf_qwen3_report
@@ -35,14 +37,16 @@ print("@@result@@", json.dumps({"tokens": [int(token) for token in tokens[0]], "
 """
 
 
-def test_two_ranks_generate_what_one_does_and_read_half_each(tmp_path: Path) -> None:
+@pytest.mark.parametrize("who_builds", ["the script", "nobody"])
+def test_two_ranks_generate_what_one_does_and_read_half_each(who_builds: str, tmp_path: Path) -> None:
+    """With a context that the script has built, or with none: then all that msrun started share the model."""
     directory = write_checkpoint(tmp_path / "hf", shards=2)
     script = tmp_path / "script.py"
     script.write_text(_SCRIPT)
 
-    (alone,) = _run([sys.executable, str(script), str(directory), "1"], tmp_path)
+    (alone,) = _run([sys.executable, str(script), str(directory), "1", who_builds], tmp_path)
     launcher = ["msrun", "--worker_num=2", "--local_worker_num=2", "--join=True", "--log_dir=logs"]
-    command = [*launcher, f"--master_port={_free_port()}", str(script), str(directory), "2"]
+    command = [*launcher, f"--master_port={_free_port()}", str(script), str(directory), "2", who_builds]
     both = sorted(_run(command, tmp_path, tmp_path / "logs"), key=lambda result: result["rank"])
 
     assert [(result["rank"], result["ranks"]) for result in both] == [(0, 2), (1, 2)]

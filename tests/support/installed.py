@@ -1,0 +1,59 @@
+"""Installs the project with pip into a venv of its own, as a user would, beside the packages that are here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+from tests.support.processes import ROOT
+
+
+def bare(place: Path) -> Path:
+    """Make a venv at ``place`` and return its interpreter.
+
+    What this interpreter has in its site-packages, the venv sees, too; but none of the ``.pth`` files there.
+    """
+    venv.create(place, with_pip=False, symlinks=True)
+    python = place / "bin" / "python"
+    site_packages = Path(sysconfig.get_path("purelib", vars={"base": str(place), "platbase": str(place)}))
+    # First in the order of names, since the shim needs wrapt as soon as its own .pth is executed.
+    (site_packages / "__packages_here.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return python
+
+
+def install(place: Path, *, editable: bool = False) -> Path:
+    """Make such a venv, install the project into it, and return its interpreter."""
+    python = bare(place)
+    options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check"]
+    project = ["--editable", str(ROOT)] if editable else [str(ROOT)]
+    # The project may be installed here as well; for pip that would be "already satisfied".
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        *options,
+        "--ignore-installed",
+        *project,
+    ]
+    finished = subprocess.run(command, text=True, capture_output=True, check=False, env=clean_environment())
+    if finished.returncode:
+        raise AssertionError(finished.stdout + finished.stderr)
+    return python
+
+
+def clean_environment(**variables: str) -> dict[str, str]:
+    """Return this process's environment without whatever steers Python, MindFormers or the shim, plus ``variables``."""
+    forgotten = ("RUN_MODE", "ENFORCE_EAGER", "RANK_ID", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONDONTWRITEBYTECODE")
+    environ = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in forgotten and not name.startswith("MF_QWEN3_PATCH")
+    }
+    return {**environ, "OMP_NUM_THREADS": "1", **variables}
