@@ -60,6 +60,12 @@ def run_once(name: str, checkpoint: Path, dtype: str, touch: int) -> Run:
     return result
 
 
+def available_gb() -> float:
+    """Return how much memory could be had."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) * 1024 / 1e9
+
+
 def summarise(runs: list[Run], parameter_bytes: int) -> Run:
     """Return medians and ranges of several runs."""
     seconds = [run["seconds"] for run in runs]
@@ -99,9 +105,12 @@ def main() -> None:
     parser.add_argument("--dtype", nargs="+", choices=list(_ITEM), default=["float32", "float16"])
     parser.add_argument("--contestant", nargs="+", choices=list(CONTESTANTS), default=list(CONTESTANTS))
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--touch-gb", type=float, default=8, help="memory to touch and free before each run; 0: none")
+    parser.add_argument(
+        "--touch-gb", type=float, help="memory to touch before each load; default: 70 %% of what is free"
+    )
     parser.add_argument("--json", type=Path, help="write all numbers here")
     options = parser.parse_args()
+    touch = int((0.7 * available_gb()) * 1e9) if options.touch_gb is None else int(options.touch_gb * 1e9)
     have_transformers = bool(find_spec("torch") and find_spec("transformers"))
     contestants = [name for name in options.contestant if name != "huggingface" or have_transformers]
     with tempfile.TemporaryDirectory() as temporary:
@@ -114,7 +123,7 @@ def main() -> None:
                 runs: dict[str, list[Run]] = {name: [] for name in taking_part}
                 for _ in range(options.runs):
                     for name in taking_part:
-                        runs[name].append(run_once(name, checkpoint, dtype, int(options.touch_gb * 1e9)))
+                        runs[name].append(run_once(name, checkpoint, dtype, touch))
                 results = {name: summarise(runs[name], elements * _ITEM[dtype]) for name in taking_part}
                 everything["results"][f"{shape} {dtype}"] = results
                 print(table(shape, dtype, results), end="\n\n", flush=True)

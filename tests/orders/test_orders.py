@@ -87,6 +87,37 @@ ORDERS = {
         ),
         _PATCHED,
     ),
+    "reloaded before the import": (
+        "import importlib, mf_qwen3_patch as p; importlib.reload(p); import mindformers",
+        _PATCHED,
+    ),
+    "reloaded after the import": (
+        "import importlib, mf_qwen3_patch as p; import mindformers; importlib.reload(p)",
+        _PATCHED,
+    ),
+    "reloaded, then deactivated": (
+        "import importlib, mf_qwen3_patch as p; import mindformers; importlib.reload(p); p.deactivate()",
+        _STOCK,
+    ),
+    "deactivated, then reloaded": (
+        "import importlib, mf_qwen3_patch as p; import mindformers; p.deactivate(); importlib.reload(p)",
+        _PATCHED,
+    ),
+    "from-import in the script, then shim, then deactivate": (
+        (
+            "from mindspore import load_checkpoint; import mf_qwen3_patch as p, mindformers; p.deactivate(); "
+            "import mindspore; assert load_checkpoint is mindspore.load_checkpoint"
+        ),
+        _STOCK,
+    ),
+    "imported and deactivated by two threads at once": (
+        (
+            "import threading, mf_qwen3_patch as p; "
+            "ts = [threading.Thread(target=f) for f in (p.deactivate, lambda: __import__('mindformers'), p.deactivate)]; "
+            "[t.start() for t in ts]; [t.join() for t in ts]; p.deactivate()"
+        ),
+        _STOCK,
+    ),
     "switched off by the environment": (
         "import os; os.environ['MF_QWEN3_PATCH'] = '0'; import mf_qwen3_patch",
         _STOCK,

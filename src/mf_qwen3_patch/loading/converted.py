@@ -1,7 +1,8 @@
 """A directory that MindFormers' file-to-file conversion wrote (``qkv_concat: True``): merged, in MindFormers' names.
 
-Stock's ``load_weights`` reads it without a word and leaves every merged parameter empty, since it knows only
-how to merge, not what is merged already.
+Names and shapes do not tell in which layout parameters were merged, and stock's ``load_weights`` takes the training
+layout for granted. So the conversion, when it runs under the shim, notes the layout in the files'
+metadata, and only files with that note are loaded here; all others are left to stock.
 """
 
 from __future__ import annotations
@@ -17,24 +18,26 @@ from safetensors import SafetensorError, safe_open
 from mf_qwen3_patch.errors import ConfigMismatch, IncompleteCheckpoint, Problem, UnsupportedCheckpoint, error_for
 from mf_qwen3_patch.loading.build import network_parameters
 from mf_qwen3_patch.loading.context import tensor_parallel_size
-from mf_qwen3_patch.loading.families import QWEN3, Family
 from mf_qwen3_patch.loading.handing_over import hand_over
 from mf_qwen3_patch.loading.log import say
 from mf_qwen3_patch.loading.parameters import to_numpy
 
-__all__ = ["is_converted_directory", "load_converted"]
+__all__ = ["INFERENCE_LAYOUT", "is_converted_directory", "load_converted"]
+
+INFERENCE_LAYOUT = {"mf_qwen3_patch.layout": "inference"}
+"""What the metadata of a converted safetensors file hold."""
 
 
-def is_converted_directory(path: object, family: Family = QWEN3) -> bool:
-    """Return whether ``path`` is a directory with a safetensors file that holds merged parameters.
+def is_converted_directory(path: object) -> bool:
+    """Return whether ``path`` is a directory of safetensors files that all are noted to be in the inference layout.
 
     Args:
         path: Anything; what is no readable directory is not one.
-        family: The model family.
     """
     if not isinstance(path, (str, os.PathLike)) or not Path(path).is_dir():
         return False
-    return any(_holds_merged(file, family) for file in Path(path).glob("*.safetensors"))
+    files = list(Path(path).glob("*.safetensors"))
+    return bool(files) and all(_is_noted(file) for file in files)
 
 
 def load_converted(model: Any, directory: str | os.PathLike[str]) -> None:
@@ -71,10 +74,10 @@ def load_converted(model: Any, directory: str | os.PathLike[str]) -> None:
     say("loaded all %d parameters from %d converted files in %s", len(parameters), len(files), root)
 
 
-def _holds_merged(file: Path, family: Family) -> bool:
+def _is_noted(file: Path) -> bool:
     try:
         with safe_open(file, framework="np") as opened:
-            return any(element in name.split(".") for name in opened.keys() for element in family.fused)  # noqa: SIM118
+            return INFERENCE_LAYOUT.items() <= (opened.metadata() or {}).items()
     except (OSError, SafetensorError):
         return False
 

@@ -14,8 +14,10 @@ from typing import Any
 
 from mindformers.utils import load_checkpoint_utils
 from mindformers.utils.safetensors import convert_safetensors
+from mindspore import Parameter
 from safetensors.numpy import save_file as _numpy_save_file
 
+from mf_qwen3_patch.loading.converted import INFERENCE_LAYOUT
 from mf_qwen3_patch.loading.parameters import to_numpy
 from mf_qwen3_patch.patches import _children
 from mf_qwen3_patch.patches._attributes import AttributeChanges
@@ -25,8 +27,11 @@ _changes = AttributeChanges()
 
 @functools.wraps(_numpy_save_file)
 def _save_file(tensor_dict: dict[str, Any], filename: Any, metadata: dict[str, str] | None = None) -> None:
-    arrays = {name: to_numpy(value) for name, value in tensor_dict.items()}
-    _numpy_save_file(arrays, filename, metadata)
+    # Parameters come from our conversion alone; those of other models, and the training class's, give arrays.
+    if all(isinstance(value, Parameter) for value in tensor_dict.values()):
+        tensor_dict = {name: to_numpy(value) for name, value in tensor_dict.items()}
+        metadata = {**(metadata or {}), **INFERENCE_LAYOUT}
+    _numpy_save_file(tensor_dict, filename, metadata)
 
 
 def supports() -> str | None:
