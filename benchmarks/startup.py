@@ -22,7 +22,8 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[1] / "src"
 PTH = SOURCE / "mf_qwen3_patch.pth"
 
-_IMPORT = "import time; t = time.perf_counter(); import mf_qwen3_patch; print((time.perf_counter() - t) * 1e3)"
+_IMPORT = "import time; t = time.perf_counter(); import {}; print((time.perf_counter() - t) * 1e3)"
+_IMPORT_REST = f"import wrapt; {_IMPORT}"
 _LINE = (
     "import sys, time; line = open(sys.argv[1]).read(); t = time.perf_counter(); exec(line); "
     "print((time.perf_counter() - t) * 1e3)"
@@ -37,7 +38,9 @@ def main() -> None:
         without = make_venv(Path(directory) / "without", with_pth=False)
         with_pth = make_venv(Path(directory) / "with", with_pth=True)
         measures = {
-            "import mf_qwen3_patch": lambda: printed(without, "-c", _IMPORT),
+            "import mf_qwen3_patch": lambda: printed(without, "-c", _IMPORT.format("mf_qwen3_patch")),
+            "  of which wrapt": lambda: printed(without, "-c", _IMPORT.format("wrapt")),
+            "  of which its own": lambda: printed(without, "-c", _IMPORT_REST.format("mf_qwen3_patch")),
             ".pth line, MF_QWEN3_PATCH unset": lambda: printed(without, "-c", _LINE, str(PTH)),
             ".pth line, MF_QWEN3_PATCH=1": lambda: printed(without, "-c", _LINE, str(PTH), MF_QWEN3_PATCH="1"),
             "whole start, no .pth": lambda: elapsed(without),

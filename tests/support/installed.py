@@ -20,8 +20,9 @@ def bare(place: Path) -> Path:
     venv.create(place, with_pip=False, symlinks=True)
     python = place / "bin" / "python"
     site_packages = Path(sysconfig.get_path("purelib", vars={"base": str(place), "platbase": str(place)}))
+    here = [entry for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")]
     # First in the order of names, since the shim needs wrapt as soon as its own .pth is executed.
-    (site_packages / "__packages_here.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    (site_packages / "__packages_here.pth").write_text("\n".join(here) + "\n")
     return python
 
 
