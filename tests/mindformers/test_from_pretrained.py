@@ -12,11 +12,11 @@ import pytest
 from mindformers.models.qwen3 import Qwen3Config, Qwen3ForCausalLM
 from mindformers.models.qwen3.modeling_qwen3_infer import InferenceQwen3ForCausalLM
 from mindformers.models.qwen3.modeling_qwen3_train import TrainingQwen3ForCausalLM
-from tests.support.checkpoints import make_config, write_checkpoint
+from tests.support.checkpoints import Tensors, edit_weights, make_config, write_checkpoint, zeros
 from tests.support.processes import run_script
 
 import mf_qwen3_patch
-from mf_qwen3_patch import CheckpointError
+from mf_qwen3_patch import CheckpointError, CheckpointWarning
 from mindformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 CLASSES = (AutoModel, AutoModelForCausalLM, Qwen3ForCausalLM, InferenceQwen3ForCausalLM)
@@ -217,6 +217,26 @@ def test_a_keyword_that_contradicts_the_weights_is_one_clear_error(directory: Pa
 
     for fact in ("hidden_size", "64", "80", "model.embed_tokens.weight", "model.safetensors"):
         assert fact in str(error.value)
+
+
+def test_the_report_says_what_was_warned_of(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "hf", tie=True)
+
+    def spoil(tensors: Tensors) -> None:
+        tensors["extra.weight"] = zeros(4)
+        tensors["model.norm.weight"] = zeros(80)
+
+    edit_weights(path, spoil)
+    with pytest.warns(CheckpointWarning) as caught:
+        model = AutoModel.from_pretrained(path)
+
+    report = model.mf_qwen3_report
+    assert set(report.warnings) == {str(w.message) for w in caught if w.category is CheckpointWarning}
+    assert any("extra.weight" in text for text in report.warnings)
+    assert any("model.norm.weight" in text for text in report.warnings)
+    assert report.ignored == {"extra.weight": "Qwen3 has no such parameter"}
+    assert json.loads(report.to_json())["warnings"] == list(report.warnings)
+    assert "extra.weight" in str(report)
 
 
 def test_two_models_live_side_by_side(tmp_path: Path) -> None:

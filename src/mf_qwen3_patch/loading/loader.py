@@ -15,7 +15,7 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -51,6 +51,7 @@ class LoadStats:
         zero_tensors: Tensors of which all that was read is zero, or becomes zero by the cast.
         written: The parameters that were written, in the network's order.
         values_checked: How many values were looked at for NaN, infinity and zero: all that were read.
+        warnings: What was warned of.
     """
 
     bytes_read: int
@@ -61,6 +62,7 @@ class LoadStats:
     zero_tensors: tuple[str, ...] = ()
     written: tuple[str, ...] = ()
     values_checked: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 def load(model: Any, plan: Plan, *, threads: int | None = None, progress: bool = True) -> LoadStats:
@@ -93,8 +95,11 @@ def load(model: Any, plan: Plan, *, threads: int | None = None, progress: bool =
     _refuse_invalid(plan, shared.findings)
     hand_over(network_parameters(model), arrays)
     stats = _stats(plan, shared.findings, count, started)
-    _warn_of_overflow(stats, plan)
-    return stats
+    if not stats.overflowed:
+        return stats
+    message = _about_overflow(stats.overflowed, plan)
+    warnings.warn(message, CheckpointWarning, stacklevel=2)
+    return replace(stats, warnings=(message,))
 
 
 def _work(shared: WorkShared, threads: int, bar: Any) -> None:
@@ -172,17 +177,12 @@ def _stats(plan: Plan, findings: Findings, threads: int, started: float) -> Load
     )
 
 
-def _warn_of_overflow(stats: LoadStats, plan: Plan) -> None:
-    if not stats.overflowed:
-        return
+def _about_overflow(overflowed: Mapping[str, int], plan: Plan) -> str:
     dtypes = {copy.tensor.name: entry.dtype for entry in plan.parameters for copy in entry.copies}
-    first = next(iter(stats.overflowed))
-    names = ", ".join(f"{name} ({count})" for name, count in list(stats.overflowed.items())[:5])
-    more = f" and {len(stats.overflowed) - 5} more" if len(stats.overflowed) > 5 else ""
-    warnings.warn(
-        f"{sum(stats.overflowed.values())} finite values are too large for {dtypes[first]} and became infinite, "
-        f"as with stock MindFormers, in {len(stats.overflowed)} tensors: {names}{more}; "
-        "load with params_dtype bfloat16 or float32",
-        CheckpointWarning,
-        stacklevel=3,
+    names = ", ".join(f"{name} ({count})" for name, count in list(overflowed.items())[:5])
+    more = f" and {len(overflowed) - 5} more" if len(overflowed) > 5 else ""
+    return (
+        f"{sum(overflowed.values())} finite values are too large for {dtypes[next(iter(overflowed))]} and became "
+        f"infinite, as with stock MindFormers, in {len(overflowed)} tensors: {names}{more}; "
+        "load with params_dtype bfloat16 or float32"
     )

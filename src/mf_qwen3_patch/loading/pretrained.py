@@ -156,7 +156,6 @@ def _load(model: Any, found: Preflight, family: Family, started: float) -> LoadR
         "parameters": len(network_parameters(model)),
         "rank": get_tensor_model_parallel_rank(),
         "tensor_parallel": tensor_parallel_size(),
-        "warnings": found.warnings,
     }
     try:
         loading_plan = plan(model, checkpoint.tensors, family)
@@ -169,6 +168,7 @@ def _load(model: Any, found: Preflight, family: Family, started: float) -> LoadR
             load_seconds=seconds,
             bytes_read=sum(tensor.nbytes for tensor in checkpoint.tensors.values()),
             loader=f"MindFormers' own loader, unproven: {reason}",
+            warnings=found.warnings,
         )
     else:
         stats = load(model, loading_plan)
@@ -183,6 +183,7 @@ def _load(model: Any, found: Preflight, family: Family, started: float) -> LoadR
             fused=dict(Counter(name.split(".")[-2] for name in merged)),
             casts=stats.casts,
             ignored={name: _why_ignored(name, found) for name in loading_plan.unused},
+            warnings=(*found.warnings, *stats.warnings, *proof.warnings),
             proof=proof,
         )
     model.mf_qwen3_report = report

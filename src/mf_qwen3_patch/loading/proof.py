@@ -52,6 +52,7 @@ class Proof:
         overflowed: How many became infinite by the cast to the network's dtype.
         all_zero: Tensors that are zero throughout, in the checkpoint or at least in the network's dtype: also
             those that are only a part of a merged parameter.
+        warnings: What was warned of.
         seconds: How long the proof took.
     """
 
@@ -66,6 +67,7 @@ class Proof:
     nan_inf: int
     overflowed: int
     all_zero: tuple[str, ...]
+    warnings: tuple[str, ...]
     seconds: float
 
     def lines(self) -> tuple[tuple[str, str], ...]:
@@ -107,14 +109,15 @@ def prove(model: Any, plan: Plan, stats: LoadStats, *, strict: bool = False) -> 
                 rows_compared += compared
                 rows += all_rows
     zero = stats.zero_tensors
+    messages: tuple[str, ...] = ()
     if zero:
-        warnings.warn(
-            f"{len(zero)} tensor(s) zero throughout: {', '.join(zero[:5])}{' and more' if len(zero) > 5 else ''}; "
-            "the checkpoint itself says so (or has nothing there that their dtype can tell from zero), so that it "
-            "was probably saved before it was trained",
-            CheckpointWarning,
-            stacklevel=2,
+        names = ", ".join(zero[:5]) + (" and more" if len(zero) > 5 else "")
+        message = (
+            f"{len(zero)} tensor(s) zero throughout: {names}; the checkpoint itself says so (or has nothing there that "
+            "their dtype can tell from zero), so that it was probably saved before it was trained"
         )
+        warnings.warn(message, CheckpointWarning, stacklevel=2)
+        messages = (message,)
     slices = sum(len(entry.copies) for entry in plan.parameters)
     fused = sum(len(entry.copies) > 1 for entry in plan.parameters)
     what = "all" if rows_compared == rows else f"{rows_compared} (first, last, between) of"
@@ -131,6 +134,7 @@ def prove(model: Any, plan: Plan, stats: LoadStats, *, strict: bool = False) -> 
         nan_inf=0,
         overflowed=sum(stats.overflowed.values()),
         all_zero=zero,
+        warnings=messages,
         seconds=time.perf_counter() - started,
     )
 
