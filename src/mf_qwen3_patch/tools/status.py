@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import io
 import json
 import os
 import platform
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import mf_qwen3_patch
 from mf_qwen3_patch import cpu_kernels
@@ -41,12 +41,24 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print; return 0 if every patch is applied, left out or not needed, else 1."""
-    # MindFormers logs to stdout, also while it is imported.
-    with redirect_stdout(io.StringIO()):
+    with _stdout_for_us_alone() as stdout:
         found = _look()
-    print(json.dumps(found, ensure_ascii=False) if arguments.json else _as_text(found))
+        print(json.dumps(found, ensure_ascii=False) if arguments.json else _as_text(found), file=stdout)
     states = {patch["state"] for patch in found["patches"]}
     return 1 if "failed" in states or found["import_error"] else 0
+
+
+@contextmanager
+def _stdout_for_us_alone() -> Iterator[TextIO]:
+    """Give out what is standard output now, and send to stderr whatever others write to it from here on.
+
+    MindFormers logs to stdout, MindSpore's C++ writes there past ``sys.stdout``, and both do so until the process
+    has ended; one line of theirs and ``--json`` is no JSON any more.
+    """
+    sys.stdout.flush()
+    with os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors) as ours:
+        os.dup2(2, 1)
+        yield ours
 
 
 def _look() -> dict[str, Any]:
