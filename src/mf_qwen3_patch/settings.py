@@ -7,6 +7,9 @@
 ``MF_QWEN3_PATCH_DISABLE``   comma-separated names of patches to leave out.
 ``MF_QWEN3_PATCH_CPU``       ``1``: enable the CPU stand-ins for Ascend-only kernels.
 ===========================  =================================================================
+
+Two more are read where they are used: ``MF_QWEN3_PATCH_THREADS`` at every load (``loading/threads.py``), and
+``MF_QWEN3_PATCH_STARTUP_NEXT`` by the file for PYTHONSTARTUP (``activation/injection/pythonstartup.py``).
 """
 
 from __future__ import annotations
