@@ -12,7 +12,7 @@ from mf_qwen3_patch.checkpoint.naming import axes_of
 from mf_qwen3_patch.checkpoint.weight_files import ADAPTER_CONFIG_NAME
 from mf_qwen3_patch.errors import Problem, UnsupportedCheckpoint
 
-__all__ = ["LOADABLE_DTYPES", "unsupported_kinds"]
+__all__ = ["LOADABLE_DTYPES", "quantisation_of", "unsupported_kinds"]
 
 LOADABLE_DTYPES = frozenset({"F32", "F16", "BF16"})
 """Dtypes whose values mean what they say; others are quantised and need their scales."""
@@ -38,11 +38,11 @@ _TASKS: Mapping[str, str] = {
     "Qwen3Model": "a bare model without a language head, as Qwen3-Embedding is",
 }
 
-_QUANTISED: tuple[tuple[re.Pattern[str], str, str], ...] = (
-    (re.compile(r".*\.weight_scale_inv"), "FP8 (block scales)", _ORIGINAL),
-    (re.compile(r".*\.(qweight|qzeros|g_idx)"), "GPTQ or AWQ", _ORIGINAL),
-    (re.compile(r".*\.(absmax|quant_map|SCB|nested_absmax|quant_state\..*)"), "bitsandbytes", _ORIGINAL),
-    (re.compile(r".*\.weight_(scale|packed|zero_point|shape)"), "compressed-tensors", _ORIGINAL),
+_QUANTISED: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r".*\.weight_scale_inv"), "FP8 (block scales)"),
+    (re.compile(r".*\.(qweight|qzeros|scales|g_idx)"), "GPTQ or AWQ"),
+    (re.compile(r".*\.(absmax|quant_map|SCB|nested_absmax|quant_state\..*)"), "bitsandbytes"),
+    (re.compile(r".*\.weight_(scale|packed|zero_point|shape)"), "compressed-tensors"),
 )
 
 _MINDFORMERS_NAME = re.compile(
@@ -52,6 +52,11 @@ _MINDFORMERS_NAME = re.compile(
 )
 _LORA_NAME = re.compile(r".*lora_(A|B|embedding_A|embedding_B)\b.*", re.DOTALL)
 _SHOWN = 60
+
+
+def quantisation_of(name: str) -> str | None:
+    """Return which quantisation a tensor of this name belongs to (its scales and so on), None if to none."""
+    return next((method for pattern, method in _QUANTISED if pattern.fullmatch(name)), None)
 
 
 def unsupported_kinds(checkpoint: Checkpoint) -> list[Problem]:
@@ -118,9 +123,9 @@ def _quantisation(config: Mapping[str, Any], tensors: Mapping[str, TensorInfo]) 
         value = declared.get("quant_method") if isinstance(declared, dict) else declared
         method = "unnamed" if value is None else str(value)[:_SHOWN]
     for name, info in tensors.items():
-        pattern = next((rule for rule in _QUANTISED if rule[0].fullmatch(name)), None)
-        if pattern is not None:
-            return _quantised(method or pattern[1], info, name, pattern[2])
+        found = quantisation_of(name)
+        if found is not None:
+            return _quantised(method or found, info, name, _ORIGINAL)
     for name, info in tensors.items():
         if info.dtype not in LOADABLE_DTYPES and axes_of(name) is not None:
             kind = "FP8" if info.dtype.startswith("F8") else f"of dtype {info.dtype}"

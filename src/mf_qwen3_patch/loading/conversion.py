@@ -19,6 +19,7 @@ from mindformers.parallel_core.utils.model_mixin import TrainModelMixin
 from mindspore import Parameter
 from safetensors import safe_open
 
+from mf_qwen3_patch.checkpoint.kinds import quantisation_of
 from mf_qwen3_patch.errors import (
     ConfigMismatch,
     IncompleteCheckpoint,
@@ -227,7 +228,7 @@ def _ill_fitting_parts(groups: Mapping[tuple[str, str], Mapping[str, str]], sour
 
 
 def _quantised(weights: Iterable[str]) -> list[Problem]:
-    scales = [name for name in weights if name.endswith((".weight_scale_inv", ".weight_scale", ".qzeros", ".scales"))]
+    scales = [name for name in weights if quantisation_of(name)]
     if not scales:
         return []
     return [
