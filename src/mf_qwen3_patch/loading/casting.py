@@ -106,6 +106,8 @@ def cast_between(source: str, target: str) -> Cast:
         convert = None
     elif source == "BF16" and target == "float32":
         convert = _widen_bfloat16
+    elif source == "BF16" and target == "float16":
+        convert = _narrow_bfloat16()
     elif source_bits.itemsize == 2:
         convert = _by_table(source_dtype, target_dtype)
     else:
@@ -164,9 +166,34 @@ def _widen_bfloat16(bits: Bits, out: Bits) -> None:
     np.left_shift(bits, 16, out=out, dtype=np.uint32)
 
 
+def _narrow_bfloat16() -> Callable[[Bits, Bits], None]:
+    """Return the cast to float16: in integers where it is exact, by table elsewhere.
+
+    Both have the sign first and 5 of bfloat16's 8 exponent bits are float16's, with another bias. Where the
+    exponent fits, the 7 bits of the fraction fit as well, so that nothing is rounded.
+    """
+    table = _table(SOURCE_DTYPES["BF16"], TARGET_DTYPES["float16"])
+    exponent_bias = np.uint16((15 - 127 << 10) % (1 << 16))
+    sign = np.uint16(0x8000)
+    # Without the sign, which an addition to itself shifts out: normal in float16 are 2**-14 up to below 2**16.
+    smallest_normal = np.uint16((127 - 14) << 8)
+    normal_range = np.uint16((127 + 16 << 8) - smallest_normal)
+
+    def convert(bits: Bits, out: Bits) -> None:
+        np.multiply(bits, np.uint16(8), out=out)
+        np.add(out, exponent_bias, out=out)
+        scratch = np.bitwise_and(bits, sign)
+        np.bitwise_or(out, scratch, out=out)
+        np.add(bits, bits, out=scratch)
+        np.subtract(scratch, smallest_normal, out=scratch)
+        others = np.flatnonzero(scratch >= normal_range)
+        out[others] = table[bits[others]]
+
+    return convert
+
+
 def _by_table(source: Dtype, target: Dtype) -> Callable[[Bits, Bits], None]:
-    every = np.arange(1 << 16, dtype=np.uint16).view(source)
-    table = cast_like_numpy(every, target).view(_bits(target))
+    table = _table(source, target)
 
     def convert(bits: Bits, out: Bits) -> None:
         for start in range(0, bits.size, _TABLE_BLOCK):
@@ -175,6 +202,12 @@ def _by_table(source: Dtype, target: Dtype) -> Callable[[Bits, Bits], None]:
             np.take(table, bits[block], out=out[block], mode="wrap")
 
     return convert
+
+
+def _table(source: Dtype, target: Dtype) -> Bits:
+    every = np.arange(1 << 16, dtype=np.uint16).view(source)
+    table: Bits = cast_like_numpy(every, target).view(_bits(target))
+    return table
 
 
 def _by_numpy(source: Dtype, target: Dtype) -> Callable[[Bits, Bits], None]:

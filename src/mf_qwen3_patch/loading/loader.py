@@ -2,7 +2,7 @@
 
 Nothing is handed to the network before everything has been read and found sound, so that an error, a
 full disk or Ctrl-C leaves the network as it was. Until then the loaded memory is only the
-buffers that become the Parameters' own: the peak is the parameters' size and 256 KiB per thread.
+buffers that become the Parameters' own: the peak is the parameters' size and one chunk per thread.
 (On Ascend MindSpore uploads a Parameter when the device first needs it, whenever it was set: handing
 over one by one would not lower the peak there either.)
 """
@@ -104,7 +104,7 @@ def load(model: Any, plan: Plan, *, threads: int | None = None, progress: bool =
 
 def _work(shared: WorkShared, threads: int, bar: Any) -> None:
     workers = [Worker(shared) for _ in range(threads)]
-    # Leaving the pool waits for its threads, which end within one chunk of 256 KiB once stop is set.
+    # Leaving the pool waits for its threads, which end within one chunk once stop is set.
     with bar, ThreadPoolExecutor(threads, thread_name_prefix="mf_qwen3_patch-load") as pool:
         try:
             # The pool does not know a thread during whose start Ctrl-C came: none works before all are known.

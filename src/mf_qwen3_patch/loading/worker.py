@@ -15,7 +15,8 @@ from mf_qwen3_patch.loading.reading import Files
 
 __all__ = ["Findings", "TensorFindings", "WorkShared", "Worker"]
 
-_CHUNK_BYTES = 256 << 10
+# Large enough that threads seldom wait for each other's Python, small enough for the cache.
+_CHUNK_BYTES = 1 << 20
 
 
 @dataclass
