@@ -4,8 +4,12 @@ VENV   ?= .venv
 # The release that is tested.
 STACK  ?= mindformers==1.7.0 mindspore==2.7.1
 BIN    := $(VENV)/bin
+# How many tests run at a time on the real stack; each needs about 1.5 GB.
+JOBS   ?= 2
+# The rows of the matrix; see noxfile.py.
+ROWS   ?= 1.7.0 1.7.0-oldest 1.8.0 1.9.0
 
-.PHONY: demo test lint unit mindformers oracle clean
+.PHONY: demo test lint unit mindformers oracle test-matrix docs clean
 
 demo: $(VENV)/.installed                  ## install, load the micro model with stock MindFormers, and let it speak
 	cd $$(mktemp -d) && $(CURDIR)/$(BIN)/python $(CURDIR)/examples/quickstart.py
@@ -22,10 +26,16 @@ unit: $(VENV)/.installed-test             ## the tests that need no MindSpore
 	$(BIN)/python -m pytest tests/unit
 
 mindformers: $(VENV)/.installed-test      ## the tests on the real stack
-	$(BIN)/python -m pytest tests/mindformers tests/orders
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile tests/mindformers tests/orders
+
+test-matrix: $(VENV)/.installed-nox       ## every test on every supported release, each in an environment of its own
+	JOBS=$(JOBS) $(BIN)/nox --sessions $(foreach row,$(ROWS),"matrix($(row))")
 
 oracle: $(VENV)/.installed-oracle         ## the golden data checked live against torch and transformers
 	$(BIN)/python -m pytest tests/mindformers -m oracle
+
+docs: $(VENV)/.installed-docs             ## the documentation, into site/
+	$(BIN)/python -m mkdocs build --strict
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +48,15 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 $(VENV)/.installed-oracle: $(VENV)/.installed-test
 	$(BIN)/python -m pip install --quiet $(STACK) --editable '.[test,oracle]'
+	touch $@
+
+$(VENV)/.installed-nox:
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet 'nox>=2024.4.15'
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet $(STACK) --editable '.[docs]'
 	touch $@
 
 clean:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import platform
 import statistics
 import subprocess
 import sys
 import tempfile
+from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ _LEFT_OUT = {
     # Only a checkpoint in the wanted dtype can be mapped; elsewhere from_pretrained reads it all the same.
     *(("huggingface_read", "float32"), ("huggingface_read", "float16")),
 }
-_LABELS = {
+LABELS = {
     "shim": "mf_qwen3_patch",
     "stock": "stock load_weights",
     "diary": "the diary's recipe",
@@ -65,6 +66,14 @@ def run_once(name: str, checkpoint: Path, dtype: str, touch: int) -> Run:
     return result
 
 
+def machine() -> str:
+    """Name this machine: processor, cores, system."""
+    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    name = models[0].split(":")[1].strip() if models else platform.processor()
+    memory = int(Path("/proc/meminfo").read_text().split()[1]) / (1 << 20)
+    return f"{len(models)} cores of an {name} virtual machine with {memory:.0f} GiB"
+
+
 def summarise(runs: list[Run], parameter_bytes: int) -> Run:
     """Return medians and ranges of several runs."""
     seconds = [run["seconds"] for run in runs]
@@ -92,7 +101,7 @@ def table(shape: str, dtype: str, results: dict[str, Run]) -> str:
     shim = results.get("shim")
     for name, result in results.items():
         line = (
-            f"{_LABELS[name]:30}{result['median']:8.2f}{result['min']:7.2f} -{result['max']:5.2f}"
+            f"{LABELS[name]:30}{result['median']:8.2f}{result['min']:7.2f} -{result['max']:5.2f}"
             f"{result['median_with_build']:9.2f}{result['peak_bytes'] / 1e9:9.2f}{result['extra_over_parameters']:7.0%}"
         )
         if shim:
@@ -116,7 +125,12 @@ def main() -> None:
     have_transformers = bool(find_spec("torch") and find_spec("transformers"))
     contestants = [name for name in options.contestant if not name.startswith("huggingface") or have_transformers]
     with tempfile.TemporaryDirectory() as temporary:
-        everything: dict[str, Any] = {"cpus": len(os.sched_getaffinity(0)), "results": {}}
+        everything: dict[str, Any] = {
+            "date": date.today().isoformat(),
+            "machine": machine(),
+            "runs": options.runs,
+            "results": {},
+        }
         for shape in options.shape:
             checkpoint = make(options.dir or Path(temporary), shape)
             elements = sum(file.stat().st_size for file in checkpoint.glob("*.safetensors")) // 2

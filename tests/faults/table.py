@@ -1,6 +1,6 @@
-"""Makes the README's table of faults, stock next to the shim, from real runs.
+"""Makes the documents' table of faults, stock next to the shim, from real runs.
 
-    python -m tests.faults.table            # run everything and write the table into README.md
+    python -m tests.faults.table            # run everything and write the table into the documents
     python -m tests.faults.table --check    # run everything and compare
 
 Each fault breaks a copy of a golden checkpoint. Stock loads it with ``load_weights`` and continues a
@@ -30,11 +30,10 @@ from tests.support.checkpoints import (
     write_safetensors,
     zeros,
 )
+from tests.support.documents import documents, fill, with_section
 from tests.support.processes import ROOT, run_script
 
 GOLDEN = ROOT / "tests" / "golden"
-README = ROOT / "README.md"
-BEGIN, END = "<!-- faults: made by tests/faults/table.py -->\n", "<!-- end of faults -->\n"
 
 Q_PROJ = "model.layers.0.self_attn.q_proj.weight"
 UP_PROJ = "model.layers.1.mlp.up_proj.weight"
@@ -185,20 +184,21 @@ def _tidy(message: str, directory: str) -> str:
 def main() -> int:
     """Write or check the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="compare with README.md instead of writing it")
+    parser.add_argument("--check", action="store_true", help="compare with the documents instead of writing them")
     arguments = parser.parse_args()
-    readme = README.read_text(encoding="utf-8")
-    before, rest = readme.split(BEGIN)
-    _, after = rest.split(END)
-    updated = before + BEGIN + "\n" + make_table() + "\n" + END + after
+    table = make_table()
     if arguments.check:
-        if updated != readme:
+        outdated = [
+            path
+            for path in documents()
+            if (text := path.read_text(encoding="utf-8")) != with_section(text, "faults", table)
+        ]
+        for path in outdated:
             sys.stderr.write(
-                "the table of faults in README.md is not what a run gives; see python -m tests.faults.table\n"
+                f"the table of faults in {path} is not what a run gives; see python -m tests.faults.table\n"
             )
-            return 1
-        return 0
-    README.write_text(updated, encoding="utf-8")
+        return 1 if outdated else 0
+    fill("faults", table)
     return 0
 
 

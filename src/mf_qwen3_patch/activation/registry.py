@@ -7,7 +7,8 @@ A patch is data: a name, the module whose import makes it possible, and the modu
 * ``apply() -> None`` and ``revert() -> None``, which mirror each other.
 
 It is imported only by the post-import hook of its target, so that activating the shim imports
-neither MindSpore nor MindFormers.
+neither MindSpore nor MindFormers. A release that the patches of its target were not made for, a
+probe finds out before: their modules could not even be imported there.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import wrapt
 from mf_qwen3_patch.errors import ActivationError, PatchWarning
 from mf_qwen3_patch.settings import Settings
 
-__all__ = ["PATCHES", "REGISTRY", "Patch", "PatchStatus", "Registry"]
+__all__ = ["PATCHES", "REGISTRY", "Patch", "PatchStatus", "Registry", "step_aside_reason"]
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,14 @@ class Patch:
         name: What ``status()`` and ``MF_QWEN3_PATCH_DISABLE`` call it.
         target: The module whose import triggers it.
         implementation: The module that has ``supports``, ``apply`` and ``revert``.
+        probe: The module whose ``unsupported() -> str | None`` says why this release of the target is not
+            one that can be patched; empty if every release can.
     """
 
     name: str
     target: str
     implementation: str
+    probe: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,11 @@ class PatchStatus:
     reason: str = ""
 
 
+_PROBES = {"mindformers": "mf_qwen3_patch.activation.release"}
+
+
 def _patch(name: str, target: str) -> Patch:
-    return Patch(name, target, f"mf_qwen3_patch.patches.{name}")
+    return Patch(name, target, f"mf_qwen3_patch.patches.{name}", _PROBES.get(target, ""))
 
 
 # The packages, not the modules that hold the target: a hook on one of those fires while the rest of its
@@ -98,6 +105,7 @@ class Registry:
         self._changed = threading.Condition()
         self._busy: set[str] = set()
         self._hooked: set[str] = set()
+        self._warned: set[str] = set()
         self._active = False
         self._strict = False
 
@@ -186,10 +194,9 @@ class Registry:
             strict = self._strict
         state, reason, cause = "applied", "", None
         try:
-            implementation = importlib.import_module(patch.implementation)
-            step_aside = implementation.supports()
+            step_aside = step_aside_reason(patch)
             if step_aside is None:
-                implementation.apply()
+                importlib.import_module(patch.implementation).apply()
             else:
                 state, reason = "skipped", step_aside
         except Exception as error:  # noqa: BLE001 - the host's import must survive whatever upstream changed
@@ -205,12 +212,34 @@ class Registry:
                 raise ActivationError(message) from cause
             warnings.warn(message, PatchWarning, stacklevel=2)
         elif state == "skipped":
-            warnings.warn(f"mf_qwen3_patch: {patch.name} stepped aside: {reason}", PatchWarning, stacklevel=2)
+            self._warn_stepped_aside(reason)
         else:
             _log_applied(patch)
 
+    def _warn_stepped_aside(self, reason: str) -> None:
+        """Warn once of what may concern several patches."""
+        with self._changed:
+            if reason in self._warned:
+                return
+            self._warned.add(reason)
+        warnings.warn(f"mf_qwen3_patch stepped aside: {reason}", PatchWarning, stacklevel=3)
+
     def _set(self, patch: Patch, state: str, reason: str = "") -> None:
         self._status[patch.name] = PatchStatus(patch.name, patch.target, state, reason)
+
+
+def step_aside_reason(patch: Patch) -> str | None:
+    """Return why a patch must not be applied to what is installed, None if it can be.
+
+    Args:
+        patch: Not applied; its target is imported.
+    """
+    if patch.probe:
+        unsupported: str | None = importlib.import_module(patch.probe).unsupported()
+        if unsupported is not None:
+            return unsupported
+    reason: str | None = importlib.import_module(patch.implementation).supports()
+    return reason
 
 
 # One per process, and here, so that reloading mf_qwen3_patch itself goes on with the patches that it finds applied.

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
-from mf_qwen3_patch.activation.registry import PATCHES
+from mf_qwen3_patch.activation.registry import PATCHES, step_aside_reason
 
 __all__ = ["TESTED_STACKS", "installed_versions", "is_tested", "provided_upstream"]
 
@@ -38,7 +38,7 @@ def provided_upstream() -> dict[str, str]:
     provided = {}
     for patch in PATCHES:
         importlib.import_module(patch.target)
-        reason: str | None = importlib.import_module(patch.implementation).supports()
+        reason = step_aside_reason(patch)
         if reason is not None:
             provided[patch.name] = reason
     return provided

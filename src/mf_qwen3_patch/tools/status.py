@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import mf_qwen3_patch
 from mf_qwen3_patch import cpu_kernels
 from mf_qwen3_patch.activation import startup
+from mf_qwen3_patch.activation.contract import CONTRACT, check_contract
 from mf_qwen3_patch.activation.upstream import TESTED_STACKS, installed_versions, is_tested, provided_upstream
 
 if TYPE_CHECKING:
@@ -35,17 +36,50 @@ def add_parser(subparsers: Subparsers) -> None:
         description="Import MindSpore and MindFormers, apply the patches, and say what became of them. "
         "Exit code 0: all is well; 1: a patch failed, or MindFormers cannot be imported.",
     )
+    parser.add_argument(
+        "--contract",
+        action="store_true",
+        help="look up every name of MindSpore's and MindFormers' that the shim relies upon, instead; "
+        "exit code 1 if one is missing or takes other parameters than in the releases that are known",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print; return 0 if every patch is applied, left out or not needed, else 1."""
+    if arguments.contract:
+        return _run_contract(as_json=arguments.json)
     with _stdout_for_us_alone() as stdout:
         found = _look()
         print(json.dumps(found, ensure_ascii=False) if arguments.json else _as_text(found), file=stdout)
     states = {patch["state"] for patch in found["patches"]}
     return 1 if "failed" in states or found["import_error"] else 0
+
+
+def _run_contract(*, as_json: bool) -> int:
+    with _stdout_for_us_alone() as stdout:
+        mf_qwen3_patch.deactivate()
+        findings = check_contract()
+        broken = [finding for finding in findings if not finding.kept]
+        if as_json:
+            items = [
+                {
+                    "symbol": finding.symbol.path,
+                    "used_for": finding.symbol.used_for,
+                    "expected": finding.symbol.parameters,
+                    "found": finding.found,
+                    "kept": finding.kept,
+                }
+                for finding in findings
+            ]
+            print(json.dumps({"versions": installed_versions(), "contract": items}, ensure_ascii=False), file=stdout)
+        else:
+            print(
+                *(f"{'ok    ' if finding.kept else 'BROKEN'} {finding}" for finding in findings), sep="\n", file=stdout
+            )
+            print(f"{len(CONTRACT) - len(broken)} of {len(CONTRACT)} names are as the shim expects them", file=stdout)
+    return 1 if broken else 0
 
 
 @contextmanager

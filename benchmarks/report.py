@@ -1,0 +1,54 @@
+"""Writes what load.py has measured into the documents, as a table.
+
+Example:
+    python benchmarks/load.py --dtype float32 float16 bfloat16 --json load.json
+    python -m benchmarks.report load.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.load import LABELS
+from tests.support.documents import fill
+
+
+def make_table(measured: dict[str, Any]) -> str:
+    """Return Markdown: one table, its lines grouped by checkpoint and dtype; ratios are the shim's over the other's."""
+    lines = [
+        (
+            f"Measured {measured['date']} on {measured['machine']}, warm page cache, "
+            f"median (minimum–maximum) of {measured['runs']} alternating runs."
+        ),
+        "",
+        "| | load, s | build + load, s | peak, GB | over the parameters' size | shim's load / its | with the build |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for title, results in measured["results"].items():
+        shape, dtype = title.split()
+        lines.append(f"| **{shape}, bfloat16 file → {dtype}** | | | | | | |")
+        shim = results["shim"]
+        for name, result in results.items():
+            ratios = (shim[key] / result[key] for key in ("median", "median_with_build"))
+            lines.append(
+                f"| {LABELS[name]} | {result['median']:.2f} ({result['min']:.2f}–{result['max']:.2f}) "
+                f"| {result['median_with_build']:.2f} | {result['peak_bytes'] / 1e9:.2f} "
+                f"| {result['extra_over_parameters']:+.0%} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |"
+            )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("measured", type=Path, nargs="+", help="what load.py --json has written")
+    files = [json.loads(path.read_text()) for path in parser.parse_args().measured]
+    merged = files[0] | {"results": {title: row for file in files for title, row in file["results"].items()}}
+    for path in fill("speed", make_table(merged)):
+        print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""The matrix: each supported MindFormers release, both generations of wrapt, and both Pythons, with the whole suite.
+
+``make test-matrix`` runs all rows, ``nox -s "matrix(1.9.0)"`` one. What came out lies in ``.nox/results``, from
+which ``python -m tests.matrix.table`` makes README's table.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = True
+
+RESULTS = Path(__file__).parent / ".nox" / "results"
+JOBS = os.environ.get("JOBS", "2")
+
+# A row's name, its Python, and what is installed. Which versions fit together, MindFormers' release notes say.
+ROWS = {
+    "1.7.0": ("3.11", "mindformers==1.7.0", "mindspore==2.7.1", "wrapt>=2"),
+    "1.7.0-oldest": ("3.10", "mindformers==1.7.0", "mindspore==2.7.1", "wrapt==1.17.*"),
+    "1.8.0": ("3.11", "mindformers==1.8.0", "mindspore==2.7.2", "wrapt>=2"),
+    "1.9.0": ("3.11", "mindformers==1.9.0", "mindspore==2.9.0", "wrapt>=2"),
+}
+
+# The last release without a training class for Qwen3, without what it depends on: it must be refused.
+REFUSED = "mindformers==1.6.0"
+
+
+@nox.session
+@nox.parametrize("python,row", [(ROWS[row][0], row) for row in ROWS], ids=list(ROWS))
+def matrix(session: nox.Session, row: str) -> None:
+    """Install one row of the matrix and run every test on it."""
+    session.install(*ROWS[row][1:], "--editable", ".[test]")
+    refused = Path(session.create_tmp()) / "refused"
+    session.run(
+        "python", "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", str(refused), REFUSED
+    )
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    report = RESULTS / f"{row}.xml"
+    report.unlink(missing_ok=True)
+    (RESULTS / f"{row}.json").write_text(json.dumps(ROWS[row]))
+    session.run(
+        *("pytest", "--numprocesses", JOBS, "--dist", "loadfile", f"--junit-xml={report}", *session.posargs),
+        env={"MF_QWEN3_PATCH_TEST_REFUSED": str(refused)},
+    )

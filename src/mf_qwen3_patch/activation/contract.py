@@ -1,0 +1,166 @@
+"""What of MindSpore and MindFormers is relied upon, in one list.
+
+The names are looked up, and their parameters compared, by ``status --contract`` and by the test suite on every
+release of the matrix: a new release that changes one of them breaks one readable line first, not a
+load somewhere.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+__all__ = ["CONTRACT", "Finding", "Symbol", "check_contract", "parameters_of"]
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """One name of upstream's that the shim calls, wraps or replaces.
+
+    Attributes:
+        module: Where it is.
+        name: Its name there; dots lead into a class.
+        used_for: What for.
+        parameters: What it takes in each release that is known, newest last; a name with ``=`` has a default.
+            Empty: only that it is there matters.
+    """
+
+    module: str
+    name: str
+    used_for: str
+    parameters: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """The module and the name."""
+        return f"{self.module}:{self.name}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What became of one symbol in the installed release.
+
+    Attributes:
+        symbol: Which one.
+        kept: Whether it is there and takes what a known release takes.
+        found: What it takes here; why it is not there; or "there".
+    """
+
+    symbol: Symbol
+    kept: bool
+    found: str
+
+    def __str__(self) -> str:
+        """Return one line: the symbol and, if it has changed, what was expected and what is there."""
+        if self.kept:
+            return f"{self.symbol.path} ({self.symbol.used_for})"
+        expected = " or ".join(f"({known})" for known in self.symbol.parameters) or "there"
+        return f"{self.symbol.path} ({self.symbol.used_for}): expected {expected}, found {self.found}"
+
+
+def check_contract() -> tuple[Finding, ...]:
+    """Look up every symbol in what is installed; imports mindspore and mindformers.
+
+    While the patches are applied some of it is the shim's own: call ``deactivate()`` before.
+    """
+    return tuple(_look_up(symbol) for symbol in CONTRACT)
+
+
+def parameters_of(value: Any) -> str:
+    """Return the names of what a callable takes: ``"self, weights_path=, *args, **kwargs"``."""
+    marks = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+    return ", ".join(
+        marks.get(parameter.kind, "") + name + ("" if parameter.default is parameter.empty else "=")
+        for name, parameter in inspect.signature(value).parameters.items()
+    )
+
+
+def _look_up(symbol: Symbol) -> Finding:
+    try:
+        module: ModuleType = importlib.import_module(symbol.module)
+        value = functools.reduce(getattr, symbol.name.split("."), module)
+    except (ImportError, AttributeError) as error:
+        return Finding(symbol, False, f"{type(error).__name__}: {error}")
+    if not symbol.parameters:
+        return Finding(symbol, True, "there")
+    try:
+        found = parameters_of(value)
+    except (TypeError, ValueError) as error:
+        return Finding(symbol, False, f"nothing that can be called: {error}")
+    return Finding(symbol, found in symbol.parameters, f"({found})")
+
+
+_MODELS = "mindformers.models"
+_PARALLEL = "mindformers.parallel_core"
+_LAYERS = f"{_PARALLEL}.inference.tensor_parallel.layers"
+
+CONTRACT: tuple[Symbol, ...] = (
+    # MindSpore
+    Symbol("mindspore.train.serialization", "load_checkpoint", "wrapped"),
+    Symbol("mindspore", "get_context", "which device it is"),
+    Symbol("mindspore", "Parameter.set_data", "hands loaded memory over"),
+    Symbol("mindspore", "Tensor.from_numpy", "adopts memory without a copy"),
+    Symbol("mindspore.common.np_dtype", "bfloat16", "numpy's bfloat16"),
+    Symbol("mindspore.common.initializer", "initializer", "lazy embeddings"),
+    Symbol("mindspore.nn.utils", "no_init_parameters", "builds without filling"),
+    Symbol("mindspore.communication", "GlobalComm", "the world group, on the CPU"),
+    Symbol("mindspore.communication", "get_group_size", "the world group, on the CPU"),
+    # MindFormers: the process
+    Symbol("mindformers", "build_context", "a context for scripts without one"),
+    Symbol("mindformers.core.context.build_context", "Context", "whether there is a context"),
+    Symbol("mindformers.core.context.build_context", "Context.is_exists", "whether there is a context"),
+    Symbol("mindformers.core.context.build_context", "is_legacy_model", "which code path generate takes"),
+    Symbol("mindformers.core.context.build_context", "set_context", "which code path generate takes"),
+    Symbol("mindformers.tools.logger", "logger", "log lines"),
+    Symbol("mindformers.tools.utils", "is_pynative", "eager mode"),
+    Symbol("mindformers.version_control", "is_310p", "leaves such devices to stock"),
+    # MindFormers: the auto classes
+    Symbol(f"{_MODELS}.auto.configuration_auto", "AutoConfig", "patched"),
+    Symbol(f"{_MODELS}.auto.configuration_auto", "AutoConfig.from_pretrained", "wrapped"),
+    Symbol(f"{_MODELS}.auto.configuration_auto", "CONFIG_MAPPING", "steps aside if qwen3 is in it"),
+    Symbol(f"{_MODELS}.auto.modeling_auto", "AutoModel", "patched"),
+    Symbol(f"{_MODELS}.auto.modeling_auto", "AutoModel.from_pretrained", "wrapped"),
+    Symbol(f"{_MODELS}.auto.modeling_auto", "AutoModelForCausalLM", "patched"),
+    Symbol(f"{_MODELS}.auto.modeling_auto", "AutoModelForCausalLM.from_pretrained", "wrapped"),
+    # MindFormers: the models
+    Symbol(f"{_MODELS}.modeling_utils", "PreTrainedModel", "the base of the classes that are patched"),
+    Symbol(f"{_MODELS}.modeling_utils", "PreTrainedModel.from_pretrained", "wrapped"),
+    Symbol(f"{_MODELS}.qwen3.configuration_qwen3", "Qwen3Config", "built"),
+    Symbol(f"{_MODELS}.qwen3.utils", "Qwen3PreTrainedModel", "patched"),
+    Symbol(f"{_MODELS}.qwen3.utils", "Qwen3PreTrainedModel.weight_mapping", "the names of the weights"),
+    Symbol(f"{_MODELS}.qwen3.modeling_qwen3_infer", "InferenceQwen3ForCausalLM", "built and patched"),
+    Symbol(f"{_MODELS}.qwen3.modeling_qwen3_train", "TrainingQwen3ForCausalLM.convert_weight_dict", "converts"),
+    Symbol(f"{_MODELS}.qwen3.modeling_qwen3_train", "TrainingQwen3ForCausalLM.convert_map_dict", "converts an index"),
+    # MindFormers: inference
+    Symbol("mindformers.generation.text_generator", "GenerationMixin", "patched"),
+    Symbol("mindformers.generation.text_generator", "GenerationMixin._incremental_infer_mcore", "wrapped"),
+    Symbol(f"{_PARALLEL}.inference.model_utils", "InferModelMixin", "patched"),
+    Symbol(f"{_PARALLEL}.inference.model_utils", "InferModelMixin.load_weights", "replaced"),
+    Symbol(f"{_PARALLEL}.inference.model_utils", "InferModelMixin._safetensors_weights_iterator", "loads with stock"),
+    Symbol(f"{_PARALLEL}.inference.model_utils", "InferModelMixin.generate_mapping", "loads with stock"),
+    Symbol(f"{_PARALLEL}.inference.model_utils", "InferModelMixin.check_hf_weight", "loads with stock"),
+    Symbol(f"{_PARALLEL}.inference.model_utils", "InferModelMixin.process_weights_after_loading", "loads with stock"),
+    Symbol(f"{_PARALLEL}.inference.parallel_state", "get_tensor_model_parallel_rank", "which slices are ours"),
+    Symbol(f"{_PARALLEL}.inference.parallel_state", "get_tensor_model_parallel_world_size", "which slices are ours"),
+    Symbol(f"{_PARALLEL}.inference.parallel_state", "get_pipeline_model_parallel_world_size", "must be 1"),
+    Symbol(f"{_PARALLEL}.inference.parallel_state", "ProcessGroup.__init__", "the world group, on the CPU"),
+    Symbol(_LAYERS, "ColumnParallelLinear", "slices"),
+    Symbol(_LAYERS, "RowParallelLinear", "slices"),
+    Symbol(_LAYERS, "ReplicatedLinear", "slices"),
+    Symbol(_LAYERS, "VocabParallelEmbedding", "slices"),
+    Symbol(_LAYERS, "MergedColumnParallelLinear", "slices"),
+    Symbol(_LAYERS, "QKVParallelLinear", "slices"),
+    Symbol(_LAYERS, "UnquantizedLinearMethod", "tells quantised layers"),
+    Symbol(_LAYERS, "UnquantizedEmbeddingMethod", "tells quantised layers"),
+    # MindFormers: conversions
+    Symbol(f"{_PARALLEL}.utils.model_mixin", "ModelMixin", "has the stubs that raise"),
+    Symbol(f"{_PARALLEL}.utils.model_mixin", "ModelMixin.convert_weight_dict", "the stub that raises"),
+    Symbol(f"{_PARALLEL}.utils.model_mixin", "TrainModelMixin", "merges Q|K|V and gate|up"),
+    Symbol("mindformers.utils.load_checkpoint_utils", "Process", "replaced: converts files in a child"),
+    Symbol("mindformers.utils.safetensors.convert_safetensors", "Process", "replaced: converts files in a child"),
+    Symbol("mindformers.utils.safetensors.convert_safetensors", "save_file", "replaced: writes converted files"),
+)
