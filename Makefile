@@ -23,7 +23,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.installed-test             ## the tests that need no MindSpore
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest tests/unit tests/docs
 
 mindformers: $(VENV)/.installed-test      ## the tests on the real stack
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile tests/mindformers tests/orders

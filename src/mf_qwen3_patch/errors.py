@@ -7,20 +7,26 @@ of the exception is that of its first problem.
 
 The classes also derive from the builtin that stock MindFormers or HuggingFace would raise in that
 place (``ValueError``, ``RuntimeError``), so that existing ``except`` clauses go on working.
+
+Every message starts with a code, ``[MFQ001]``, which does not change when a sentence is reworded: it is
+what to search for in the documentation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 __all__ = [
+    "CODES",
     "ActivationError",
     "CheckpointError",
     "CheckpointWarning",
     "ConfigMismatch",
     "CorruptCheckpoint",
+    "DeviceUnavailable",
     "IncompleteCheckpoint",
     "InvalidValues",
     "LatePatchWarning",
@@ -33,12 +39,52 @@ __all__ = [
 ]
 
 
-class Qwen3PatchError(Exception):
-    """Base class of all errors raised by mf_qwen3_patch."""
+CODES: Mapping[str, str] = MappingProxyType(
+    {
+        "ConfigMismatch": "MFQ001",
+        "IncompleteCheckpoint": "MFQ002",
+        "CorruptCheckpoint": "MFQ003",
+        "UnsupportedCheckpoint": "MFQ004",
+        "InvalidValues": "MFQ005",
+        "LoadNotProven": "MFQ006",
+        "ActivationError": "MFQ007",
+        "DeviceUnavailable": "MFQ008",
+        "CheckpointWarning": "MFQ101",
+        "PatchWarning": "MFQ102",
+        "LatePatchWarning": "MFQ103",
+    }
+)
+"""The code of each class, by its name: errors from 001, warnings from 101. Never renumbered, never used again."""
+
+
+class _Coded:
+    """Gives a class its code, and its messages the code in front; a class without one has its base's."""
+
+    code: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        cls.code = CODES.get(cls.__name__, cls.code)
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"[{self.code}] {text}" if self.code else text
+
+
+class Qwen3PatchError(_Coded, Exception):
+    """Base class of all errors raised by mf_qwen3_patch.
+
+    Attributes:
+        code: What the message starts with, e.g. ``MFQ001``; one for each class.
+    """
 
 
 class ActivationError(Qwen3PatchError, RuntimeError):
     """A patch that was asked for explicitly could not be applied or reverted."""
+
+
+class DeviceUnavailable(Qwen3PatchError, RuntimeError):
+    """The device that was asked for does not answer on this machine."""
 
 
 class LoadNotProven(Qwen3PatchError, RuntimeError):
@@ -89,7 +135,7 @@ class InvalidValues(CheckpointError):
     """The checkpoint's own numbers are unusable: NaN or infinity in a tensor."""
 
 
-class PatchWarning(UserWarning):
+class PatchWarning(_Coded, UserWarning):
     """Something about the patches themselves: skipped, stepped aside, too late."""
 
 
@@ -97,7 +143,7 @@ class LatePatchWarning(PatchWarning):
     """A module bound a name before it was patched and keeps the old object."""
 
 
-class CheckpointWarning(UserWarning):
+class CheckpointWarning(_Coded, UserWarning):
     """Something about a checkpoint that does not stop the load but should be known."""
 
 
@@ -127,7 +173,17 @@ class Problem:
     found: object = None
     advice: str | None = None
 
+    @property
+    def code(self) -> str:
+        """The code of its kind."""
+        return self.kind.code
+
     def __str__(self) -> str:
+        return f"[{self.code}] {self.text}"
+
+    @property
+    def text(self) -> str:
+        """The problem in some lines, without the code."""
         lines = [self.summary]
         where = [
             f"{label} {value}"
@@ -150,6 +206,7 @@ class Problem:
     def as_dict(self) -> dict[str, Any]:
         """Return the problem as JSON-compatible values, absent fields left out."""
         fields = {
+            "code": self.code,
             "kind": self.kind.__name__,
             "summary": self.summary,
             "file": self.file,
@@ -172,7 +229,7 @@ def error_for(problems: Iterable[Problem], subject: str | None = None) -> Checkp
 def _render_all(problems: Sequence[Problem], subject: str | None) -> str:
     place = f" in {subject}" if subject else ""
     if len(problems) == 1:
-        head, *rest = str(problems[0]).split("\n")
+        head, *rest = problems[0].text.split("\n")
         return "\n".join([head + (place if subject and subject not in head else ""), *(f"  {r}" for r in rest)])
     lines = [f"{len(problems)} problems{place}:"]
     for number, problem in enumerate(problems, start=1):

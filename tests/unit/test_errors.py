@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 
 import pytest
 
@@ -59,10 +60,45 @@ def test_an_error_survives_pickling() -> None:
 
 def test_a_problem_as_json_leaves_out_what_is_not_known() -> None:
     assert MISSING.as_dict() == {
+        "code": "MFQ002",
         "kind": "IncompleteCheckpoint",
         "summary": "a shard is missing",
         "file": "model-00002-of-00008.safetensors",
     }
+
+
+def test_every_class_that_is_raised_has_a_code_of_its_own() -> None:
+    bases = {errors.Qwen3PatchError, errors.CheckpointError}
+    classes = {cls for name in errors.__all__ if isinstance(cls := getattr(errors, name), type)}
+    raised = {cls for cls in classes - bases if issubclass(cls, (Exception, Warning))}
+
+    assert {cls.__name__ for cls in raised} == set(errors.CODES)
+    assert len(set(errors.CODES.values())) == len(errors.CODES)
+    for cls in raised:
+        assert cls.code == errors.CODES[cls.__name__]
+
+
+def test_a_subclass_has_the_code_of_its_base() -> None:
+    class Special(errors.LoadNotProven):
+        pass
+
+    assert str(Special("reason")) == "[MFQ006] reason"
+
+
+def test_a_message_starts_with_the_code_once_however_many_problems_it_names() -> None:
+    assert str(error_for([MISSING])).startswith("[MFQ002] a shard is missing\n")
+    both = str(error_for([MISSING, MISMATCH], "/data/qwen")).splitlines()
+    assert both[0] == "[MFQ002] 2 problems in /data/qwen:"
+    assert both[1] == "  1. [MFQ002] a shard is missing"
+    assert "  2. [MFQ001] hidden_size is 4096 in the YAML" in both
+    assert str(pickle.loads(pickle.dumps(error_for([MISSING])))) == str(error_for([MISSING]))
+
+
+def test_a_warning_shows_its_code() -> None:
+    with pytest.warns(errors.LatePatchWarning) as caught:
+        warnings.warn("too late", errors.LatePatchWarning, stacklevel=1)
+
+    assert str(caught[0].message) == "[MFQ103] too late"
 
 
 def test_an_error_without_a_problem_is_a_bug() -> None:

@@ -72,7 +72,7 @@ def check_contract() -> tuple[Finding, ...]:
 
 def parameters_of(value: Any) -> str:
     """Return the names of what a callable takes: ``"self, weights_path=, *args, **kwargs"``."""
-    marks = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+    marks: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
     return ", ".join(
         marks.get(parameter.kind, "") + name + ("" if parameter.default is parameter.empty else "=")
         for name, parameter in inspect.signature(value).parameters.items()
@@ -100,54 +100,118 @@ _LAYERS = f"{_PARALLEL}.inference.tensor_parallel.layers"
 
 CONTRACT: tuple[Symbol, ...] = (
     # MindSpore
-    Symbol("mindspore.train.serialization", "load_checkpoint", "wrapped"),
-    Symbol("mindspore", "get_context", "which device it is"),
-    Symbol("mindspore", "Parameter.set_data", "hands loaded memory over"),
-    Symbol("mindspore", "Tensor.from_numpy", "adopts memory without a copy"),
+    Symbol(
+        "mindspore.train.serialization",
+        "load_checkpoint",
+        "wrapped",
+        (
+            "ckpt_file_name, net=, strict_load=, filter_prefix=, dec_key=, dec_mode=, specify_prefix=, choice_func=, "
+            "crc_check=, remove_redundancy=, format=",
+        ),
+    ),
+    Symbol("mindspore", "get_context", "which device it is", ("attr_key",)),
+    Symbol("mindspore", "Parameter.set_data", "hands loaded memory over", ("self, data, slice_shape=",)),
+    Symbol("mindspore", "Tensor.from_numpy", "adopts memory without a copy", ("array",)),
     Symbol("mindspore.common.np_dtype", "bfloat16", "numpy's bfloat16"),
-    Symbol("mindspore.common.initializer", "initializer", "lazy embeddings"),
+    Symbol("mindspore.common.initializer", "initializer", "lazy embeddings", ("init, shape=, dtype=",)),
     Symbol("mindspore.nn.utils", "no_init_parameters", "builds without filling"),
     Symbol("mindspore.communication", "GlobalComm", "the world group, on the CPU"),
-    Symbol("mindspore.communication", "get_group_size", "the world group, on the CPU"),
+    Symbol("mindspore.communication", "get_group_size", "the world group, on the CPU", ("group=",)),
     # MindFormers: the process
-    Symbol("mindformers", "build_context", "a context for scripts without one"),
+    Symbol("mindformers", "build_context", "a context for scripts without one", ("config",)),
     Symbol("mindformers.core.context.build_context", "Context", "whether there is a context"),
-    Symbol("mindformers.core.context.build_context", "Context.is_exists", "whether there is a context"),
-    Symbol("mindformers.core.context.build_context", "is_legacy_model", "which code path generate takes"),
-    Symbol("mindformers.core.context.build_context", "set_context", "which code path generate takes"),
+    Symbol("mindformers.core.context.build_context", "Context.is_exists", "whether there is a context", ("",)),
+    Symbol("mindformers.core.context.build_context", "is_legacy_model", "which code path generate takes", ("",)),
+    Symbol(
+        "mindformers.core.context.build_context",
+        "set_context",
+        "which code path generate takes",
+        ("run_mode=, **kwargs",),
+    ),
     Symbol("mindformers.tools.logger", "logger", "log lines"),
-    Symbol("mindformers.tools.utils", "is_pynative", "eager mode"),
-    Symbol("mindformers.version_control", "is_310p", "leaves such devices to stock"),
+    Symbol("mindformers.tools.utils", "is_pynative", "eager mode", ("",)),
+    Symbol("mindformers.version_control", "is_310p", "leaves such devices to stock", ("",)),
     # MindFormers: the auto classes
     Symbol(f"{_MODELS}.auto.configuration_auto", "AutoConfig", "patched"),
-    Symbol(f"{_MODELS}.auto.configuration_auto", "AutoConfig.from_pretrained", "wrapped"),
+    Symbol(
+        f"{_MODELS}.auto.configuration_auto", "AutoConfig.from_pretrained", "wrapped", ("yaml_name_or_path, **kwargs",)
+    ),
     Symbol(f"{_MODELS}.auto.configuration_auto", "CONFIG_MAPPING", "steps aside if qwen3 is in it"),
     Symbol(f"{_MODELS}.auto.modeling_auto", "AutoModel", "patched"),
-    Symbol(f"{_MODELS}.auto.modeling_auto", "AutoModel.from_pretrained", "wrapped"),
+    Symbol(f"{_MODELS}.auto.modeling_auto", "AutoModel.from_pretrained", "wrapped", ("*model_args, **kwargs",)),
     Symbol(f"{_MODELS}.auto.modeling_auto", "AutoModelForCausalLM", "patched"),
-    Symbol(f"{_MODELS}.auto.modeling_auto", "AutoModelForCausalLM.from_pretrained", "wrapped"),
+    Symbol(
+        f"{_MODELS}.auto.modeling_auto", "AutoModelForCausalLM.from_pretrained", "wrapped", ("*model_args, **kwargs",)
+    ),
     # MindFormers: the models
     Symbol(f"{_MODELS}.modeling_utils", "PreTrainedModel", "the base of the classes that are patched"),
-    Symbol(f"{_MODELS}.modeling_utils", "PreTrainedModel.from_pretrained", "wrapped"),
+    Symbol(
+        f"{_MODELS}.modeling_utils",
+        "PreTrainedModel.from_pretrained",
+        "wrapped",
+        ("pretrained_model_name_or_dir, *model_args, **kwargs",),
+    ),
     Symbol(f"{_MODELS}.qwen3.configuration_qwen3", "Qwen3Config", "built"),
     Symbol(f"{_MODELS}.qwen3.utils", "Qwen3PreTrainedModel", "patched"),
     Symbol(f"{_MODELS}.qwen3.utils", "Qwen3PreTrainedModel.weight_mapping", "the names of the weights"),
-    Symbol(f"{_MODELS}.qwen3.modeling_qwen3_infer", "InferenceQwen3ForCausalLM", "built and patched"),
-    Symbol(f"{_MODELS}.qwen3.modeling_qwen3_train", "TrainingQwen3ForCausalLM.convert_weight_dict", "converts"),
-    Symbol(f"{_MODELS}.qwen3.modeling_qwen3_train", "TrainingQwen3ForCausalLM.convert_map_dict", "converts an index"),
+    Symbol(f"{_MODELS}.qwen3.modeling_qwen3_infer", "InferenceQwen3ForCausalLM", "built and patched", ("config",)),
+    Symbol(
+        f"{_MODELS}.qwen3.modeling_qwen3_train",
+        "TrainingQwen3ForCausalLM.convert_weight_dict",
+        "converts",
+        ("self, source_dict, **kwargs",),
+    ),
+    Symbol(
+        f"{_MODELS}.qwen3.modeling_qwen3_train",
+        "TrainingQwen3ForCausalLM.convert_map_dict",
+        "converts an index",
+        ("self, hf_name_map_dict, **kwargs",),
+    ),
     # MindFormers: inference
     Symbol("mindformers.generation.text_generator", "GenerationMixin", "patched"),
-    Symbol("mindformers.generation.text_generator", "GenerationMixin._incremental_infer_mcore", "wrapped"),
+    Symbol(
+        "mindformers.generation.text_generator",
+        "GenerationMixin._incremental_infer_mcore",
+        "wrapped",
+        ("self, model_inputs, prefill, gather_decode=",),
+    ),
     Symbol(f"{_PARALLEL}.inference.model_utils", "InferModelMixin", "patched"),
-    Symbol(f"{_PARALLEL}.inference.model_utils", "InferModelMixin.load_weights", "replaced"),
-    Symbol(f"{_PARALLEL}.inference.model_utils", "InferModelMixin._safetensors_weights_iterator", "loads with stock"),
-    Symbol(f"{_PARALLEL}.inference.model_utils", "InferModelMixin.generate_mapping", "loads with stock"),
-    Symbol(f"{_PARALLEL}.inference.model_utils", "InferModelMixin.check_hf_weight", "loads with stock"),
-    Symbol(f"{_PARALLEL}.inference.model_utils", "InferModelMixin.process_weights_after_loading", "loads with stock"),
-    Symbol(f"{_PARALLEL}.inference.parallel_state", "get_tensor_model_parallel_rank", "which slices are ours"),
-    Symbol(f"{_PARALLEL}.inference.parallel_state", "get_tensor_model_parallel_world_size", "which slices are ours"),
-    Symbol(f"{_PARALLEL}.inference.parallel_state", "get_pipeline_model_parallel_world_size", "must be 1"),
-    Symbol(f"{_PARALLEL}.inference.parallel_state", "ProcessGroup.__init__", "the world group, on the CPU"),
+    Symbol(
+        f"{_PARALLEL}.inference.model_utils",
+        "InferModelMixin.load_weights",
+        "replaced",
+        ("self, weights_path=, weights=",),
+    ),
+    Symbol(
+        f"{_PARALLEL}.inference.model_utils",
+        "InferModelMixin._safetensors_weights_iterator",
+        "loads with stock",
+        ("self, weights_files",),
+    ),
+    Symbol(f"{_PARALLEL}.inference.model_utils", "InferModelMixin.generate_mapping", "loads with stock", ("self",)),
+    Symbol(
+        f"{_PARALLEL}.inference.model_utils",
+        "InferModelMixin.check_hf_weight",
+        "loads with stock",
+        ("self, weights_files=, weights=",),
+    ),
+    Symbol(
+        f"{_PARALLEL}.inference.model_utils",
+        "InferModelMixin.process_weights_after_loading",
+        "loads with stock",
+        ("self, root, name_prefix=",),
+    ),
+    Symbol(f"{_PARALLEL}.inference.parallel_state", "get_tensor_model_parallel_rank", "which slices are ours", ("",)),
+    Symbol(
+        f"{_PARALLEL}.inference.parallel_state", "get_tensor_model_parallel_world_size", "which slices are ours", ("",)
+    ),
+    Symbol(f"{_PARALLEL}.inference.parallel_state", "get_pipeline_model_parallel_world_size", "must be 1", ("",)),
+    Symbol(
+        f"{_PARALLEL}.inference.parallel_state",
+        "ProcessGroup.__init__",
+        "the world group, on the CPU",
+        ("self, group=, global_ranks=, size=, rank=",),
+    ),
     Symbol(_LAYERS, "ColumnParallelLinear", "slices"),
     Symbol(_LAYERS, "RowParallelLinear", "slices"),
     Symbol(_LAYERS, "ReplicatedLinear", "slices"),
@@ -155,12 +219,22 @@ CONTRACT: tuple[Symbol, ...] = (
     Symbol(_LAYERS, "MergedColumnParallelLinear", "slices"),
     Symbol(_LAYERS, "QKVParallelLinear", "slices"),
     Symbol(_LAYERS, "UnquantizedLinearMethod", "tells quantised layers"),
-    Symbol(_LAYERS, "UnquantizedEmbeddingMethod", "tells quantised layers"),
+    Symbol(_LAYERS, "UnquantizedEmbeddingMethod", "tells quantised layers", ("",)),
     # MindFormers: conversions
     Symbol(f"{_PARALLEL}.utils.model_mixin", "ModelMixin", "has the stubs that raise"),
-    Symbol(f"{_PARALLEL}.utils.model_mixin", "ModelMixin.convert_weight_dict", "the stub that raises"),
+    Symbol(
+        f"{_PARALLEL}.utils.model_mixin",
+        "ModelMixin.convert_weight_dict",
+        "the stub that raises",
+        ("source_dict, **kwargs",),
+    ),
     Symbol(f"{_PARALLEL}.utils.model_mixin", "TrainModelMixin", "merges Q|K|V and gate|up"),
     Symbol("mindformers.utils.load_checkpoint_utils", "Process", "replaced: converts files in a child"),
     Symbol("mindformers.utils.safetensors.convert_safetensors", "Process", "replaced: converts files in a child"),
-    Symbol("mindformers.utils.safetensors.convert_safetensors", "save_file", "replaced: writes converted files"),
+    Symbol(
+        "mindformers.utils.safetensors.convert_safetensors",
+        "save_file",
+        "replaced: writes converted files",
+        ("tensor_dict, filename, metadata=",),
+    ),
 )

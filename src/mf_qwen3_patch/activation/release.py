@@ -13,25 +13,28 @@ from importlib.util import find_spec
 __all__ = ["unsupported"]
 
 _PACKAGE = "mindformers.models.qwen3"
+_ADVICE = "nothing was patched; use MindFormers 1.7.0, 1.8.0 or 1.9.0"
 
 
 @cache
 def unsupported() -> str | None:
     """Return why no patch can be applied to this MindFormers, None if they can.
 
-    mindformers is imported already; it stays as it is.
+    What the patches build upon must be there. What else there is does not matter: 1.9.0 already has the
+    ``weight_converters`` of the 2.x sources beside it.
     """
     for module, what in (
-        ("modeling_qwen3_infer", "an inference class for Qwen3 (MindFormers before 1.6 has none)"),
-        ("modeling_qwen3_train", "a training class for Qwen3, whose conversion is needed (1.6 and before have none)"),
+        ("modeling_qwen3_infer", "no inference class for Qwen3"),
+        ("modeling_qwen3_train", "no training class for Qwen3, as in 1.6.0 and before, whose conversion is needed"),
     ):
         if not _exists(f"{_PACKAGE}.{module}"):
-            return f"this MindFormers has not {what}; nothing was patched, use 1.7.0, 1.8.0 or 1.9.0"
-    if sign := _second_generation():
-        return (
-            f"this MindFormers loads HuggingFace weights in another way ({sign}, as in the 2.x sources), which the "
-            "patches were not made for; nothing was patched, use 1.7.0, 1.8.0 or 1.9.0"
-        )
+            return f"this MindFormers has {what}; {_ADVICE}"
+    base = importlib.import_module(f"{_PACKAGE}.utils").Qwen3PreTrainedModel
+    if not hasattr(base, "weight_mapping"):
+        return f"this MindFormers does not say by weight_mapping what HuggingFace's weights are called in it; {_ADVICE}"
+    training_class = importlib.import_module(f"{_PACKAGE}.modeling_qwen3_train").TrainingQwen3ForCausalLM
+    if "convert_weight_dict" not in vars(training_class):
+        return f"this MindFormers' training class for Qwen3 has no convert_weight_dict of its own; {_ADVICE}"
     return None
 
 
@@ -40,12 +43,3 @@ def _exists(module: str) -> bool:
         return find_spec(module) is not None
     except ModuleNotFoundError:  # not even the package
         return False
-
-
-def _second_generation() -> str:
-    """Return what of the 2.x way to load weights is there; an empty string if nothing."""
-    base = importlib.import_module(f"{_PACKAGE}.utils").Qwen3PreTrainedModel
-    if hasattr(base, "weight_converters"):
-        return f"{base.__qualname__}.weight_converters"
-    entry = importlib.import_module(f"{_PACKAGE}.modeling_qwen3")
-    return next((name for name in vars(entry) if name.startswith("PyNative")), "")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from mf_qwen3_patch.checkpoint.preflight import Preflight, preflight
 from mf_qwen3_patch.checkpoint.yaml_config import YamlSettings, read_yaml
+from mf_qwen3_patch.errors import CheckpointWarning
+from mf_qwen3_patch.tools.arguments import positive_int
 
 if TYPE_CHECKING:
     # Generic in the type stubs only.
@@ -26,7 +28,9 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("directory", metavar="DIR", help="the directory with config.json and the weights")
     parser.add_argument("--config", metavar="YAML", help="a MindFormers YAML to check against the weights, too")
-    parser.add_argument("--tp", metavar="N", type=_ranks, help="tensor-parallel ranks (default: the YAML's, or 1)")
+    parser.add_argument(
+        "--tp", metavar="N", type=positive_int, help="tensor-parallel ranks (default: the YAML's, or 1)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     parser.set_defaults(run=run)
 
@@ -46,19 +50,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if result.problems else 0
 
 
-def _ranks(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= len(text) <= 6 or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
-
-
 def _as_json(result: Preflight, ranks: int) -> dict[str, Any]:
     shape, memory = result.shape, result.memory
     return {
         "directory": str(result.checkpoint.directory),
         "loadable": not result.problems,
         "problems": [problem.as_dict() for problem in result.problems],
-        "warnings": list(result.warnings),
+        "warnings": _warnings(result),
         "files": [path.name for path in result.checkpoint.files],
         "tensors": len(result.checkpoint.tensors),
         "bytes": _stored_bytes(result),
@@ -83,8 +81,13 @@ def _as_text(result: Preflight, ranks: int) -> str:
     for number, problem in enumerate(result.problems, start=1):
         head, *rest = str(problem).split("\n")
         lines += [f"  {number}. {head}", *(f"     {line}" for line in rest)]
-    lines += [f"  warning: {warning}" for warning in result.warnings]
+    lines += [f"  warning: {warning}" for warning in _warnings(result)]
     return "\n".join(lines)
+
+
+def _warnings(result: Preflight) -> list[str]:
+    """Return the warnings as a load would give them, with their code."""
+    return [str(CheckpointWarning(text)) for text in result.warnings]
 
 
 def _stored_bytes(result: Preflight) -> int:

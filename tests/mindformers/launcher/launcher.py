@@ -7,10 +7,14 @@ arguments, ``MindFormerConfig``, ``build_context``, ``Trainer``, ``predict``.
 import argparse
 
 from mindformers.core.context import build_context
-from mindformers.tools import set_output_path
 from mindformers.tools.register import MindFormerConfig
 from mindformers.tools.utils import parse_value
 from mindformers.trainer import Trainer
+
+try:
+    from mindformers.utils.file_utils import set_output_path
+except ImportError:  # before 1.8.0
+    from mindformers.tools import set_output_path
 
 
 def main():

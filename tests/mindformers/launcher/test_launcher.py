@@ -16,7 +16,7 @@ from tests.support.installed import bare, clean_environment, install
 from tests.support.processes import ROOT
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
-MICRO_QWEN3 = ROOT / "examples" / "micro_qwen3"
+MICRO_QWEN3 = ROOT / "src" / "mf_qwen3_patch" / "micro_qwen3"
 YAML = Path(sysconfig.get_path("purelib")) / "configs" / "qwen3" / "predict_qwen3.yaml"
 ANSWER = "你好！我是通义千问，由阿里云开发的AI助手。"
 INJECTED = {"MF_QWEN3_PATCH": "1", "MF_QWEN3_PATCH_CPU": "1", "ENFORCE_EAGER": "true"}

@@ -28,8 +28,8 @@ def test_a_bad_directory_exits_1_and_lists_everything(tmp_path: Path, capsys: py
     assert main(["check", str(tmp_path)]) == 1
     output = capsys.readouterr().out
     assert "will not load: 2 problems" in output
-    assert "1. config.json says hidden_size: 64, but the weights say 80" in output
-    assert "2. config.json says vocab_size: 100, but the weights say 160" in output
+    assert "1. [MFQ001] config.json says hidden_size: 64, but the weights say 80" in output
+    assert "2. [MFQ001] config.json says vocab_size: 100, but the weights say 160" in output
 
 
 def test_json_is_one_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,8 +40,18 @@ def test_json_is_one_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert output["loadable"] is False
     assert output["problems"][0]["field"] == "head_dim"
     assert output["problems"][0]["kind"] == "ConfigMismatch"
+    assert output["problems"][0]["code"] == "MFQ001"
     assert output["tensor_parallel"] == 2
     assert output["memory"]["dtype"] == "bfloat16"
+
+
+def test_warnings_carry_their_code_in_text_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_checkpoint(tmp_path, shards=2)
+    (tmp_path / "old.safetensors").write_bytes(b"")
+    assert main(["check", str(tmp_path)]) == 0
+    assert "warning: [MFQ101] ignored, as they are not part of the checkpoint" in capsys.readouterr().out
+    assert main(["check", str(tmp_path), "--json"]) == 0
+    assert any(text.startswith("[MFQ101] ignored") for text in json.loads(capsys.readouterr().out)["warnings"])
 
 
 def test_a_yaml_is_checked_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,86 @@
+"""Commands and code in the documents: each command exists and takes these options, each piece of code is Python."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from tests.support.documents import documents
+from tests.support.processes import ROOT
+
+from mf_qwen3_patch.tools import cli
+
+DOCUMENTS = [*documents(), ROOT / "CONTRIBUTING.md"]
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    found = re.findall(
+        rf"^( *)```{language}\b[^\n]*\n(.*?)^ *```$", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    return ["\n".join(line.removeprefix(indent) for line in block.split("\n")) for indent, block in found]
+
+
+def commands(path: Path) -> list[list[str]]:
+    """Return the commands of the document as words, without comments, brackets and variables in front."""
+    lines = [line for block in blocks(path, "sh") for line in block.replace("\\\n", "").splitlines() if line.strip()]
+    words = [shlex.split(re.sub(r"[\[\]]", "", line), comments=True) for line in lines]
+    return [list(drop_variables(command)) for command in words]
+
+
+def drop_variables(words: list[str]) -> list[str]:
+    return words[1:] if re.fullmatch(r"[A-Z_0-9]+=.*", words[0]) else words
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(exit_on_error=False)
+    subparsers = result.add_subparsers(required=True)
+    for command in cli._COMMANDS:
+        command.add_parser(subparsers)
+    return result
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_can_be_typed_like_that(path: Path) -> None:
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for program, *arguments in commands(path):
+        if arguments[:2] == ["-m", "mf_qwen3_patch"] and arguments[2] != "COMMAND":
+            parser().parse_args(arguments[2:])
+        elif program == "make":
+            assert arguments[0] in targets
+        elif program == "python" and not arguments[0].startswith("-"):
+            assert (ROOT / arguments[0]).is_file()
+        else:
+            assert program in ("pip", "msrun") or "COMMAND" in arguments, f"unknown command: {program} {arguments}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_piece_of_code_is_python(path: Path) -> None:
+    for block in blocks(path, "python"):
+        ast.parse(block)
+
+
+def test_there_are_commands_to_look_at() -> None:
+    assert sum(len(commands(path)) for path in DOCUMENTS) > 20
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_source_file_that_is_named_is_there(path: Path) -> None:
+    named = re.findall(r"`([\w/]+/\w+\.py)`", path.read_text(encoding="utf-8"))
+    missing = [name for name in named if not any((top / name).is_file() for top in (ROOT, ROOT / "src/mf_qwen3_patch"))]
+
+    assert missing == []
+
+
+def test_everything_on_the_api_page_is_in_the_source() -> None:
+    listed = re.findall(r"^::: (\S+)$", (ROOT / "docs/reference/api.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(listed) > 10
+    for path in listed:
+        place = ROOT / "src" / path.replace(".", "/")
+        if place.is_dir() or place.with_suffix(".py").is_file():
+            continue
+        module = ast.parse(place.parent.with_suffix(".py").read_text(encoding="utf-8"))
+        assert place.name in {getattr(node, "name", "") for node in module.body}, path
