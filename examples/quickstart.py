@@ -2,7 +2,7 @@
 
     python quickstart.py [DIRECTORY] [PROMPT]
 
-By default it loads the tiny Qwen3 that lies beside this file and greets it. On a machine without an
+By default it loads the tiny Qwen3 that comes with the package and greets it. On a machine without an
 NPU the stand-ins for the Ascend-only kernels are switched on.
 """
 
@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 
 from mindformers import AutoModel
 
-MICRO_QWEN3 = Path(__file__).parent / "micro_qwen3"
+MICRO_QWEN3 = Path(mf_qwen3_patch.__file__).parent / "micro_qwen3"
 
 
 def main() -> None:

@@ -1,7 +1,11 @@
-"""Make the micro Qwen3 of this folder: train its tokenizer and its weights, save them, check them.
+"""Make the micro Qwen3 that the package ships: train its tokenizer and its weights, save them, check them.
 
-    python make_micro_qwen3.py            # remake everything in this folder (a minute, one CPU thread)
+    python make_micro_qwen3.py            # remake everything (a minute, one CPU thread)
+    python make_micro_qwen3.py --golden   # only remake what transformers makes of it
     python make_micro_qwen3.py --check    # only check what is there
+
+The model lies in the package, `src/mf_qwen3_patch/micro_qwen3`, as `selftest` loads it; beside it
+`golden.json`: how transformers continues both greetings, and its logits at the end of each.
 
 The check loads the saved directory in float32 and fails unless both greetings come out word for word
 and clearly ahead of the second choice, and unless every wrong load of `wrong_loads` spoils them both.
@@ -13,12 +17,14 @@ from __future__ import annotations
 
 import argparse
 import copy
+import json
 import math
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from corpus import GREETINGS, SAYINGS, Saying
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import (
@@ -33,7 +39,8 @@ from transformers import (
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 from wrong_loads import wrong_loads
 
-HERE = Path(__file__).resolve().parent
+MODEL = Path(__file__).resolve().parents[2] / "src" / "mf_qwen3_patch" / "micro_qwen3"
+GOLDEN_NAME = "golden.json"
 
 VOCAB_SIZE = 352
 MAX_POSITIONS = 256
@@ -216,6 +223,46 @@ def say(model: Any, tokenizer: Any, prompt: str) -> tuple[str, float]:
     return str(tokenizer.decode(out.sequences[0])), float((best[:, 0] - best[:, 1]).min())
 
 
+def write_golden(directory: Path) -> None:
+    """Write what transformers makes of the saved model: float32, eager attention, one greeting at a time."""
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    model = AutoModelForCausalLM.from_pretrained(
+        directory, torch_dtype=torch.float32, attn_implementation="eager"
+    ).eval()
+    continuations = []
+    for saying in GREETINGS:
+        prompt = tokenizer(saying.prompt).input_ids
+        out = model.generate(
+            torch.tensor([prompt]),
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+            do_sample=False,
+            max_new_tokens=MAX_NEW_TOKENS,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        logits = torch.stack(out.logits)[:, 0].float()
+        best = logits.topk(2).values
+        tokens = out.sequences[0].tolist()
+        continuations.append(
+            {
+                "prompt_text": saying.prompt,
+                "text": tokenizer.decode(tokens, skip_special_tokens=True),
+                "prompt": prompt,
+                "tokens": tokens[len(prompt) :],
+                # The shortest decimals that are these float32 values again.
+                "logits": [float(str(value)) for value in logits[0].numpy()],
+                "smallest_margin": round(float((best[:, 0] - best[:, 1]).min()), 4),
+            }
+        )
+    golden = {
+        "max_new_tokens": MAX_NEW_TOKENS,
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+        "continuations": continuations,
+    }
+    text = json.dumps(golden, ensure_ascii=False, separators=(",", ":")).replace('{"prompt_text"', '\n{"prompt_text"')
+    (directory / GOLDEN_NAME).write_text(text + "\n", encoding="utf-8")
+
+
 def check(directory: Path) -> list[str]:
     """Return what is wrong with the saved model, nothing if all is well; print what was seen."""
     tokenizer = AutoTokenizer.from_pretrained(directory)
@@ -252,20 +299,23 @@ def check(directory: Path) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=HERE, help="where to write (default: this folder)")
+    parser.add_argument("--output", type=Path, default=MODEL, help="where to write (default: the package)")
+    parser.add_argument("--golden", action="store_true", help=f"only write {GOLDEN_NAME} of what is there")
     parser.add_argument("--check", action="store_true", help="check what is there, make nothing")
     parser.add_argument("--seed", type=int, default=5, help="where the random numbers start (default: 5)")
     arguments = parser.parse_args()
 
     # One thread: the order of summation, and with it the result, must not depend on the machine's cores.
     torch.set_num_threads(1)
-    if not arguments.check:
+    if not arguments.check and not arguments.golden:
         torch.manual_seed(arguments.seed)
         tokenizer = make_tokenizer()
         model = make_model(tokenizer)
         train(model, tokenizer)
         tokenizer.save_pretrained(arguments.output)
         model.to(torch.bfloat16).save_pretrained(arguments.output, safe_serialization=True)
+    if not arguments.check:
+        write_golden(arguments.output)
     problems = check(arguments.output)
     for problem in problems:
         print(f"NOT GOOD: {problem}", file=sys.stderr)

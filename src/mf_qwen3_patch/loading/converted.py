@@ -1,43 +1,44 @@
-"""A directory that MindFormers' file-to-file conversion wrote (``qkv_concat: True``): merged, in MindFormers' names.
+"""A directory that was converted file by file (``convert``, or ``qkv_concat: True``): merged, in MindFormers' names.
 
 Names and shapes do not tell in which layout parameters were merged, and stock's ``load_weights`` takes the training
-layout for granted. So the conversion, when it runs under the shim, notes the layout in the files'
-metadata, and only files with that note are loaded here; all others are left to stock.
+layout for granted. So what converts under the shim notes the layout in the files' metadata, and only
+files with that note are loaded here; all others are left to stock.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import mindspore
+from mindformers.parallel_core.inference.parallel_state import get_tensor_model_parallel_rank
 from mindspore import Parameter
-from safetensors import SafetensorError, safe_open
 
+from mf_qwen3_patch.checkpoint.header import inspect_header
+from mf_qwen3_patch.checkpoint.layout import INFERENCE, INFERENCE_LAYOUT, LAYOUT_KEY, RANKS_KEY, TRAINING
 from mf_qwen3_patch.errors import ConfigMismatch, IncompleteCheckpoint, Problem, UnsupportedCheckpoint, error_for
 from mf_qwen3_patch.loading.build import network_parameters
 from mf_qwen3_patch.loading.context import tensor_parallel_size
 from mf_qwen3_patch.loading.handing_over import hand_over
 from mf_qwen3_patch.loading.log import say
 from mf_qwen3_patch.loading.parameters import to_numpy
+from mf_qwen3_patch.loading.stock import load_with_stock
 
 __all__ = ["INFERENCE_LAYOUT", "is_converted_directory", "load_converted"]
 
-INFERENCE_LAYOUT = {"mf_qwen3_patch.layout": "inference"}
-"""What the metadata of a converted safetensors file hold."""
-
 
 def is_converted_directory(path: object) -> bool:
-    """Return whether ``path`` is a directory of safetensors files that all are noted to be in the inference layout.
+    """Return whether ``path`` is a directory of safetensors files whose metadata all note a layout.
 
     Args:
-        path: Anything; what is no readable directory is not one.
+        path: Anything; what is no readable directory is not one. Files of single ranks are one directory below.
     """
     if not isinstance(path, (str, os.PathLike)) or not Path(path).is_dir():
         return False
-    files = list(Path(path).glob("*.safetensors"))
-    return bool(files) and all(_is_noted(file) for file in files)
+    files = _weight_files(Path(path)) or sorted(Path(path).glob("rank_*/*.safetensors"))
+    return bool(files) and all(inspect_header(file).metadata.get(LAYOUT_KEY) in (INFERENCE, TRAINING) for file in files)
 
 
 def load_converted(model: Any, directory: str | os.PathLike[str]) -> None:
@@ -48,41 +49,81 @@ def load_converted(model: Any, directory: str | os.PathLike[str]) -> None:
         directory: With the converted files.
 
     Raises:
-        UnsupportedCheckpoint: Ranks share the model, and would have to slice what is merged.
+        UnsupportedCheckpoint: The files were not made for this number of ranks.
         IncompleteCheckpoint: A parameter of the network is not there.
         ConfigMismatch: A parameter has another shape than in the network.
+        CorruptCheckpoint: A file is damaged.
     """
-    root = Path(directory)
-    if (ranks := tensor_parallel_size()) > 1:
-        problem = Problem(
-            UnsupportedCheckpoint,
-            f"merged parameters cannot be shared out among {ranks} tensor-parallel ranks",
-            field="qkv_concat",
-            expected="False",
-            found="True",
-            advice="leave qkv_concat out: the HuggingFace directory itself is loaded, merged and sliced in one go",
-        )
-        raise error_for([problem], str(root))
-    files = sorted(root.glob("*.safetensors"))
+    root, ranks = Path(directory), tensor_parallel_size()
+    files = _weight_files(root)
+    if not files:
+        root, files = _files_of_this_rank(root, ranks)
+    headers = {file: inspect_header(file) for file in files}
+    if problems := [problem for header in headers.values() for problem in header.problems]:
+        raise error_for(problems, str(root))
+    layouts = {header.metadata.get(LAYOUT_KEY) for header in headers.values()}
+    sliced = {int(header.metadata.get(RANKS_KEY, "1")) for header in headers.values()}
+    if len(layouts) > 1 or len(sliced) > 1:
+        raise error_for([_mixed(layouts)], str(root))
+    parameters = network_parameters(model)
+    shapes = {name: info.shape for header in headers.values() for name, info in header.tensors.items()}
+    if layouts == {TRAINING}:
+        # Stock's own loader takes merged parameters for this layout, and cuts each rank's slices out of them.
+        _raise(_problems(parameters, shapes if ranks == 1 else {}, shapes), root)
+        load_with_stock(model, files)
+        say("loaded %d parameters from %d files in the training layout in %s", len(parameters), len(files), root)
+        return
+    if sliced != {ranks}:
+        raise error_for([_for_other_ranks(sliced.pop(), ranks)], str(root))
+    _raise(_problems(parameters, shapes, shapes), root)
     loaded: dict[str, Parameter] = {}
     for file in files:
         loaded.update(mindspore.load_checkpoint(str(file), format="safetensors"))
-    parameters = network_parameters(model)
-    if problems := _problems(parameters, loaded):
-        raise error_for(problems, str(root))
     hand_over(parameters, {name: to_numpy(loaded[name].astype(own.dtype)) for name, own in parameters.items()})
     say("loaded all %d parameters from %d converted files in %s", len(parameters), len(files), root)
 
 
-def _is_noted(file: Path) -> bool:
-    try:
-        with safe_open(file, framework="np") as opened:
-            return INFERENCE_LAYOUT.items() <= (opened.metadata() or {}).items()
-    except (OSError, SafetensorError):
-        return False
+def _weight_files(root: Path) -> list[Path]:
+    return sorted(root.glob("*.safetensors"))
 
 
-def _problems(parameters: dict[str, Parameter], loaded: dict[str, Parameter]) -> list[Problem]:
+def _files_of_this_rank(root: Path, ranks: int) -> tuple[Path, list[Path]]:
+    own = root / f"rank_{get_tensor_model_parallel_rank()}"
+    if files := _weight_files(own):
+        return own, files
+    raise error_for([_for_other_ranks(len(list(root.glob("rank_*"))), ranks)], str(root))
+
+
+def _raise(problems: list[Problem], root: Path) -> None:
+    if problems:
+        raise error_for(problems, str(root))
+
+
+def _for_other_ranks(sliced: int, ranks: int) -> Problem:
+    made_for = "whole, and merged" if sliced == 1 else f"sliced for {sliced} tensor-parallel ranks"
+    return Problem(
+        UnsupportedCheckpoint,
+        f"the parameters in the converted files are {made_for}, and cannot be shared out among {ranks}",
+        expected=f"files made for {ranks} rank{'' if ranks == 1 else 's'}",
+        found=f"files made for {sliced}",
+        advice="load the HuggingFace directory itself (without qkv_concat), which is merged and sliced in one go, or "
+        f"convert it with --tp {ranks}",
+    )
+
+
+def _mixed(layouts: set[str | None]) -> Problem:
+    return Problem(
+        UnsupportedCheckpoint,
+        "the converted files are not of one conversion",
+        field=LAYOUT_KEY,
+        found=", ".join(sorted(map(str, layouts))),
+        advice="convert the HuggingFace directory again, into an empty place",
+    )
+
+
+def _problems(
+    parameters: Mapping[str, Parameter], shapes: Mapping[str, tuple[int, ...]], there: Collection[str]
+) -> list[Problem]:
     problems = [
         Problem(
             IncompleteCheckpoint,
@@ -91,7 +132,7 @@ def _problems(parameters: dict[str, Parameter], loaded: dict[str, Parameter]) ->
             advice="convert the HuggingFace directory again, or load it directly, without qkv_concat",
         )
         for name in parameters
-        if name not in loaded
+        if name not in there
     ]
     problems += [
         Problem(
@@ -99,10 +140,10 @@ def _problems(parameters: dict[str, Parameter], loaded: dict[str, Parameter]) ->
             f"{name} has another shape than in the model",
             parameter=name,
             expected=list(own.shape),
-            found=list(loaded[name].shape),
+            found=list(shapes[name]),
             advice="the files are not from this model, or its config contradicts them",
         )
         for name, own in parameters.items()
-        if name in loaded and tuple(loaded[name].shape) != tuple(own.shape)
+        if name in shapes and tuple(shapes[name]) != tuple(own.shape)
     ]
     return problems

@@ -97,12 +97,13 @@ def _stored_bytes(result: Preflight) -> int:
 def _summary(result: Preflight, ranks: int) -> list[str]:
     checkpoint, shape, memory = result.checkpoint, result.shape, result.memory
     tied = "tied" if shape.tie_word_embeddings else "untied"
+    experts = f", {shape.num_experts} experts of {shape.moe_intermediate_size}" if shape.num_experts else ""
     free = "" if memory.host_free is None else f" ({_size(memory.host_free)} free)"
     model = (
         f"{_parameters(memory.parameters)} parameters, {shape.num_hidden_layers} layers, "
         f"hidden_size {shape.hidden_size}, {shape.num_attention_heads} heads, "
         f"{shape.num_key_value_heads} key-value heads of {shape.head_dim}, "
-        f"vocab_size {shape.vocab_size}, {tied}"
+        f"vocab_size {shape.vocab_size}, {tied}{experts}"
     )
     files = f"{len(checkpoint.tensors)} tensors in {_plural(len(checkpoint.files), 'file')}"
     needed = (

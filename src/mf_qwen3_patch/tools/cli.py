@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 
 from mf_qwen3_patch.errors import Qwen3PatchError
-from mf_qwen3_patch.tools import check, run, startup_file, status
+from mf_qwen3_patch.tools import check, convert, export, run, selftest, startup_file, status
 
 __all__ = ["main", "run_main"]
 
-_COMMANDS = (check, run, startup_file, status)
+_COMMANDS = (check, convert, export, run, selftest, startup_file, status)
 _USAGE = 2
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 

@@ -8,16 +8,15 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import mf_qwen3_patch
 from mf_qwen3_patch import cpu_kernels
 from mf_qwen3_patch.activation import startup
 from mf_qwen3_patch.activation.contract import CONTRACT, check_contract
 from mf_qwen3_patch.activation.upstream import TESTED_STACKS, installed_versions, is_tested, provided_upstream
+from mf_qwen3_patch.tools.output import stdout_for_us_alone
 
 if TYPE_CHECKING:
     # Generic in the type stubs only.
@@ -50,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print; return 0 if every patch is applied, left out or not needed, else 1."""
     if arguments.contract:
         return _run_contract(as_json=arguments.json)
-    with _stdout_for_us_alone() as stdout:
+    with stdout_for_us_alone() as stdout:
         found = _look()
         print(json.dumps(found, ensure_ascii=False) if arguments.json else _as_text(found), file=stdout)
     states = {patch["state"] for patch in found["patches"]}
@@ -58,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run_contract(*, as_json: bool) -> int:
-    with _stdout_for_us_alone() as stdout:
+    with stdout_for_us_alone() as stdout:
         mf_qwen3_patch.deactivate()
         findings = check_contract()
         broken = [finding for finding in findings if not finding.kept]
@@ -80,19 +79,6 @@ def _run_contract(*, as_json: bool) -> int:
             )
             print(f"{len(CONTRACT) - len(broken)} of {len(CONTRACT)} names are as the shim expects them", file=stdout)
     return 1 if broken else 0
-
-
-@contextmanager
-def _stdout_for_us_alone() -> Iterator[TextIO]:
-    """Give out what is standard output now, and send to stderr whatever others write to it from here on.
-
-    MindFormers logs to stdout, MindSpore's C++ writes there past ``sys.stdout``, and both do so until the process
-    has ended; one line of theirs and ``--json`` is no JSON any more.
-    """
-    sys.stdout.flush()
-    with os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors) as ours:
-        os.dup2(2, 1)
-        yield ours
 
 
 def _look() -> dict[str, Any]:
@@ -163,7 +149,10 @@ def _as_text(found: dict[str, Any]) -> str:
         + (f": {patch['reason']}" if patch["reason"] else "")
         for patch in found["patches"]
     ]
-    provided = [f"{name}: {reason}" for name, reason in found["provided_upstream"].items()]
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in found["provided_upstream"].items():
+        by_reason.setdefault(reason, []).append(name)
+    provided = [f"{', '.join(names)}: {reason}" for reason, names in by_reason.items()]
     if not found["import_error"]:
         lines.append("  upstream provides itself: " + ("; ".join(provided) or "none of this"))
     lines += [f"  {name}={value}" for name, value in found["environment"].items()]

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.support.checkpoints import QWEN3_14B, write_sparse_checkpoint
+from tests.support.checkpoints import QWEN3_14B, read_safetensors, write_sparse_checkpoint
 from tests.support.installed import clean_environment
 from tests.support.processes import ROOT
 
@@ -110,10 +110,35 @@ def undo_and_redo(block: str, tmp_path: Path) -> None:
     assert states == [{"applied", "pending"}, {"inactive"}, {"applied", "pending"}]
 
 
+def tools(block: str, tmp_path: Path) -> None:
+    """Run the commands after each other: what one has converted, another exports."""
+    selftest, convert, export, status = (re.split(r" (?=\[)", line) for line in block.splitlines())
+
+    def command(parts: list[str], *chosen: str, **places: Path) -> list[str]:
+        words = [str(places.get(word, word)) for word in shlex.split(parts[0])][1:]
+        options = [option.strip("[]") for option in parts[1:]]
+        assert set(chosen) <= {option.split()[0] for option in options}
+        return [sys.executable, *words, *(word for o in options if o.split()[0] in chosen for word in o.split())]
+
+    output = run(command(selftest, "--device", "--json"), tmp_path).stdout
+    assert json.loads(output)["passed"] is True
+    source = micro_qwen3()
+    for name, chosen in {"inference": (), "training": ("--layout",), "ranks": ("--tp", "--dtype")}.items():
+        run(command(convert, *chosen, HF_DIR=source, OUT_DIR=tmp_path / name), tmp_path)
+    assert (tmp_path / "ranks" / "rank_1" / "model.safetensors").is_file()
+    for name, chosen in {"inference": (), "training": ("--layout",)}.items():
+        back = tmp_path / f"{name} exported"
+        run(command(export, *chosen, MF_DIR=tmp_path / name, HF_DIR=back), tmp_path)
+        assert read_safetensors(back / "model.safetensors") == read_safetensors(source / "model.safetensors")
+    contract = json.loads(run(command(status, "--contract", "--json"), tmp_path).stdout)["contract"]
+    assert all(item["kept"] for item in contract)
+
+
 # The first line of a block, and how it is run.
 HOW: dict[str, Callable[[str, Path], None]] = {
     "make demo": makes,
     "python -m mf_qwen3_patch check": check,
+    "python -m mf_qwen3_patch selftest": tools,
     "import mf_qwen3_patch  # first": load,
     "mf_qwen3_patch.status()": undo_and_redo,
 }

@@ -1,0 +1,273 @@
+"""A HuggingFace directory becomes a MindFormers one: files to files, without a device.
+
+Tensors are read, merged and written one parameter at a time. The bytes stay what they are, unless another
+dtype is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mf_qwen3_patch.checkpoint.companions import companion_files, config_bytes, with_dtype
+from mf_qwen3_patch.checkpoint.config import normalise
+from mf_qwen3_patch.checkpoint.directory import CONFIG_NAME, Checkpoint
+from mf_qwen3_patch.checkpoint.header import TensorInfo
+from mf_qwen3_patch.checkpoint.layout import INFERENCE, Layout, blocks_of, layout_metadata, merge_parts
+from mf_qwen3_patch.checkpoint.naming import LM_HEAD, Qwen3Shape, expected_tensors
+from mf_qwen3_patch.checkpoint.new_directory import NewDirectory, Written, source_identity
+from mf_qwen3_patch.checkpoint.new_files import NewFile, NewTensor, split_into_files
+from mf_qwen3_patch.checkpoint.preflight import Preflight, preflight
+from mf_qwen3_patch.errors import Problem, UnsupportedCheckpoint, error_for
+from mf_qwen3_patch.loading.as_rank import shards_of_rank
+from mf_qwen3_patch.loading.casting import Array
+from mf_qwen3_patch.loading.context import ensure_inference_context
+from mf_qwen3_patch.loading.families import QWEN3, Family
+from mf_qwen3_patch.loading.merged import place_of
+from mf_qwen3_patch.loading.reading import Files
+from mf_qwen3_patch.loading.shards import Shard
+from mf_qwen3_patch.loading.tensor_bytes import TensorReader
+
+__all__ = ["Converted", "convert_to_mindformers", "refuse_other_models"]
+
+# Of the rule by which a directory is made from its source: another number, and a run never goes on with the old files.
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What was done.
+
+    Attributes:
+        written: The directory.
+        parameters: How many parameters it holds (for each rank).
+        ignored: Tensors of the source that Qwen3 does not have.
+        warnings: What should be known.
+    """
+
+    written: Written
+    parameters: int
+    ignored: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Target:
+    """One parameter: its tensors in the order in which they are merged."""
+
+    name: str
+    merged: str | None
+    tensors: tuple[TensorInfo, ...]
+
+
+def convert_to_mindformers(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    layout: Layout = INFERENCE,
+    ranks: int = 1,
+    dtype: str | None = None,
+    max_shard_bytes: int | None = None,
+    progress: bool = True,
+    family: Family = QWEN3,
+) -> Converted:
+    """Convert a HuggingFace Qwen3 directory.
+
+    Args:
+        source: The directory, which is only read.
+        target: The directory to make; not there yet, or empty. A run that was stopped is continued.
+        layout: ``inference``, or ``training``, which is also what stock's ``load_weights`` takes for granted.
+        ranks: Tensor-parallel ranks; each gets a file with its own slices, ``rank_N/model.safetensors``. Config and
+            tokenizer stay where they are.
+        dtype: ``float32``, ``float16`` or ``bfloat16``; None keeps the tensors' own.
+        max_shard_bytes: Of one file; None for no limit. A rank has one file in any case: that is all stock looks for.
+        progress: Show a progress bar.
+        family: The model family.
+
+    Raises:
+        CheckpointError: The source cannot be converted rightly; ``target`` is not there.
+        FileExistsError: ``target`` is something else already.
+        OSError: The disk is too small, full or can't be written.
+    """
+    root, destination = Path(source), Path(target)
+    refuse_nesting(root, destination)
+    if ranks > 1 and layout != INFERENCE:
+        raise ValueError("the training layout is not cut for ranks beforehand: each cuts its own as it loads")
+    found = _checked(root, ranks)
+    checkpoint = found.checkpoint
+    model_class = family.load(family.inference_class)
+    targets = _targets(model_class, checkpoint, found.shape, family, dtype)
+    used = {tensor.name for target_ in targets for tensor in target_.tensors}
+    with Files(tensor.file for tensor in checkpoint.tensors.values()) as files:
+        reader = TensorReader(files, dtype)
+        if ranks == 1:
+            tensors = [_new_tensor(target_, reader, layout, found.shape, None) for target_ in targets]
+            new_files = split_into_files(tensors, max_shard_bytes, layout_metadata(layout))
+        else:
+            ensure_inference_context()
+            new_files = tuple(
+                _file_of_rank(targets, reader, found, rank, ranks, family) for rank in range(ranks)
+            )  # fmt: skip
+        directory = NewDirectory(
+            destination,
+            new_files,
+            # A directory with a config.json but no weights beside it, run_mindformer.py takes for a model without any:
+            # as pretrained_model_dir it would talk nonsense. The ranks' files go with the source's config.
+            _small_files(checkpoint, dtype) if ranks == 1 else {},
+            {
+                "made_by": f"mf_qwen3_patch convert, format {_FORMAT}",
+                "layout": layout,
+                "tensor_parallel": ranks,
+                "dtype": dtype,
+                "max_shard_bytes": max_shard_bytes if ranks == 1 else None,
+                "source": source_identity([root / CONFIG_NAME, *checkpoint.files]),
+            },
+        )
+        written = directory.write(progress=progress)
+    ignored = tuple(name for name in checkpoint.tensors if name not in used)
+    memory = found.memory.warnings(None)  # a conversion does not need the memory that a load does
+    warnings = [warning for warning in found.warnings if warning not in memory]
+    if reader.overflowed:
+        names = ", ".join(f"{name} ({count})" for name, count in list(reader.overflowed.items())[:5])
+        warnings.append(
+            f"finite values are too large for {dtype} and became infinite: {names}; "
+            "convert to bfloat16 or float32, or leave the dtype as it is"
+        )
+    return Converted(written, len(new_files[0].tensors) if ranks > 1 else len(targets), ignored, tuple(warnings))
+
+
+def refuse_nesting(source: Path, target: Path) -> None:
+    """Make sure that nothing is written into the source.
+
+    Raises:
+        ValueError: ``target`` is ``source``, in it, or above it.
+    """
+    ours, theirs = target.resolve(), source.resolve()
+    if ours == theirs:
+        raise ValueError(f"{target} is the source itself, which is never written to: name another directory")
+    if theirs in ours.parents:
+        raise ValueError(f"{target} is inside the source {source}, which is never written to: name another directory")
+
+
+def refuse_other_models(config: Mapping[str, Any], source: Path) -> None:
+    """Refuse what the layouts here do not fit: anything but a dense Qwen3.
+
+    Raises:
+        UnsupportedCheckpoint: config.json describes another model.
+    """
+    architectures, model_type = config.get("architectures"), config.get("model_type")
+    names = architectures if isinstance(architectures, list) else []
+    if model_type in ("qwen3", None) and (not names or "Qwen3ForCausalLM" in names):
+        return
+    found = str(model_type or ", ".join(map(str, names)))[:80]
+    kind = "a mixture of experts" if "moe" in f"{model_type} {names}".lower() else "another model"
+    problem = Problem(
+        UnsupportedCheckpoint,
+        f"{CONFIG_NAME} describes {kind}, and only a dense Qwen3 can be converted from file to file",
+        file=CONFIG_NAME,
+        field="model_type",
+        expected="qwen3",
+        found=found,
+        advice="load the HuggingFace directory itself; what can be loaded needs no conversion beforehand",
+    )
+    raise error_for([problem], str(source))
+
+
+def _checked(root: Path, ranks: int) -> Preflight:
+    found = preflight(root, tensor_parallel=ranks)
+    if found.checkpoint.config_read:
+        refuse_other_models(found.checkpoint.config, root)
+    found.raise_for_problems()
+    return found
+
+
+def _targets(
+    model_class: Any, checkpoint: Checkpoint, shape: Qwen3Shape, family: Family, dtype: str | None
+) -> list[_Target]:
+    names = dict.fromkeys(expected_tensors(shape))
+    if LM_HEAD in checkpoint.tensors:  # a tied checkpoint may hold it all the same: nothing gets lost
+        names[LM_HEAD] = None
+    merged: dict[str, tuple[str | None, dict[int, TensorInfo]]] = {}
+    for name in names:
+        place = place_of(model_class, name, family)
+        merged.setdefault(place.parameter, (place.merged, {}))[1][place.part] = checkpoint.tensors[name]
+    targets = [
+        _Target(name, element, tuple(parts[part] for part in sorted(parts)))
+        for name, (element, parts) in merged.items()
+    ]
+    problems = [
+        Problem(
+            UnsupportedCheckpoint,
+            f"{', '.join(tensor.name for tensor in target.tensors)} differ in dtype, and become one parameter",
+            tensor=target.tensors[0].name,
+            parameter=target.name,
+            found=", ".join(tensor.dtype for tensor in target.tensors),
+            advice="say which dtype all shall have: --dtype",
+        )
+        for target in targets
+        if dtype is None and len({tensor.dtype for tensor in target.tensors}) > 1
+    ]
+    if problems:
+        raise error_for(problems, str(checkpoint.directory))
+    return targets
+
+
+def _new_tensor(
+    target: _Target, reader: TensorReader, layout: Layout, shape: Qwen3Shape, shards: tuple[Shard, ...] | None
+) -> NewTensor:
+    """Describe a parameter: whole, or what ``shards`` say of each of its tensors."""
+    sizes = [tensor.shape if shards is None else _cut_shape(shards[i]) for i, tensor in enumerate(target.tensors)]
+    rows = sum(size[0] for size in sizes)
+    return NewTensor(
+        target.name,
+        reader.dtype_of(target.tensors[0]),
+        (rows, *sizes[0][1:]),
+        _maker(target, reader, 1 if target.merged is None else blocks_of(target.merged, layout, shape), shards),
+    )
+
+
+def _maker(target: _Target, reader: TensorReader, blocks: int, shards: tuple[Shard, ...] | None) -> Callable[[], Array]:
+    def make() -> Array:
+        arrays = [reader.read(tensor) for tensor in target.tensors]
+        if shards is not None:
+            arrays = [np.ascontiguousarray(_cut(array, shard)) for array, shard in zip(arrays, shards, strict=True)]
+        return arrays[0] if len(arrays) == 1 else merge_parts(arrays, blocks)
+
+    return make
+
+
+def _cut(array: Array, shard: Shard) -> Array:
+    index = (*[slice(None)] * shard.axis, slice(shard.start, shard.start + shard.length))
+    cut: Array = array[index]
+    return cut
+
+
+def _cut_shape(shard: Shard) -> tuple[int, ...]:
+    return (*shard.shape[: shard.axis], shard.length, *shard.shape[shard.axis + 1 :])
+
+
+def _file_of_rank(
+    targets: list[_Target], reader: TensorReader, found: Preflight, rank: int, ranks: int, family: Family
+) -> NewFile:
+    shards = shards_of_rank(normalise(found.checkpoint.config).values, rank, ranks, family)
+    tensors = [
+        _new_tensor(target, reader, INFERENCE, found.shape, shards[target.name])
+        for target in targets
+        if target.name in shards  # a tied network has no output layer of its own
+    ]
+    metadata = layout_metadata(INFERENCE, rank=rank, ranks=ranks)
+    (file,) = split_into_files(tensors, None, metadata)
+    return NewFile(f"rank_{rank}/{file.name}", file.tensors, metadata)
+
+
+def _small_files(checkpoint: Checkpoint, dtype: str | None) -> dict[str, bytes]:
+    config = config_bytes(checkpoint.directory)
+    return {
+        **companion_files(checkpoint.directory, checkpoint.listing),
+        CONFIG_NAME: config if dtype is None else with_dtype(config, dtype),
+    }

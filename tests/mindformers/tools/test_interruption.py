@@ -1,0 +1,251 @@
+"""However a conversion ends, nothing that looks finished is left, and the next run goes on with what is whole."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+from tests.support.checkpoints import edit_weights, weight_files, write_checkpoint
+
+from mf_qwen3_patch.checkpoint import new_directory, new_files
+from mf_qwen3_patch.checkpoint.directory import is_qwen3_directory
+from mf_qwen3_patch.loading.converted import is_converted_directory
+from mf_qwen3_patch.loading.to_mindformers import convert_to_mindformers
+from mf_qwen3_patch.tools.cli import main
+
+SHARD = 30_000
+_MODULES = {new_files.__file__, new_directory.__file__}
+_FUNCTIONS = {"write", "_claim", "_locked", "_write_small", "sync_directory"}
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def convert(source: Path, target: Path, **options: Any) -> Any:
+    return convert_to_mindformers(source, target, max_shard_bytes=SHARD, progress=False, **options)
+
+
+def at_line(number: int, do: Callable[[], object]) -> Callable[[FrameType, str, Any], Any]:
+    """Trace the functions that write, and ``do`` something before the line with this number, counted as they run."""
+    seen = 0
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal seen
+        if frame.f_code.co_filename not in _MODULES or frame.f_code.co_name not in _FUNCTIONS:
+            return None
+        if event == "line":
+            seen += 1
+            if seen == number:
+                do()
+        return trace
+
+    trace.seen = lambda: seen  # type: ignore[attr-defined]
+    return trace
+
+
+def lines_of_a_run(source: Path, target: Path) -> int:
+    trace: Any = at_line(0, lambda: None)
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        convert(source, target)
+    finally:
+        sys.settrace(before)
+    return int(trace.seen())
+
+
+def killed_at(number: int, source: Path, target: Path) -> bool:
+    """Convert in a child, which dies before a line without a chance to clean up; return whether it did die."""
+    child = os.fork()
+    if child == 0:
+        sys.settrace(at_line(number, lambda: os.kill(os.getpid(), signal.SIGKILL)))
+        convert(source, target)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+
+
+def test_kill_9_at_any_moment_leaves_what_the_next_run_completes(tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "hf", dtype="BF16", shards=2)
+    lines = lines_of_a_run(source, tmp_path / "undisturbed")
+    expected = contents(tmp_path / "undisturbed")
+    expected_files = weight_files(tmp_path / "undisturbed")
+    assert len(expected_files) > 4
+    generator = random.Random(20)
+    stages = set()
+    for number in [*sorted(generator.sample(range(1, lines + 1), 20)), lines]:
+        target = tmp_path / f"killed at {number}"
+        assert killed_at(number, source, target)
+        if target.exists():  # only after the last rename
+            assert contents(target) == expected
+        assert not is_converted_directory(target) or contents(target) == expected
+        partial = target.with_name(target.name + ".partial")
+        whole = len(expected_files) if target.exists() else len(weight_files(partial)) if partial.exists() else 0
+        stages.add(whole)
+        assert convert(source, target).written.kept == whole
+        assert contents(target) == expected
+        assert not partial.exists()
+    assert len(stages) > 3, "the moments are too much alike"
+
+
+def test_killed_twice_and_completed(tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "hf")
+    lines = lines_of_a_run(source, tmp_path / "undisturbed")
+    assert killed_at(lines // 3, source, tmp_path / "mf")
+    assert killed_at(lines // 3, source, tmp_path / "mf")
+    convert(source, tmp_path / "mf")
+    assert contents(tmp_path / "mf") == contents(tmp_path / "undisturbed")
+
+
+def test_a_whole_file_is_not_written_again(tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "hf")
+    lines = lines_of_a_run(source, tmp_path / "undisturbed")
+    assert killed_at(lines * 2 // 3, source, tmp_path / "mf")
+    kept = {file.name: file.stat().st_ino for file in weight_files(tmp_path / "mf.partial")}
+    assert kept
+    convert(source, tmp_path / "mf")
+    assert {name: (tmp_path / "mf" / name).stat().st_ino for name in kept} == kept
+
+
+def stopped(source: Path, target: Path) -> None:
+    """Leave a conversion half done."""
+    lines = lines_of_a_run(source, target)
+    shutil.rmtree(target)
+    assert killed_at(lines // 2, source, target)
+
+
+def test_a_damaged_file_of_a_stopped_run_is_written_again(tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "hf")
+    convert(source, tmp_path / "undisturbed")
+    stopped(source, tmp_path / "mf")
+    first = weight_files(tmp_path / "mf.partial")[0]
+    first.write_bytes(first.read_bytes()[:-1])
+    convert(source, tmp_path / "mf")
+    assert contents(tmp_path / "mf") == contents(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("options", [{"layout": "training"}, {"dtype": "float16"}, {}], ids=str)
+def test_a_stopped_run_of_another_source_or_with_other_options_is_not_continued(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    source = write_checkpoint(tmp_path / "hf")
+    stopped(source, tmp_path / "mf")
+    if not options:
+        edit_weights(source, lambda tensors: None)  # the same bytes, written at another time
+    with pytest.raises(FileExistsError, match=r"mf[.]partial was made from something else"):
+        convert(source, tmp_path / "mf", **options)
+    assert not (tmp_path / "mf").exists()
+
+
+def test_a_second_run_has_nothing_to_do_and_a_damaged_result_is_named(tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "hf")
+    assert not convert(source, tmp_path / "mf").written.already
+    times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "mf").iterdir()}
+    assert convert(source, tmp_path / "mf").written.already
+    assert times == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "mf").iterdir()}
+    file = weight_files(tmp_path / "mf")[1]
+    file.unlink()
+    with pytest.raises(FileExistsError, match=f"{file.name} in it is damaged"):
+        convert(source, tmp_path / "mf")
+
+
+def test_a_foreign_directory_is_left_alone(tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "hf")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.tex").write_text("years of work")
+    with pytest.raises(FileExistsError, match="is not empty and was not made by this tool"):
+        convert(source, mine)
+    (tmp_path / "free.partial").mkdir()
+    (tmp_path / "free.partial" / "thesis.tex").write_text("years of work")
+    with pytest.raises(FileExistsError, match=r"holds thesis[.]tex, which this tool did not write"):
+        convert(source, tmp_path / "free")
+    with pytest.raises(FileExistsError, match="is a file"):
+        convert(source, mine / "thesis.tex")
+    assert contents(mine) == contents(tmp_path / "free.partial") == {"thesis.tex": b"years of work"}
+
+
+def test_nothing_is_written_into_the_source(tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "hf")
+    before = contents(source)
+    (tmp_path / "link").symlink_to(source)
+    for target in (source, tmp_path / "link", source / "mf", tmp_path / "x" / ".." / "hf"):
+        with pytest.raises(ValueError, match="never written to"):
+            convert(source, target)
+    assert contents(source) == before
+
+
+def test_an_empty_directory_is_filled(tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "hf")
+    (tmp_path / "mf").mkdir()
+    convert(source, tmp_path / "mf")
+    assert is_converted_directory(tmp_path / "mf")
+    assert is_qwen3_directory(tmp_path / "mf")
+
+
+def test_too_small_a_disk_is_seen_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = write_checkpoint(tmp_path / "hf")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**6, 10**6 - 1000, 1000))
+    assert main(["convert", str(source), str(tmp_path / "mf")]) == 2
+    error = capfd.readouterr().err
+    assert "the disk is too small" in error
+    assert "Traceback" not in error
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "output") == ["hf"]
+
+
+def test_a_disk_that_fills_up_meanwhile_leaves_no_directory(tmp_path: Path) -> None:
+    """A real one: /dev/full takes no byte."""
+    source = write_checkpoint(tmp_path / "hf")
+    stopped(source, tmp_path / "mf")
+    unfinished = tmp_path / "mf.partial" / "model.safetensors.index.json.unfinished"
+    unfinished.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device"):
+        convert(source, tmp_path / "mf")
+    assert not (tmp_path / "mf").exists()
+    unfinished.unlink()
+    convert(source, tmp_path / "mf")
+
+
+def test_control_c_exits_130_and_says_how_to_go_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    source = write_checkpoint(tmp_path / "hf")
+    lines = lines_of_a_run(source, tmp_path / "undisturbed")
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    arguments = ["convert", str(source), str(tmp_path / "mf"), "--max-shard-size", "30KB"]
+    before = sys.gettrace()
+    sys.settrace(at_line(lines // 2, interrupt))
+    try:
+        code = main(arguments)
+    finally:
+        sys.settrace(before)
+    error = capfd.readouterr().err
+    assert code == 130
+    assert "the same command goes on" in error
+    assert not (tmp_path / "mf").exists()
+    assert main(arguments) == 0
+    assert "were whole already and are kept" in "".join(capfd.readouterr())
+    assert contents(tmp_path / "mf") == contents(tmp_path / "undisturbed")
+
+
+def test_two_at_once_do_not_mix(tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "hf")
+    stopped(source, tmp_path / "mf")
+    with (
+        new_directory._locked(tmp_path / "mf.partial"),
+        pytest.raises(FileExistsError, match="another process is writing"),
+    ):
+        convert(source, tmp_path / "mf")
+    convert(source, tmp_path / "mf")
