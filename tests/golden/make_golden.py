@@ -2,6 +2,7 @@
 
     python make_golden.py                  # remake checkpoints/ and expected/ beside this file
     python make_golden.py --output DIR     # make them elsewhere, to compare
+    python make_golden.py moe moe_tied     # only these
 
 For each checkpoint the first seed is taken whose data can prove something: no token is a close call,
 no continuation runs in circles or meets eos, and every wrong load shows in the tokens.
@@ -27,10 +28,11 @@ import torch
 import transformers
 
 HERE = Path(__file__).resolve().parent
-MICRO_QWEN3 = HERE.parents[1] / "examples" / "micro_qwen3"
-sys.path.insert(0, str(MICRO_QWEN3))
+MICRO_QWEN3 = HERE.parents[1] / "src" / "mf_qwen3_patch" / "micro_qwen3"
+sys.path.insert(0, str(HERE.parents[1] / "examples" / "micro_qwen3"))
 
 from corpus import GREETINGS  # noqa: E402  (found through the line above)
+from wrong_experts import wrong_experts  # noqa: E402
 from wrong_loads import wrong_loads  # noqa: E402
 
 VOCAB_SIZE = 96
@@ -45,6 +47,8 @@ WEIGHT_STD = 0.25
 NORM_STD = 0.25
 # Far above what another order of summation can move.
 MIN_MARGIN = 0.04
+# The continuations of mixtures are closer calls, so that hundreds of seeds would have to be tried.
+MIN_MARGIN_OF_MIXTURES = 0.02
 MIN_DISTINCT_TOKENS = 7
 
 
@@ -53,7 +57,7 @@ class Case:
     """One checkpoint.
 
     Attributes:
-        config: What differs from `base_config`.
+        config: What differs from `base_config`; with ``num_experts`` it is a mixture of experts.
         dtype: In which the weights are saved; the oracle computes in float32 in any case.
         max_shard_size: In the notation of ``save_pretrained``.
     """
@@ -62,6 +66,14 @@ class Case:
     dtype: torch.dtype = torch.float32
     max_shard_size: str = "1GB"
 
+    @property
+    def is_mixture(self) -> bool:
+        """Whether it is a mixture of experts."""
+        return "num_experts" in self.config
+
+
+# Not as wide as the dense MLP would be: a field that is mistaken for the other must show.
+MIXTURE = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "norm_topk_prob": True}
 
 CASES = {
     "gqa1_mha": Case({"num_key_value_heads": 4}),
@@ -73,6 +85,14 @@ CASES = {
     "bf16": Case(dtype=torch.bfloat16),
     "fp16": Case(dtype=torch.float16),
     "three_layers": Case({"num_hidden_layers": 3, "intermediate_size": 40}),
+    "moe": Case(MIXTURE),
+    "moe_eight_experts": Case(
+        {**MIXTURE, "num_experts": 8, "num_experts_per_tok": 3, "norm_topk_prob": False, "num_attention_heads": 8},
+        max_shard_size="40KB",
+    ),
+    "moe_top1": Case({**MIXTURE, "num_experts_per_tok": 1, "norm_topk_prob": False, "num_key_value_heads": 4}),
+    "moe_bf16": Case({**MIXTURE, "num_experts": 6}, dtype=torch.bfloat16),
+    "moe_tied": Case({**MIXTURE, "tie_word_embeddings": True}),
 }
 
 
@@ -100,8 +120,11 @@ def base_config() -> dict[str, Any]:
 def make_checkpoint(case: Case, seed: int, directory: Path) -> list[list[int]]:
     """Write a random checkpoint and return random prompts for it, free of pad and eos."""
     shutil.rmtree(directory, ignore_errors=True)
-    config = transformers.Qwen3Config(**{**base_config(), **case.config})
-    model: Any = transformers.Qwen3ForCausalLM(config)
+    model: Any
+    if case.is_mixture:
+        model = transformers.Qwen3MoeForCausalLM(transformers.Qwen3MoeConfig(**{**base_config(), **case.config}))
+    else:
+        model = transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**{**base_config(), **case.config}))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -119,20 +142,28 @@ def make_checkpoint(case: Case, seed: int, directory: Path) -> list[list[int]]:
 
 def why_not(model: Any, prompts: list[list[int]], continuations: list[oracle.Continuation]) -> str | None:
     """Return the first reason why these data prove too little, None if they will do."""
+    least = MIN_MARGIN_OF_MIXTURES if model.config.model_type == "qwen3_moe" else MIN_MARGIN
     for continuation in continuations:
-        if continuation.smallest_margin <= MIN_MARGIN:
+        if continuation.smallest_margin <= least:
             return f"a margin of {continuation.smallest_margin:.4f}"
         if len(continuation.tokens) != MAX_NEW_TOKENS or {PAD, EOS} & set(continuation.tokens):
             return "a continuation with eos or pad"
         if len(set(continuation.tokens)) < MIN_DISTINCT_TOKENS:
             return f"a monotonous continuation {continuation.tokens}"
-    for fault, spoil in wrong_loads(model.config.num_hidden_layers).items():
+    for fault, spoil in _wrong_loads_of(model.config).items():
         spoiled = copy.deepcopy(model)
         spoil(spoiled)
         wrong = (oracle.continue_greedily(spoiled, prompt, MAX_NEW_TOKENS).tokens for prompt in prompts)
         if all(tokens == right.tokens for tokens, right in zip(wrong, continuations, strict=True)):
             return f"{fault!r} does not show"
     return None
+
+
+def _wrong_loads_of(config: Any) -> dict[str, Any]:
+    faults = wrong_loads(config.num_hidden_layers)
+    if config.model_type != "qwen3_moe":
+        return faults
+    return {name: spoil for name, spoil in faults.items() if "gate" not in name} | wrong_experts()
 
 
 def write_expected(
@@ -194,14 +225,21 @@ def make_micro(output: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=HERE, help="where to write (default: beside this file)")
-    output: Path = parser.parse_args().output
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"which (default: all): {', '.join(CASES)}, micro_qwen3"
+    )
+    arguments = parser.parse_args()
+    output: Path = arguments.output
+    names = arguments.names or [*CASES, MICRO_QWEN3.name]
 
     # One thread: the order of summation must not depend on the machine's cores.
     torch.set_num_threads(1)
     (output / "expected").mkdir(parents=True, exist_ok=True)
-    for name, case in CASES.items():
-        make_case(name, case, output)
-    make_micro(output)
+    for name in names:
+        if name == MICRO_QWEN3.name:
+            make_micro(output)
+        else:
+            make_case(name, CASES[name], output)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,25 @@ import mf_qwen3_patch  # first, as the documentation says
 
 mf_qwen3_patch.enable_cpu_kernels()
 
+import importlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+# Before any test imports a module of the shim's that imports it: the patches, which are applied then, need that module.
+importlib.import_module("mindformers")
 
 
 @pytest.fixture(autouse=True)
 def _in_a_directory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """MindSpore writes into the working directory."""
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _says_which_model(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> None:
+    """Put the test's ``model`` marker into the report that the table of the matrix is made from."""
+    marker = request.node.get_closest_marker("model")
+    if marker is not None:
+        record_property("model", marker.args[0])

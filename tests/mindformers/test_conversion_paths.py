@@ -37,7 +37,8 @@ def main():
 
     def config(**model_config):
         return MindFormerConfig(
-            load_checkpoint=directory, load_ckpt_format="safetensors", output_dir="converted", use_parallel=False,
+            load_checkpoint=directory, checkpoint={"load_path": directory},  # as 1.9.0 calls it
+            load_ckpt_format="safetensors", output_dir="converted", use_parallel=False,
             auto_trans_ckpt=False, resume_training=False, remove_redundancy=False, context={"mode": 1},
             parallel={"parallel_mode": "MANUAL_PARALLEL"}, model={"model_config": model_config},
         )

@@ -37,6 +37,33 @@ QWEN3_14B: dict[str, Any] = {
     "head_dim": 128,
 }
 
+# What makes a mixture of experts of the above, all axes of different lengths again.
+TINY_MOE: dict[str, Any] = {
+    "model_type": "qwen3_moe",
+    "architectures": ["Qwen3MoeForCausalLM"],
+    "num_experts": 6,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 40,
+    "norm_topk_prob": True,
+    "decoder_sparse_step": 1,
+    "mlp_only_layers": [],
+    "output_router_logits": False,
+    "router_aux_loss_coef": 0.001,
+}
+
+QWEN3_30B_A3B: dict[str, Any] = TINY_MOE | {
+    "vocab_size": 151936,
+    "hidden_size": 2048,
+    "intermediate_size": 6144,
+    "num_hidden_layers": 48,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 4,
+    "head_dim": 128,
+    "num_experts": 128,
+    "num_experts_per_tok": 8,
+    "moe_intermediate_size": 768,
+}
+
 _REST: dict[str, Any] = {
     "architectures": ["Qwen3ForCausalLM"],
     "attention_bias": False,
@@ -90,7 +117,7 @@ def make_config(*, dialect: str = "4.51", dtype: str = "F32", tie: bool = False,
 
 
 def tensor_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Names and shapes as Qwen3ForCausalLM saves them; stated apart from the code under test."""
+    """Names and shapes as Qwen3ForCausalLM and Qwen3MoeForCausalLM save them; stated apart from the code under test."""
     hidden, inter, dim = config["hidden_size"], config["intermediate_size"], config["head_dim"]
     q, kv = config["num_attention_heads"] * dim, config["num_key_value_heads"] * dim
     shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (config["vocab_size"], hidden)}
@@ -98,9 +125,7 @@ def tensor_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
         prefix = f"model.layers.{layer}."
         shapes |= {
             prefix + "input_layernorm.weight": (hidden,),
-            prefix + "mlp.down_proj.weight": (hidden, inter),
-            prefix + "mlp.gate_proj.weight": (inter, hidden),
-            prefix + "mlp.up_proj.weight": (inter, hidden),
+            **_mlp_shapes(config, prefix + "mlp.", hidden, inter),
             prefix + "post_attention_layernorm.weight": (hidden,),
             prefix + "self_attn.k_norm.weight": (dim,),
             prefix + "self_attn.k_proj.weight": (kv, hidden),
@@ -112,6 +137,19 @@ def tensor_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     shapes["model.norm.weight"] = (hidden,)
     if not config["tie_word_embeddings"]:
         shapes["lm_head.weight"] = (config["vocab_size"], hidden)
+    return shapes
+
+
+def _mlp_shapes(config: Mapping[str, Any], prefix: str, hidden: int, inter: int) -> dict[str, tuple[int, ...]]:
+    if "num_experts" not in config:
+        return {
+            prefix + "down_proj.weight": (hidden, inter),
+            prefix + "gate_proj.weight": (inter, hidden),
+            prefix + "up_proj.weight": (inter, hidden),
+        }
+    shapes: dict[str, tuple[int, ...]] = {prefix + "gate.weight": (config["num_experts"], hidden)}
+    for expert in range(config["num_experts"]):
+        shapes |= _mlp_shapes({}, f"{prefix}experts.{expert}.", hidden, config["moe_intermediate_size"])
     return shapes
 
 

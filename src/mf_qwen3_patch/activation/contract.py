@@ -97,18 +97,16 @@ def _look_up(symbol: Symbol) -> Finding:
 _MODELS = "mindformers.models"
 _PARALLEL = "mindformers.parallel_core"
 _LAYERS = f"{_PARALLEL}.inference.tensor_parallel.layers"
+_GROUPED_LAYERS = f"{_PARALLEL}.inference.tensor_parallel.grouped_layers"
+
+_LOAD_CHECKPOINT = (
+    "ckpt_file_name, net=, strict_load=, filter_prefix=, dec_key=, dec_mode=, specify_prefix=, choice_func=, "
+    "crc_check=, remove_redundancy=, format="
+)
 
 CONTRACT: tuple[Symbol, ...] = (
     # MindSpore
-    Symbol(
-        "mindspore.train.serialization",
-        "load_checkpoint",
-        "wrapped",
-        (
-            "ckpt_file_name, net=, strict_load=, filter_prefix=, dec_key=, dec_mode=, specify_prefix=, choice_func=, "
-            "crc_check=, remove_redundancy=, format=",
-        ),
-    ),
+    Symbol("mindspore.train.serialization", "load_checkpoint", "wrapped", (_LOAD_CHECKPOINT,)),
     Symbol("mindspore", "get_context", "which device it is", ("attr_key",)),
     Symbol("mindspore", "Parameter.set_data", "hands loaded memory over", ("self, data, slice_shape=",)),
     Symbol("mindspore", "Tensor.from_numpy", "adopts memory without a copy", ("array",)),
@@ -167,6 +165,18 @@ CONTRACT: tuple[Symbol, ...] = (
         "converts an index",
         ("self, hf_name_map_dict, **kwargs",),
     ),
+    Symbol(f"{_MODELS}.qwen3_moe.configuration_qwen3_moe", "Qwen3MoeConfig", "built"),
+    Symbol(f"{_MODELS}.qwen3_moe.utils", "Qwen3MoePreTrainedModel", "patched"),
+    Symbol(f"{_MODELS}.qwen3_moe.utils", "Qwen3MoePreTrainedModel.weight_mapping", "the names of the weights"),
+    Symbol(f"{_MODELS}.qwen3_moe.modeling_qwen3_moe_infer", "InferenceQwen3MoeForCausalLM", "built and patched"),
+    Symbol(
+        f"{_MODELS}.qwen3_moe.modeling_qwen3_moe_train", "TrainingQwen3MoeForCausalLM.convert_weight_dict", "converts"
+    ),
+    Symbol(
+        f"{_MODELS}.qwen3_moe.modeling_qwen3_moe_train",
+        "TrainingQwen3MoeForCausalLM.convert_map_dict",
+        "converts an index",
+    ),
     # MindFormers: inference
     Symbol("mindformers.generation.text_generator", "GenerationMixin", "patched"),
     Symbol(
@@ -220,6 +230,16 @@ CONTRACT: tuple[Symbol, ...] = (
     Symbol(_LAYERS, "QKVParallelLinear", "slices"),
     Symbol(_LAYERS, "UnquantizedLinearMethod", "tells quantised layers"),
     Symbol(_LAYERS, "UnquantizedEmbeddingMethod", "tells quantised layers", ("",)),
+    Symbol(_GROUPED_LAYERS, "ColumnParallelGroupedLinear", "slices of experts"),
+    Symbol(_GROUPED_LAYERS, "RowParallelGroupedLinear", "slices of experts"),
+    Symbol(_GROUPED_LAYERS, "UnquantizedGroupedLinearMethod", "tells quantised experts"),
+    Symbol(f"{_PARALLEL}.inference.transformer.moe.router", "TopKRouter", "whole on every rank"),
+    Symbol(
+        f"{_PARALLEL}.inference.parallel_state",
+        "_TENSOR_MODEL_PARALLEL_GROUP",
+        "builds layers as another rank has them",
+    ),
+    Symbol(f"{_PARALLEL}.process_group_config", "default_model_comm_pgs", "layers as another rank has them"),
     # MindFormers: conversions
     Symbol(f"{_PARALLEL}.utils.model_mixin", "ModelMixin", "has the stubs that raise"),
     Symbol(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mf_qwen3_patch.checkpoint.fields import DTYPES, FIELDS, HARMLESS, NEUTRAL, PASSED_ON, SHAPE_FIELDS
+from mf_qwen3_patch.checkpoint.fields import DTYPES, PASSED_ON, QWEN3, ConfigSchema, find_schema
 from mf_qwen3_patch.checkpoint.naming import Qwen3Shape
 from mf_qwen3_patch.checkpoint.rope import read_rope
 from mf_qwen3_patch.errors import ConfigMismatch, Problem, UnsupportedCheckpoint
@@ -29,6 +29,7 @@ class NormalisedConfig:
         invalid: Fields whose value is unusable; the default is in ``values`` instead.
         problems: What can't be carried over rightly.
         warnings: What was left out.
+        schema: Of which kind of model it is.
     """
 
     values: dict[str, Any]
@@ -36,11 +37,12 @@ class NormalisedConfig:
     invalid: frozenset[str] = frozenset()
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
+    schema: ConfigSchema = QWEN3
 
     @property
     def shape(self) -> Qwen3Shape:
         """What of the config decides the tensors' shapes."""
-        return Qwen3Shape(**{name: self.values[name] for name in SHAPE_FIELDS})
+        return Qwen3Shape(**{name: self.values[name] for name in self.schema.shape_fields})
 
 
 def normalise(raw: Mapping[str, Any], *, source: str = "config.json") -> NormalisedConfig:
@@ -53,9 +55,11 @@ def normalise(raw: Mapping[str, Any], *, source: str = "config.json") -> Normali
     Returns:
         The values, with the problems and warnings; raises nothing.
     """
-    given, problems, warnings = read_fields(raw, source)
-    invalid = {problem.field for problem in problems if problem.field in FIELDS} - given.keys()
-    values: dict[str, Any] = {name: field.default for name, field in FIELDS.items()}
+    schema = find_schema(raw) or QWEN3
+    fields = schema.fields
+    given, problems, warnings = read_fields(raw, source, schema)
+    invalid = {problem.field for problem in problems if problem.field in fields} - given.keys()
+    values: dict[str, Any] = {name: field.default for name, field in fields.items()}
     if raw.get("num_key_value_heads", 0) is None:
         # transformers: null means multi-head attention, absent means the default.
         values["num_key_value_heads"] = given.get("num_attention_heads", values["num_attention_heads"])
@@ -63,16 +67,25 @@ def normalise(raw: Mapping[str, Any], *, source: str = "config.json") -> Normali
         invalid.discard("num_key_value_heads")
         problems = [problem for problem in problems if problem.field != "num_key_value_heads"]
     values.update(given)
-    absent = frozenset(name for name in FIELDS if name not in given and name not in invalid and name not in raw)
+    if values["head_dim"] is None:
+        values["head_dim"] = max(1, values["hidden_size"] // values["num_attention_heads"])
+    absent = frozenset(name for name in fields if name not in given and name not in invalid and name not in raw)
     if "rope_theta" in absent:
         warnings.append(f"{source} has no rope_theta; HuggingFace's default {values['rope_theta']} is used")
     return NormalisedConfig(
-        values, absent, frozenset(name for name in invalid if name), tuple(problems), tuple(warnings)
+        values, absent, frozenset(name for name in invalid if name), tuple(problems), tuple(warnings), schema
     )
 
 
-def read_fields(raw: Mapping[str, Any], source: str) -> tuple[dict[str, Any], list[Problem], list[str]]:
+def read_fields(
+    raw: Mapping[str, Any], source: str, schema: ConfigSchema = QWEN3
+) -> tuple[dict[str, Any], list[Problem], list[str]]:
     """Read the keys that ``raw`` has, without filling in defaults.
+
+    Args:
+        raw: Keys and values.
+        source: What they are called in messages.
+        schema: What they may be.
 
     Returns:
         Valid values in the 4.51 dialect, problems, and warnings.
@@ -85,12 +98,12 @@ def read_fields(raw: Mapping[str, Any], source: str) -> tuple[dict[str, Any], li
     }
     rope, problems = read_rope(raw, source)
     warnings: list[str] = []
-    for name, value in {**{name: raw[name] for name in FIELDS if name in raw}, **rope}.items():
-        if FIELDS[name].valid(value):
+    for name, value in {**{name: raw[name] for name in schema.fields if name in raw}, **rope}.items():
+        if schema.fields[name].valid(value):
             values[name] = value
         else:
-            problems.append(_invalid(name, value, source))
-    for name, neutral in NEUTRAL.items():
+            problems.append(_invalid(name, value, source, schema))
+    for name, neutral in schema.neutral.items():
         if name in raw and raw[name] not in neutral:
             problems.append(_refused(name, raw[name], neutral[0], source))
     problems += _layer_types(raw, source)
@@ -99,7 +112,7 @@ def read_fields(raw: Mapping[str, Any], source: str) -> tuple[dict[str, Any], li
         values["torch_dtype"] = dtype
     if raw.get("auto_map"):
         warnings.append(f"{source} has an auto_map; its custom code is not run, the model is built as plain Qwen3")
-    known = FIELDS.keys() | NEUTRAL.keys() | PASSED_ON | HARMLESS | _DIALECT_KEYS
+    known = schema.fields.keys() | schema.neutral.keys() | PASSED_ON | schema.harmless | _DIALECT_KEYS
     unknown = sorted(str(name)[:80] for name in raw if name not in known)
     if unknown:
         listed = ", ".join(unknown[:10]) + (f" and {len(unknown) - 10} more" if len(unknown) > 10 else "")
@@ -107,8 +120,8 @@ def read_fields(raw: Mapping[str, Any], source: str) -> tuple[dict[str, Any], li
     return values, problems, warnings
 
 
-def _invalid(name: str, value: Any, source: str) -> Problem:
-    wanted = FIELDS[name].wanted
+def _invalid(name: str, value: Any, source: str, schema: ConfigSchema) -> Problem:
+    wanted = schema.fields[name].wanted
     return Problem(
         ConfigMismatch,
         f"{source} has an unusable value for {name}",

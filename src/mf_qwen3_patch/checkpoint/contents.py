@@ -8,11 +8,14 @@ from mf_qwen3_patch.checkpoint.evidence import Evidence
 from mf_qwen3_patch.checkpoint.header import TensorInfo
 from mf_qwen3_patch.checkpoint.naming import (
     EMBEDDING,
-    LAYER_TENSORS,
     LM_HEAD,
     OUTER_TENSORS,
+    Axis,
+    Qwen3Shape,
     axes_of,
-    layer_tensor,
+    is_expert_role,
+    names_of_role,
+    parse_name,
     split_layer,
 )
 from mf_qwen3_patch.checkpoint.overrides import Overridden
@@ -33,7 +36,7 @@ def missing_tensors(checkpoint: Checkpoint, config: NormalisedConfig, evidence: 
     shape = config.shape
     if checkpoint.lost_unknown:
         return []
-    if not any(axes_of(name) is not None for name in known):
+    if not any(axes_of(name, shape.layer_tensors) is not None for name in known):
         return [_nothing_known(checkpoint)]
     problems: list[Problem] = []
     for name in OUTER_TENSORS:
@@ -43,29 +46,46 @@ def missing_tensors(checkpoint: Checkpoint, config: NormalisedConfig, evidence: 
             problems.append(_no_head(checkpoint, config))
         else:
             problems.append(_missing([name], "the model needs"))
+    # Where most are missing, some of their names are enough: a config may claim billions of experts.
+    experts = min(evidence.sizes(shape)["num_experts"], 2 * len(evidence.experts) + 1)
     if not evidence.layers:
-        count = shape.num_hidden_layers * len(LAYER_TENSORS)
-        first = layer_tensor(0, next(iter(LAYER_TENSORS)))
-        problems.append(_missing([first], "no layer has tensors", count=count))
+        names = _names_of_layer(0, shape, experts)
+        problems.append(_missing(names[:1], "no layer has tensors", count=shape.num_hidden_layers * len(names)))
     # Beyond the last layer with tensors it is num_hidden_layers that is wrong, which is reported as such.
     last = min(shape.num_hidden_layers, evidence.num_hidden_layers)
     gaps = [layer for layer in range(last) if layer not in evidence.layers]
     if gaps:
         named = ", ".join(str(layer) for layer in gaps[:10]) + (", ..." if len(gaps) > 10 else "")
-        count = len(gaps) * len(LAYER_TENSORS)
-        first = layer_tensor(gaps[0], next(iter(LAYER_TENSORS)))
+        names = _names_of_layer(gaps[0], shape, experts)
         subject = f"layers {named} have" if len(gaps) > 1 else f"layer {named} has"
         text = f"{subject} no tensors at all"
-        problems.append(_missing([first], text, count=count))
-    for role in LAYER_TENSORS:
-        names = [
-            name
-            for layer in sorted(evidence.layers)
-            if layer < last and (name := layer_tensor(layer, role)) not in known
-        ]
-        if names:
-            problems.append(_missing(names, "the model needs"))
-    return problems
+        problems.append(_missing(names[:1], text, count=len(gaps) * len(names)))
+    missing: dict[str, list[str]] = {}
+    for role in shape.layer_tensors:
+        # An expert is missed once, not once for each of its tensors.
+        kind = "experts" if is_expert_role(role) else role
+        for layer in sorted(evidence.layers):
+            if layer < last:
+                names = [name for name in names_of_role(layer, role, experts) if name not in known]
+                missing.setdefault(kind, []).extend(names)
+    return problems + [
+        _missing(names, f"{_whose(names)} needs" if kind == "experts" else "the model needs")
+        for kind, names in missing.items()
+        if names
+    ]
+
+
+def _names_of_layer(layer: int, shape: Qwen3Shape, experts: int) -> list[str]:
+    return [name for role in shape.layer_tensors for name in names_of_role(layer, role, experts)]
+
+
+def _whose(names: list[str]) -> str:
+    """Say which expert the tensors belong to, if it is only one."""
+    owners = {(name.layer, name.expert) for name in map(parse_name, names)}
+    if len(owners) > 1:
+        return f"the model, among its experts ({len(owners)} of them are not whole),"
+    ((layer, expert),) = owners
+    return f"expert {expert} of layer {layer}"
 
 
 def _nothing_known(checkpoint: Checkpoint) -> Problem:
@@ -124,8 +144,8 @@ def misshapen_tensors(checkpoint: Checkpoint, config: NormalisedConfig, evidence
     sizes = evidence.sizes(config.shape)
     groups: dict[tuple[str, tuple[int, ...]], list[TensorInfo]] = {}
     for name, info in checkpoint.tensors.items():
-        axes = axes_of(name)
-        layer, role = split_layer(name)
+        axes = _axes(name, config.shape, sizes["num_experts"])
+        layer, _, role = parse_name(name)
         if axes is None or (name == LM_HEAD and config.shape.tie_word_embeddings):
             continue
         if layer is not None and layer >= config.shape.num_hidden_layers:
@@ -135,7 +155,7 @@ def misshapen_tensors(checkpoint: Checkpoint, config: NormalisedConfig, evidence
     problems = []
     for infos in groups.values():
         info = infos[0]
-        axes = axes_of(info.name) or ()
+        axes = axes_of(info.name, config.shape.layer_tensors) or ()
         others = f" (and {len(infos) - 1} more of its kind)" if len(infos) > 1 else ""
         problems.append(
             Problem(
@@ -151,7 +171,9 @@ def misshapen_tensors(checkpoint: Checkpoint, config: NormalisedConfig, evidence
     return problems
 
 
-def unexpected_tensors(checkpoint: Checkpoint, config: NormalisedConfig) -> tuple[list[Problem], list[str]]:
+def unexpected_tensors(
+    checkpoint: Checkpoint, config: NormalisedConfig, evidence: Evidence
+) -> tuple[list[Problem], list[str]]:
     """Report tensors that the config does not ask for.
 
     Biases that Qwen3 would use if its config said so are a problem, since dropping them changes the
@@ -160,8 +182,9 @@ def unexpected_tensors(checkpoint: Checkpoint, config: NormalisedConfig) -> tupl
     """
     biases: list[TensorInfo] = []
     unknown: list[str] = []
+    experts = evidence.sizes(config.shape)["num_experts"]
     for name, info in checkpoint.tensors.items():
-        if axes_of(name) is not None:
+        if _axes(name, config.shape, experts) is not None:
             continue
         layer, role = split_layer(name)
         if layer is not None and role in _ATTENTION_BIASES:
@@ -190,6 +213,12 @@ def unexpected_tensors(checkpoint: Checkpoint, config: NormalisedConfig) -> tupl
         more = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""
         warnings.append(f"ignored, as Qwen3 has no such tensors: {shown}{more}")
     return problems, warnings
+
+
+def _axes(name: str, shape: Qwen3Shape, experts: int) -> tuple[Axis, ...] | None:
+    """Return the axes of a tensor that the model has; it has none of an expert beyond the last."""
+    expert = parse_name(name).expert
+    return axes_of(name, shape.layer_tensors) if expert is None or expert < experts else None
 
 
 def tied_head(checkpoint: Checkpoint, overridden: Overridden) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mf_qwen3_patch.checkpoint.fields import find_schema
 from mf_qwen3_patch.checkpoint.files import MAX_JSON_BYTES, read_bounded
 from mf_qwen3_patch.checkpoint.header import TensorInfo, inspect_header
 from mf_qwen3_patch.checkpoint.index import compare_with_headers
@@ -80,8 +81,7 @@ def is_qwen3_directory(path: object) -> bool:
         return False
     if not isinstance(raw, dict) or _saved_by_mindformers(names):
         return False
-    architectures = raw.get("architectures")
-    return raw.get("model_type") == "qwen3" or (isinstance(architectures, list) and "Qwen3ForCausalLM" in architectures)
+    return find_schema(raw) is not None
 
 
 def is_huggingface_directory(path: object) -> bool:

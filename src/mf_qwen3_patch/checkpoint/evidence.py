@@ -9,17 +9,18 @@ from dataclasses import dataclass, replace
 from mf_qwen3_patch.checkpoint.header import TensorInfo
 from mf_qwen3_patch.checkpoint.naming import (
     LAYER_TENSORS,
+    MOE_LAYER_TENSORS,
     OUTER_TENSORS,
     Axis,
     Qwen3Shape,
     axes_of,
     axis_sizes,
-    split_layer,
+    parse_name,
 )
 
 __all__ = ["Evidence", "Witness", "gather_evidence"]
 
-_ROLES = {role: number for number, role in enumerate((*OUTER_TENSORS, *LAYER_TENSORS))}
+_ROLES = {role: number for number, role in enumerate((*OUTER_TENSORS, *LAYER_TENSORS, *MOE_LAYER_TENSORS))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,12 @@ class Evidence:
     Attributes:
         axes: By axis; an axis that no tensor shows is absent.
         layers: Numbers of the layers that have at least one tensor.
+        experts: Numbers of the experts that have at least one tensor in some layer.
     """
 
     axes: Mapping[Axis, Witness]
     layers: frozenset[int]
+    experts: frozenset[int] = frozenset()
 
     @property
     def num_hidden_layers(self) -> int:
@@ -68,6 +71,8 @@ class Evidence:
             num_attention_heads=max(heads, 1),
             num_key_value_heads=max(groups, 1),
             num_hidden_layers=self.num_hidden_layers or config.num_hidden_layers,
+            num_experts=sizes["num_experts"],
+            moe_intermediate_size=sizes["moe_intermediate_size"],
         )
 
     def sizes(self, config: Qwen3Shape) -> dict[Axis, int]:
@@ -88,13 +93,16 @@ def gather_evidence(tensors: Mapping[str, TensorInfo], config: Qwen3Shape, lost:
     votes: dict[Axis, Counter[int]] = {}
     witnesses: dict[tuple[Axis, int], Witness] = {}
     layers: set[int] = set()
+    experts: set[int] = set()
     for name in (*sorted(tensors, key=_order), *lost):
-        axes = axes_of(name)
+        axes = axes_of(name, config.layer_tensors)
         if axes is None:
             continue
-        layer, _ = split_layer(name)
+        layer, expert, _ = parse_name(name)
         if layer is not None:
             layers.add(layer)
+        if expert is not None:
+            experts.add(expert)
         info = tensors.get(name)
         if info is None or len(info.shape) != len(axes):
             continue
@@ -109,10 +117,10 @@ def gather_evidence(tensors: Mapping[str, TensorInfo], config: Qwen3Shape, lost:
         most = max(counter.values())
         tied = [value for value, count in counter.items() if count == most]
         winners[axis] = witnesses[axis, expected[axis] if expected[axis] in tied else tied[0]]
-    return Evidence(winners, frozenset(layers))
+    return Evidence(winners, frozenset(layers), frozenset(experts))
 
 
-def _order(name: str) -> tuple[int, int]:
+def _order(name: str) -> tuple[int, int, int]:
     """Sort the most telling witness first: the embedding, q_proj before o_proj, low layers before high."""
-    layer, role = split_layer(name)
-    return _ROLES.get(role, len(_ROLES)), layer or 0
+    layer, expert, role = parse_name(name)
+    return _ROLES.get(role, len(_ROLES)), layer or 0, expert or 0

@@ -12,7 +12,21 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["ALIASES", "DTYPES", "FIELDS", "HARMLESS", "NEUTRAL", "PASSED_ON", "SHAPE_FIELDS", "Field"]
+__all__ = [
+    "ALIASES",
+    "DTYPES",
+    "FIELDS",
+    "HARMLESS",
+    "NEUTRAL",
+    "PASSED_ON",
+    "QWEN3",
+    "QWEN3_MOE",
+    "SCHEMAS",
+    "SHAPE_FIELDS",
+    "ConfigSchema",
+    "Field",
+    "find_schema",
+]
 
 _MAX_DIMENSION = 2**31 - 1
 
@@ -22,7 +36,8 @@ class Field:
     """A config key that decides the output.
 
     Attributes:
-        default: HuggingFace's default (transformers' ``Qwen3Config``) where the key is absent.
+        default: HuggingFace's default (transformers' ``Qwen3Config``) where the key is absent; None if it follows
+            from other fields.
         valid: Says whether a value is usable.
         wanted: What ``valid`` asks for, in words.
     """
@@ -210,6 +225,8 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "qkv_has_bias": "attention_bias",
         "add_qkv_bias": "attention_bias",
         "init_method_std": "initializer_range",
+        "moe_ffn_hidden_size": "moe_intermediate_size",
+        "moe_router_topk": "num_experts_per_tok",
         "num_moe_experts": "num_experts",
         "n_routed_experts": "num_experts",
         "expert_num": "num_experts",
@@ -217,3 +234,83 @@ ALIASES: Mapping[str, str] = MappingProxyType(
     }
 )
 """MindFormers' other names for a key (its ``COMMON_CONFIG_MAPPING``), as YAML files use them."""
+
+
+@dataclass(frozen=True)
+class ConfigSchema:
+    """What the config of one kind of model may say.
+
+    Attributes:
+        model_type: ``model_type`` in config.json.
+        architecture: What ``architectures`` lists.
+        title: What it is called in messages.
+        fields: Keys that are always passed on, with HuggingFace's default where config.json has none.
+        shape_fields: The fields that the weights themselves can confirm or contradict.
+        neutral: Keys that change the output unless they have one of these values; refused otherwise.
+        harmless: Keys that can't change the output; dropped silently.
+        unverifiable: Fields that nothing but config.json can tell, as the weights do not.
+    """
+
+    model_type: str
+    architecture: str
+    title: str
+    fields: Mapping[str, Field]
+    shape_fields: tuple[str, ...]
+    neutral: Mapping[str, tuple[Any, ...]]
+    harmless: frozenset[str]
+    unverifiable: tuple[str, ...]
+
+
+_UNVERIFIABLE = ("rope_theta", "rms_norm_eps")
+
+QWEN3 = ConfigSchema(
+    model_type="qwen3",
+    architecture="Qwen3ForCausalLM",
+    title="Qwen3",
+    fields=FIELDS,
+    shape_fields=SHAPE_FIELDS,
+    neutral=NEUTRAL,
+    harmless=HARMLESS,
+    unverifiable=_UNVERIFIABLE,
+)
+
+QWEN3_MOE = ConfigSchema(
+    model_type="qwen3_moe",
+    architecture="Qwen3MoeForCausalLM",
+    title="a Qwen3 mixture of experts",
+    fields=MappingProxyType(
+        {
+            **FIELDS,
+            "hidden_size": _size(2048),
+            "intermediate_size": _size(6144),
+            "num_hidden_layers": _size(24),
+            "num_key_value_heads": _size(4),
+            # transformers: hidden_size / num_attention_heads, unlike the dense model's.
+            "head_dim": Field(None, _dimension, "a whole number, at least 1"),
+            "num_experts": _size(128),
+            "num_experts_per_tok": _size(8),
+            "moe_intermediate_size": _size(768),
+            "norm_topk_prob": Field(False, _flag, "true or false"),
+        }
+    ),
+    shape_fields=(*SHAPE_FIELDS, "num_experts", "moe_intermediate_size"),
+    neutral=MappingProxyType(
+        {name: values for name, values in NEUTRAL.items() if name != "num_experts"}
+        # MindFormers makes every layer a mixture of experts, whatever these say.
+        | {"decoder_sparse_step": (1,), "mlp_only_layers": ([], None)}
+    ),
+    harmless=HARMLESS | {"output_router_logits", "router_aux_loss_coef"},
+    unverifiable=(*_UNVERIFIABLE, "num_experts_per_tok", "norm_topk_prob"),
+)
+
+SCHEMAS: Mapping[str, ConfigSchema] = MappingProxyType({schema.model_type: schema for schema in (QWEN3, QWEN3_MOE)})
+"""By model_type."""
+
+
+def find_schema(raw: Mapping[str, Any]) -> ConfigSchema | None:
+    """Return the schema of a raw config: by its model_type, else by its architectures; None if it is no Qwen3's."""
+    model_type, architectures = raw.get("model_type"), raw.get("architectures")
+    if isinstance(model_type, str) and model_type in SCHEMAS:
+        return SCHEMAS[model_type]
+    names = architectures if isinstance(architectures, list) else []
+    return next((schema for schema in SCHEMAS.values() if schema.architecture in names), None)

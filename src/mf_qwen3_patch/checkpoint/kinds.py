@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.directory import CONFIG_NAME, Checkpoint
+from mf_qwen3_patch.checkpoint.fields import SCHEMAS, find_schema
 from mf_qwen3_patch.checkpoint.header import TensorInfo
-from mf_qwen3_patch.checkpoint.naming import axes_of
+from mf_qwen3_patch.checkpoint.naming import LAYER_TENSORS, MOE_LAYER_TENSORS, is_known, parse_name
 from mf_qwen3_patch.checkpoint.weight_files import ADAPTER_CONFIG_NAME
 from mf_qwen3_patch.errors import Problem, UnsupportedCheckpoint
 
@@ -20,8 +21,6 @@ LOADABLE_DTYPES = frozenset({"F32", "F16", "BF16"})
 _ORIGINAL = "download the original bfloat16 checkpoint of the same model, e.g. Qwen/Qwen3-14B"
 
 _OTHER_MODELS: tuple[tuple[str, str], ...] = (
-    ("qwen3_moe", "a Qwen3 mixture of experts"),
-    ("qwen3moe", "a Qwen3 mixture of experts"),
     ("qwen3_vl", "Qwen3-VL (vision and language)"),
     ("qwen3vl", "Qwen3-VL (vision and language)"),
     ("qwen3_omni", "Qwen3-Omni"),
@@ -59,18 +58,24 @@ def quantisation_of(name: str) -> str | None:
     return next((method for pattern, method in _QUANTISED if pattern.fullmatch(name)), None)
 
 
-def unsupported_kinds(checkpoint: Checkpoint) -> list[Problem]:
-    """Recognise what ``checkpoint`` is if it is not a plain Qwen3; at most one problem per kind."""
+def unsupported_kinds(checkpoint: Checkpoint, model_type: str | None = None) -> list[Problem]:
+    """Recognise what ``checkpoint`` is if it is not a plain Qwen3; at most one problem per kind.
+
+    Args:
+        checkpoint: What is in the directory.
+        model_type: Which kind of Qwen3 it must be, ``qwen3`` or ``qwen3_moe``; by default either.
+    """
     config, tensors = checkpoint.config, checkpoint.tensors
     rules: tuple[Callable[[], Problem | None], ...] = (
         lambda: _adapter(checkpoint),
-        lambda: _architecture(config) if checkpoint.config_read else None,
+        lambda: _architecture(config, model_type) if checkpoint.config_read else None,
         lambda: _quantisation(config, tensors),
         lambda: _mindformers_layout(tensors),
         lambda: _embedding(checkpoint),
         lambda: _classifier(tensors),
         lambda: _qwen2_tensors(tensors),
         lambda: _wrapped(tensors),
+        lambda: _of_the_other_kind(config, tensors) if checkpoint.config_read else None,
     )
     problems = [problem for rule in rules if (problem := rule()) is not None]
     # The first names the kind; later rules mostly describe the same cause by its tensors.
@@ -93,26 +98,67 @@ def _adapter(checkpoint: Checkpoint) -> Problem | None:
     )
 
 
-def _architecture(config: Mapping[str, Any]) -> Problem | None:
+def _architecture(config: Mapping[str, Any], wanted: str | None) -> Problem | None:
     model_type, architectures = config.get("model_type"), config.get("architectures")
     names = architectures if isinstance(architectures, list) else []
-    if names and "Qwen3ForCausalLM" not in names:
+    schema = find_schema(config)
+    expected = SCHEMAS[wanted] if wanted else schema or SCHEMAS["qwen3"]
+    if names and expected.architecture not in names:
         found, field = ", ".join(str(name)[:_SHOWN] for name in names[:3]), "architectures"
-    elif model_type not in ("qwen3", None) or (model_type is None and not names):
+    elif model_type not in (expected.model_type, None) or (model_type is None and not names):
         found, field = "none" if model_type is None else str(model_type)[:_SHOWN], "model_type"
     else:
         return None
+    if schema is not None and schema is not expected and (not names or schema.architecture in names):
+        return _unsupported(
+            f"{CONFIG_NAME} describes {schema.title}, but the model that it is loaded into is {expected.title}",
+            file=CONFIG_NAME,
+            field=field,
+            expected=expected.architecture if field == "architectures" else expected.model_type,
+            found=found,
+            advice="load it with AutoModel.from_pretrained, which builds the class that config.json names",
+        )
     described = _TASKS.get(str(names[0])) if names else None
     if described is None:
         lowered = f"{model_type} {found}".lower()
         described = next((text for key, text in _OTHER_MODELS if key in lowered), f"{found}, not Qwen3")
     return _unsupported(
-        f"{CONFIG_NAME} describes {described}; only Qwen3ForCausalLM (dense) is loaded",
+        f"{CONFIG_NAME} describes {described}; only a {_loadable()} is loaded",
         file=CONFIG_NAME,
         field=field,
-        expected="Qwen3ForCausalLM" if field == "architectures" else "qwen3",
+        expected=expected.architecture if field == "architectures" else expected.model_type,
         found=found,
-        advice="use a dense Qwen3 causal language model, e.g. Qwen/Qwen3-14B, or the tools made for this one",
+        advice="use a Qwen3 causal language model, e.g. Qwen/Qwen3-14B, or the tools made for this one",
+    )
+
+
+def _loadable() -> str:
+    return " or ".join(schema.architecture for schema in SCHEMAS.values())
+
+
+def _of_the_other_kind(config: Mapping[str, Any], tensors: Mapping[str, TensorInfo]) -> Problem | None:
+    """Recognise dense weights beside the config of a mixture of experts, and the reverse."""
+    schema = find_schema(config)
+    if schema is None:
+        return None
+    (other,) = (known for known in SCHEMAS.values() if known is not schema)
+    dense, moe = LAYER_TENSORS.keys() - MOE_LAYER_TENSORS.keys(), MOE_LAYER_TENSORS.keys() - LAYER_TENSORS.keys()
+    own, foreign = (moe, dense) if schema is SCHEMAS["qwen3_moe"] else (dense, moe)
+    names: dict[str, str] = {}
+    for name in tensors:
+        if (role := parse_name(name).role) in own | foreign:
+            names.setdefault(role, name)
+    witness = next((name for role, name in names.items() if role in foreign), None)
+    if witness is None or names.keys() & own:
+        return None
+    return _unsupported(
+        f"{CONFIG_NAME} describes {schema.title} ({schema.architecture}), but the weights are those of {other.title}",
+        file=CONFIG_NAME,
+        tensor=witness,
+        field="model_type",
+        expected=f"{other.model_type} ({other.architecture})",
+        found=f"{schema.model_type} ({schema.architecture})",
+        advice="put the config.json back that belongs to these weights",
     )
 
 
@@ -127,7 +173,7 @@ def _quantisation(config: Mapping[str, Any], tensors: Mapping[str, TensorInfo]) 
         if found is not None:
             return _quantised(method or found, info, name, _ORIGINAL)
     for name, info in tensors.items():
-        if info.dtype not in LOADABLE_DTYPES and axes_of(name) is not None:
+        if info.dtype not in LOADABLE_DTYPES and is_known(name):
             kind = "FP8" if info.dtype.startswith("F8") else f"of dtype {info.dtype}"
             return _quantised(method or kind, info, name, _ORIGINAL)
     if method is None:
@@ -174,8 +220,8 @@ def _mindformers_layout(tensors: Mapping[str, TensorInfo]) -> Problem | None:
 
 def _embedding(checkpoint: Checkpoint) -> Problem | None:
     tensors = checkpoint.tensors
-    bare = [name for name in tensors if axes_of(name) is None and axes_of(f"model.{name}") is not None]
-    if not bare or any(axes_of(name) is not None for name in tensors if name != "lm_head.weight"):
+    bare = [name for name in tensors if not is_known(name) and is_known(f"model.{name}")]
+    if not bare or any(is_known(name) for name in tensors if name != "lm_head.weight"):
         return None
     marks = sorted({"modules.json", "config_sentence_transformers.json", "1_Pooling"} & checkpoint.listing)
     evidence = f" ({marks[0]} is there, too)" if marks else ""
@@ -219,12 +265,12 @@ def _qwen2_tensors(tensors: Mapping[str, TensorInfo]) -> Problem | None:
 
 
 def _wrapped(tensors: Mapping[str, TensorInfo]) -> Problem | None:
-    if not tensors or any(axes_of(name) is not None for name in tensors):
+    if not tensors or any(map(is_known, tensors)):
         return None
     for name, info in tensors.items():
         for mark in ("model.layers.", "model.embed_tokens.", "model.norm."):
             prefix, found, rest = name.partition(mark)
-            if found and prefix and axes_of(found + rest) is not None:
+            if found and prefix and is_known(found + rest):
                 return _unsupported(
                     f"all tensor names carry the prefix {prefix[:_SHOWN]!r}, as a wrapper writes them",
                     file=info.file.name,

@@ -11,7 +11,7 @@ from mf_qwen3_patch.checkpoint.naming import Qwen3Shape
 __all__ = ["MemoryForecast", "forecast_memory", "free_host_memory"]
 
 _ELEMENT_BYTES: Mapping[str, int] = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8}
-_NORM_BYTES = 4  # MindFormers keeps RMSNorm weights in float32
+_NORM_BYTES = 4  # MindFormers keeps RMSNorm weights, and routers, in float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,12 @@ def forecast_memory(shape: Qwen3Shape, dtype: str, tensor_parallel: int, host_fr
     key_value = shape.num_key_value_heads * shape.head_dim
     vocabularies = 1 if shape.tie_word_embeddings else 2
     split = vocabularies * shape.vocab_size * shape.hidden_size
-    split += shape.num_hidden_layers * shape.hidden_size * (2 * query + 3 * shape.intermediate_size)
+    ffn = shape.num_experts * shape.moe_intermediate_size if shape.num_experts else shape.intermediate_size
+    split += shape.num_hidden_layers * shape.hidden_size * (2 * query + 3 * ffn)
     key_values = shape.num_hidden_layers * 2 * key_value * shape.hidden_size
     norms = shape.num_hidden_layers * 2 * (shape.hidden_size + shape.head_dim) + shape.hidden_size
+    # Routers are as norms: whole on every rank, and in float32.
+    norms += shape.num_hidden_layers * shape.num_experts * shape.hidden_size
     replicas = max(1, tensor_parallel // shape.num_key_value_heads)
     per_rank = (split + key_values * replicas) * element // tensor_parallel + norms * _NORM_BYTES
     return MemoryForecast(split + key_values + norms, dtype, per_rank, per_rank * tensor_parallel, host_free)

@@ -8,11 +8,18 @@ from mf_qwen3_patch.checkpoint.evidence import Evidence, Witness
 from mf_qwen3_patch.checkpoint.header import TensorInfo
 from mf_qwen3_patch.checkpoint.naming import Axis, Qwen3Shape, split_layer
 from mf_qwen3_patch.checkpoint.overrides import Overridden
-from mf_qwen3_patch.errors import ConfigMismatch, Problem
+from mf_qwen3_patch.errors import ConfigMismatch, Problem, UnsupportedCheckpoint
 
 __all__ = ["field_mismatches", "mismatch"]
 
-_PLAIN_AXES: tuple[Axis, ...] = ("hidden_size", "vocab_size", "intermediate_size", "head_dim")
+_PLAIN_AXES: tuple[Axis, ...] = (
+    "hidden_size",
+    "vocab_size",
+    "intermediate_size",
+    "head_dim",
+    "num_experts",
+    "moe_intermediate_size",
+)
 _HEAD_AXES: tuple[tuple[Axis, str], ...] = (
     ("query_size", "num_attention_heads"),
     ("key_value_size", "num_key_value_heads"),
@@ -40,6 +47,7 @@ def field_mismatches(
         if witness.value != says:
             problems.append(mismatch(overridden, axis, says, witness.value, witness.tensor, _dimension(witness)))
     problems += _heads(overridden, evidence, shape)
+    problems += _chosen_experts(overridden, evidence, shape)
     layers = _layers(overridden, evidence, tensors, complete)
     if layers is not None:
         problems.append(layers)
@@ -116,6 +124,44 @@ def _heads(overridden: Overridden, evidence: Evidence, shape: Qwen3Shape) -> lis
             )
         )
     return problems
+
+
+def _chosen_experts(overridden: Overridden, evidence: Evidence, shape: Qwen3Shape) -> list[Problem]:
+    name = "num_experts_per_tok"
+    chosen = overridden.config.values.get(name)
+    experts = evidence.sizes(shape)["num_experts"]
+    if chosen is None or name in overridden.config.invalid:
+        return []
+    origin = overridden.origin(name)
+    if chosen == 1 and overridden.config.values.get("norm_topk_prob"):
+        return [
+            Problem(
+                UnsupportedCheckpoint,
+                f"{origin.source} says {origin.key}: 1 with norm_topk_prob: true: the one expert's weight "
+                "is 1 then, but MindFormers does not normalise it, which changes the output",
+                file=origin.source,
+                field="norm_topk_prob",
+                expected="norm_topk_prob: false, or num_experts_per_tok of 2 or more",
+                found="norm_topk_prob: true with num_experts_per_tok: 1",
+                advice="run this one with HuggingFace transformers",
+            )
+        ]
+    if chosen <= experts:
+        return []
+    says = f"says {origin.key}: {chosen}"
+    if name in overridden.config.absent:
+        says = f"has no {name}, which defaults to {chosen}"
+    return [
+        Problem(
+            ConfigMismatch,
+            f"{origin.source} {says}, but there are only {experts} experts to choose from",
+            file=origin.source,
+            field=name,
+            expected=f"at most {experts} (num_experts)",
+            found=chosen,
+            advice=f"set {origin.key} to what the model was trained with, at most {experts}",
+        )
+    ]
 
 
 def _layers(

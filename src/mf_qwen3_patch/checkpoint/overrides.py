@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.config import NormalisedConfig, read_fields
-from mf_qwen3_patch.checkpoint.fields import ALIASES, FIELDS, NEUTRAL
+from mf_qwen3_patch.checkpoint.fields import ALIASES
 from mf_qwen3_patch.errors import ConfigMismatch, Problem
 
 __all__ = ["Origin", "Overridden", "apply_overrides"]
 
-_JUDGED = FIELDS.keys() | NEUTRAL.keys() | {"rope_scaling", "rope_parameters", "layer_types", "torch_dtype"}
-# Not in the weights, so nothing but config.json can tell that an override of them is a mistake.
-_UNVERIFIABLE = ("rope_theta", "rms_norm_eps")
+_JUDGED_ALWAYS = frozenset({"rope_scaling", "rope_parameters", "layer_types", "torch_dtype"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +53,8 @@ def apply_overrides(config: NormalisedConfig, overrides: Mapping[str, Any], sour
         overrides: By key; a value of None counts as not given.
         source: What they are called in messages.
     """
+    schema = config.schema
+    judged_keys = schema.fields.keys() | schema.neutral.keys() | _JUDGED_ALWAYS
     given: dict[str, Any] = {}
     keys: dict[str, str] = {}
     problems: list[Problem] = []
@@ -77,18 +77,18 @@ def apply_overrides(config: NormalisedConfig, overrides: Mapping[str, Any], sour
             continue
         given[name] = value
         keys[name] = key
-    judged = {name: value for name, value in given.items() if name in _JUDGED}
-    values, found, warnings = read_fields(judged, source)
+    judged = {name: value for name, value in given.items() if name in judged_keys}
+    values, found, warnings = read_fields(judged, source, schema)
     problems += found
-    invalid = {problem.field for problem in found if problem.field in FIELDS}
+    invalid = {problem.field for problem in found if problem.field in schema.fields}
     warnings += [
         f"{source} sets {keys.get(name, name)} to {values[name]} over config.json's {config.values[name]}; "
         "the weights can't say which is right"
-        for name in _UNVERIFIABLE
+        for name in schema.unverifiable
         if name in values and values[name] != config.values[name]
     ]
-    passed = {name: value for name, value in given.items() if name not in _JUDGED}
-    settled = values.keys() & FIELDS.keys()
+    passed = {name: value for name, value in given.items() if name not in judged_keys}
+    settled = values.keys() & schema.fields.keys()
     # Where both say the same, config.json is the one to blame for a mismatch with the weights.
     origins = {
         name: Origin(source, keys.get(name, name), config.values[name])
@@ -105,6 +105,7 @@ def apply_overrides(config: NormalisedConfig, overrides: Mapping[str, Any], sour
             # What config.json says about a field no longer matters once a usable value overrides it.
             problems=(*(problem for problem in config.problems if problem.field not in mended), *problems),
             warnings=(*config.warnings, *warnings),
+            schema=schema,
         ),
         origins,
     )

@@ -10,9 +10,9 @@ __all__ = ["tensor_parallel_problems"]
 
 def tensor_parallel_problems(shape: Qwen3Shape, ranks: int) -> list[Problem]:
     """Check what MindFormers divides by the number of ranks; one problem names all that is not divisible."""
-    wrong = [
-        name for name in ("num_attention_heads", "intermediate_size", "vocab_size") if getattr(shape, name) % ranks
-    ]
+    ffn = "moe_intermediate_size" if shape.num_experts else "intermediate_size"
+    divided = ("num_attention_heads", ffn, "vocab_size")
+    wrong = [name for name in divided if getattr(shape, name) % ranks]
     groups = shape.num_key_value_heads
     if groups % ranks and ranks % groups:
         wrong.append("num_key_value_heads")
@@ -22,8 +22,7 @@ def tensor_parallel_problems(shape: Qwen3Shape, ranks: int) -> list[Problem]:
     possible = [
         count
         for count in range(1, min(shape.num_attention_heads, 1024) + 1)
-        if not any(size % count for size in (shape.num_attention_heads, shape.intermediate_size, shape.vocab_size))
-        and (groups % count == 0 or count % groups == 0)
+        if not any(getattr(shape, name) % count for name in divided) and (groups % count == 0 or count % groups == 0)
     ]
     return [
         Problem(

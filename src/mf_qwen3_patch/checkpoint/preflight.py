@@ -34,11 +34,12 @@ class Preflight:
 
     Attributes:
         checkpoint: What is in the directory.
-        config: Values for MindFormers' Qwen3Config, the overrides applied.
+        config: Values for MindFormers' Qwen3Config or Qwen3MoeConfig, the overrides applied.
         shape: What of the config decides the tensors' shapes.
         problems: Why a load can't succeed, most important first; empty if it can.
         warnings: What should be known but stops nothing.
         memory: What the load will take.
+        model_type: ``qwen3`` or ``qwen3_moe``.
     """
 
     checkpoint: Checkpoint
@@ -47,6 +48,7 @@ class Preflight:
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
     memory: MemoryForecast
+    model_type: str = "qwen3"
 
     def raise_for_problems(self) -> None:
         """Do nothing if a load can succeed.
@@ -67,6 +69,7 @@ def preflight(
     dtype: str | None = None,
     device_memory: int | None = None,
     absent_config: Mapping[str, object] | None = None,
+    model_type: str | None = None,
 ) -> Preflight:
     """Check a HuggingFace Qwen3 directory.
 
@@ -80,6 +83,7 @@ def preflight(
         dtype: Of the parameters, e.g. ``"bfloat16"``; by default config.json's, else the weights'.
         device_memory: Bytes that a device has for the model, if known.
         absent_config: What stands in for config.json where the directory has none.
+        model_type: Which kind of model it must be, ``qwen3`` or ``qwen3_moe``; by default either.
 
     Returns:
         Everything found, sound or not.
@@ -95,7 +99,7 @@ def preflight(
     checkpoint = open_checkpoint(directory, absent_config=absent_config)
     overridden = apply_overrides(normalise(checkpoint.config), dict(overrides or {}), overrides_source)
     config = overridden.config
-    kinds = unsupported_kinds(checkpoint)
+    kinds = unsupported_kinds(checkpoint, model_type)
     problems, warnings = [*kinds, *checkpoint.problems], list(checkpoint.warnings)
     shape = config.shape
     # Of another kind of model, or without its config, nothing below would say more than that.
@@ -113,7 +117,9 @@ def preflight(
     memory = forecast_memory(shape, dtype or _parameter_dtype(checkpoint, config), tensor_parallel, free_host_memory())
     if not problems:
         warnings += memory.warnings(device_memory)
-    return Preflight(checkpoint, config.values, config.shape, tuple(problems), tuple(warnings), memory)
+    return Preflight(
+        checkpoint, config.values, config.shape, tuple(problems), tuple(warnings), memory, config.schema.model_type
+    )
 
 
 def _check_weights(
@@ -123,7 +129,7 @@ def _check_weights(
     problems = field_mismatches(overridden, evidence, checkpoint.tensors.values(), complete=not checkpoint.lost_unknown)
     problems += missing_tensors(checkpoint, config, evidence)
     problems += misshapen_tensors(checkpoint, config, evidence)
-    unexpected, warnings = unexpected_tensors(checkpoint, config)
+    unexpected, warnings = unexpected_tensors(checkpoint, config, evidence)
     return problems + unexpected, warnings + tied_head(checkpoint, overridden)
 
 

@@ -137,6 +137,27 @@ def _row_parallel(module: ModuleType) -> dict[str, Any]:
     return {"all_reduce": choose_by_device(_stand_in("collectives.all_reduce"), module.all_reduce)}
 
 
+def _routing(module: ModuleType) -> dict[str, Any]:
+    return {"mint": _over(module.mint, topk="moe.topk")}
+
+
+def _dispatching(module: ModuleType) -> dict[str, Any]:
+    from mf_qwen3_patch.cpu_kernels.overlay import choose_by_device
+
+    kernels = {
+        name: choose_by_device(_stand_in(f"moe.{name}"), getattr(module, name))
+        for name in ("MoeInitRoutingV2", "MoeTokenUnpermute")
+    }
+    return {"mint": _over(module.mint, index_select="moe.index_select"), **kernels}
+
+
+def _grouped_linear(module: ModuleType) -> dict[str, Any]:
+    from mf_qwen3_patch.cpu_kernels.overlay import Overlay
+
+    kernels = _over(module.ops.auto_generate, GroupedMatmulV4="moe.GroupedMatmulV4")
+    return {"ops": Overlay(module.ops, auto_generate=kernels)}
+
+
 def _over(namespace: Any, **paths: str) -> Any:
     from mf_qwen3_patch.cpu_kernels.overlay import Overlay
 
@@ -151,6 +172,9 @@ _TARGETS: dict[str, Callable[[ModuleType], dict[str, Any]]] = {
     f"{_INFERENCE}.base_models.gpt.gpt_model": _reductions,
     f"{_INFERENCE}.parallel_state": _process_groups,
     f"{_INFERENCE}.tensor_parallel.layers": _row_parallel,
+    f"{_INFERENCE}.tensor_parallel.grouped_layers": _grouped_linear,
+    f"{_INFERENCE}.transformer.moe.moe_utils": _routing,
+    f"{_INFERENCE}.transformer.moe.token_dispatcher": _dispatching,
     "mindformers.generation.text_generator": _reductions,
     "mindformers.generation.logits_process": _reductions,
 }

@@ -16,6 +16,8 @@ from mf_qwen3_patch.loading.families import QWEN3, Family
 
 __all__ = ["build_config", "build_model", "network_parameters"]
 
+_SOFTMAX_FIRST = "moe_router_pre_softmax"
+
 # MindSpore switches lazy parameters on and off for the whole process: builds must not overlap.
 _building = threading.RLock()
 
@@ -27,6 +29,9 @@ def build_config(values: Mapping[str, Any], family: Family = QWEN3) -> Any:
         values: The normalised config.json with overrides applied.
         family: The model family.
     """
+    if values.get("num_experts_per_tok") == 1:
+        # Stock refuses a single expert unless this says what its inference router does in any case.
+        values = {_SOFTMAX_FIRST: True, **values}
     return family.load(family.config_class)(**values)
 
 

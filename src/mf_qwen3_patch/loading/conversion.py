@@ -6,6 +6,9 @@ name map, a few layout flags and the concatenation methods of a mixin, so it is 
 just those. The flags are fixed to what the inference network reads, Q|K|V and gate|up each
 contiguous: the training default interleaves them, and an inference model takes that without
 complaint and talks nonsense.
+
+The experts of a mixture come out of the training conversion as the rows of one matrix; the inference network has
+them as a stack of matrices, which is the same numbers in the same order.
 """
 
 from __future__ import annotations
@@ -29,28 +32,37 @@ from mf_qwen3_patch.errors import (
     error_for,
 )
 from mf_qwen3_patch.loading.casting import is_finite
+from mf_qwen3_patch.loading.experts import Experts, find_experts
 from mf_qwen3_patch.loading.families import QWEN3, Family
 from mf_qwen3_patch.loading.parameters import to_numpy, to_parameter
 
 __all__ = ["convert_map_dict", "convert_name", "convert_weight_dict", "obtain_name_map"]
 
-_INFERENCE_LAYOUT = SimpleNamespace(
-    use_contiguous_weight_layout_attention=True,
-    use_interleaved_weight_layout_mlp=False,
-)
+_INFERENCE_LAYOUT = {
+    "use_contiguous_weight_layout_attention": True,
+    "use_interleaved_weight_layout_mlp": False,
+}
 
 
 class _ConversionHost(TrainModelMixin):  # type: ignore[misc]  # it has no type information
     """What the training conversion needs of ``self``: names, the layout, the concat methods."""
 
-    def __init__(self, model_class: Any) -> None:
+    def __init__(self, model_class: Any, experts: Experts | None = None) -> None:
         self._model_class = model_class
+        found = experts or Experts()
+        self.transformer_config = SimpleNamespace(
+            **_INFERENCE_LAYOUT,
+            num_layers=found.layers,
+            num_moe_experts=found.experts,
+            hidden_size=found.hidden_size,
+            moe_ffn_hidden_size=found.ffn_size,
+        )
 
     def convert_name(self, weight_name: str) -> str:
         return convert_name(self._model_class, weight_name)
 
     def get_gpt_transformer_config(self) -> SimpleNamespace:
-        return _INFERENCE_LAYOUT
+        return self.transformer_config
 
 
 def convert_name(model_class: Any, name: str) -> str:
@@ -104,15 +116,17 @@ def convert_weight_dict(
     weights = {name: to_numpy(value) for name, value in source.items() if "." in name}
     problems = _quantised(weights)
     problems += [] if parts_are_shared else _missing_parts(model_class, groups, family)
-    problems += _ill_fitting_parts(groups, source) + _not_finite(model_class, weights)
+    problems += _ill_fitting_parts(groups, source, family) + _not_finite(model_class, weights)
+    experts = find_experts({convert_name(model_class, name): value.shape for name, value in weights.items()})
+    problems += _missing_experts(experts, parts_are_shared)
     if problems:
         raise error_for(problems, "the weight dict")
 
     training_class = family.load(family.training_class)
     converted: Mapping[str, np.ndarray[Any, Any]] = training_class.convert_weight_dict(
-        _ConversionHost(model_class), weights, qkv_dict=qkv_dict, condition=condition
+        _ConversionHost(model_class, experts), weights, qkv_dict=qkv_dict, condition=condition
     )
-    result = {name: to_parameter(value, name) for name, value in converted.items()}
+    result = {name: to_parameter(_stacked(name, value, experts, family), name) for name, value in converted.items()}
     result.update((name, value) for name, value in source.items() if "." not in name)
     return result
 
@@ -160,7 +174,8 @@ def obtain_name_map(model_class: Any, load_checkpoint_files: Iterable[str]) -> d
 
 def _fused_groups(model_class: Any, names: Iterable[str], family: Family) -> dict[tuple[str, str], dict[str, str]]:
     """Group source names: (parameter with ``{}`` for the part, fused element) → part → source name."""
-    element_of_part = {part: element for element, parts in family.fused.items() for part in parts}
+    merged = {**family.fused, **family.stacked}
+    element_of_part = {part: element for element, parts in merged.items() for part in parts if len(parts) > 1}
     groups: dict[tuple[str, str], dict[str, str]] = {}
     for source_name in names:
         path = convert_name(model_class, source_name).split(".")
@@ -177,7 +192,7 @@ def _missing_parts(
 ) -> list[Problem]:
     problems = []
     for (pattern, element), present in groups.items():
-        missing = [part for part in family.fused[element] if part not in present]
+        missing = [part for part in family.parts(element) if part not in present]
         if not missing:
             continue
         names = ", ".join(_sibling(model_class, present, part, pattern) for part in missing)
@@ -185,9 +200,9 @@ def _missing_parts(
             Problem(
                 IncompleteCheckpoint,
                 f"{', '.join(present.values())} is there, but {names} is missing, so that "
-                f"{pattern.format(element)} cannot be merged",
+                f"{_parameter_of(pattern, element, family)} cannot be merged",
                 tensor=names,
-                parameter=pattern.format(element),
+                parameter=_parameter_of(pattern, element, family),
                 advice="pass the weights of all shards together, or complete the download",
             )
         )
@@ -206,7 +221,49 @@ def _sibling(model_class: Any, present: Mapping[str, str], part: str, pattern: s
     return pattern.format(part)
 
 
-def _ill_fitting_parts(groups: Mapping[tuple[str, str], Mapping[str, str]], source: Mapping[str, Any]) -> list[Problem]:
+def _parameter_of(pattern: str, element: str, family: Family) -> str:
+    if element in family.stacked:  # without the expert's number and "weight"
+        return ".".join([*pattern.split(".")[:-3], element])
+    return pattern.format(element)
+
+
+def _missing_experts(experts: Experts, parts_are_shared: bool) -> list[Problem]:
+    if not experts.names or (parts_are_shared and experts.from_router):
+        return []
+    if parts_are_shared:
+        return [
+            Problem(
+                UnsupportedCheckpoint,
+                "the file has experts of a layer, but no router to tell how many there are: files cannot be converted "
+                "one by one",
+                tensor=experts.names[0],
+                advice="load the HuggingFace directory itself (without qkv_concat), which needs no conversion",
+            )
+        ]
+    if not experts.missing:
+        return []
+    return [
+        Problem(
+            IncompleteCheckpoint,
+            f"{len(experts.missing)} of the experts' weights are missing, so that their layers' cannot be stacked",
+            tensor=experts.missing[0],
+            expected=f"{experts.experts} experts in each layer",
+            found=f"no {', '.join(experts.missing[:3])}",
+            advice="pass the weights of all shards together, or complete the download",
+        )
+    ]
+
+
+def _stacked(name: str, value: np.ndarray[Any, Any], experts: Experts, family: Family) -> np.ndarray[Any, Any]:
+    """Give the matrices of all experts, which come one below the other, an axis for the expert."""
+    if name.rsplit(".", 1)[-1] not in family.stacked or value.ndim != 2 or not experts.experts:
+        return value
+    return value.reshape(experts.experts, -1, value.shape[1])
+
+
+def _ill_fitting_parts(
+    groups: Mapping[tuple[str, str], Mapping[str, str]], source: Mapping[str, Any], family: Family
+) -> list[Problem]:
     problems = []
     for (pattern, element), present in groups.items():
         (first, first_shape), *others = ((name, tuple(source[name].shape)) for name in present.values())
@@ -218,7 +275,7 @@ def _ill_fitting_parts(groups: Mapping[tuple[str, str], Mapping[str, str]], sour
                         f"{first} {list(first_shape)} and {name} {list(shape)} cannot be merged: they differ in "
                         "more than the number of rows",
                         tensor=name,
-                        parameter=pattern.format(element),
+                        parameter=_parameter_of(pattern, element, family),
                         expected=list(first_shape[1:]),
                         found=list(shape[1:]),
                         advice="the tensors are not from one model; check the checkpoint",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["QWEN3", "Family"]
+__all__ = ["FAMILIES", "QWEN3", "QWEN3_MOE", "Family"]
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,11 @@ class Family:
         inference_class: Path of the class that generates, below ``module``.
         training_class: Path of the class whose ``convert_weight_dict`` does the merging.
         config_class: Path of the configuration class.
+        base_class: Path of the class that the others inherit from.
         fused: The parameters that MindFormers merges: a path element of the fused parameter to those
             of its parts, in the order in which their rows follow each other in the inference layout.
+        stacked: The parameters that hold the matrices of all experts, transposed: the last path element to those of
+            the parts of one expert, in the order in which their columns follow each other in the inference layout.
     """
 
     model_type: str
@@ -34,7 +37,13 @@ class Family:
     inference_class: str
     training_class: str
     config_class: str
+    base_class: str
     fused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    stacked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def parts(self, element: str) -> tuple[str, ...]:
+        """Return the path elements of the parts of a merged parameter, or of one expert's in a stacked one."""
+        return self.stacked[element] if element in self.stacked else self.fused[element]
 
     def load(self, path: str) -> Any:
         """Import one of the classes by its path."""
@@ -48,5 +57,20 @@ QWEN3 = Family(
     inference_class="modeling_qwen3_infer.InferenceQwen3ForCausalLM",
     training_class="modeling_qwen3_train.TrainingQwen3ForCausalLM",
     config_class="configuration_qwen3.Qwen3Config",
+    base_class="utils.Qwen3PreTrainedModel",
     fused=MappingProxyType({"linear_qkv": ("linear_q", "linear_k", "linear_v"), "linear_fc1": ("gating", "hidden")}),
 )
+
+QWEN3_MOE = Family(
+    model_type="qwen3_moe",
+    module="mindformers.models.qwen3_moe",
+    inference_class="modeling_qwen3_moe_infer.InferenceQwen3MoeForCausalLM",
+    training_class="modeling_qwen3_moe_train.TrainingQwen3MoeForCausalLM",
+    config_class="configuration_qwen3_moe.Qwen3MoeConfig",
+    base_class="utils.Qwen3MoePreTrainedModel",
+    fused=MappingProxyType({"linear_qkv": ("linear_q", "linear_k", "linear_v")}),
+    stacked=MappingProxyType({"weight1": ("gating", "hidden"), "weight2": ("linear_fc2",)}),
+)
+
+FAMILIES: Mapping[str, Family] = MappingProxyType({family.model_type: family for family in (QWEN3, QWEN3_MOE)})
+"""By model_type."""

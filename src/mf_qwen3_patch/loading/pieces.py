@@ -27,7 +27,9 @@ class Stretch:
         run: Elements per run.
         runs: Number of runs.
         stride: Bytes from one run to the next.
-        destination: Index of the first element in the flattened parameter.
+        destination: Index of the first element in the flattened parameter; of what is transposed on the way, in the
+            flattened slice of the tensor.
+        unit: Elements that are not cut apart: a row of what is transposed.
     """
 
     offset: int
@@ -35,6 +37,7 @@ class Stretch:
     runs: int
     stride: int
     destination: int
+    unit: int = 1
 
     @property
     def elements(self) -> int:
@@ -42,7 +45,11 @@ class Stretch:
         return self.run * self.runs
 
     def split(self, most: int, itemsize: int) -> Iterator[Stretch]:
-        """Cut into stretches of at most ``most`` elements of ``itemsize`` bytes: whole runs, or parts of one."""
+        """Cut into stretches of at most ``most`` elements of ``itemsize`` bytes, or a unit if that is more.
+
+        They are whole runs, or parts of one.
+        """
+        most = max(1, most // self.unit) * self.unit
         together = max(1, most // self.run)
         for first in range(0, self.runs, together):
             runs = min(together, self.runs - first)
@@ -50,7 +57,7 @@ class Stretch:
             destination = self.destination + first * self.run
             for start in range(0, self.run, most) if runs == 1 else (0,):
                 run = min(most, self.run - start) if runs == 1 else self.run
-                yield Stretch(offset + start * itemsize, run, runs, self.stride, destination + start)
+                yield Stretch(offset + start * itemsize, run, runs, self.stride, destination + start, self.unit)
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,8 @@ def pieces_of(plan: Plan) -> list[Piece]:
 
 
 def _stretch(copy: SliceCopy) -> Stretch:
-    # Only rows are merged (see shards), so that what is cut by columns is the whole of its parameter: contiguous.
+    # Only rows are merged (see shards), so that what is cut by columns is the whole of its parameter, contiguous, or
+    # transposed anyway.
     shard = copy.shard
     itemsize = DTYPE_BITS[copy.tensor.dtype] // 8
     inner = prod(shard.shape[shard.axis + 1 :])
@@ -90,4 +98,6 @@ def _stretch(copy: SliceCopy) -> Stretch:
     offset = copy.tensor.offset + shard.start * inner * itemsize
     if runs > 1 and run * itemsize == stride:  # cut by columns for one rank: nothing is cut
         runs, run = 1, run * runs
+    if shard.expert is not None:
+        return Stretch(offset, run, runs, stride, 0, unit=copy.source[1].stop - copy.source[1].start)
     return Stretch(offset, run, runs, stride, shard.destination * inner)

@@ -21,9 +21,9 @@ from mf_qwen3_patch.errors import (
     error_for,
 )
 from mf_qwen3_patch.loading.build import network_parameters
-from mf_qwen3_patch.loading.casting import SOURCE_DTYPES, TARGET_DTYPES
-from mf_qwen3_patch.loading.conversion import convert_name
+from mf_qwen3_patch.loading.casting import SOURCE_DTYPES, TARGET_DTYPES, Array
 from mf_qwen3_patch.loading.families import Family
+from mf_qwen3_patch.loading.merged import place_of
 from mf_qwen3_patch.loading.shards import PlanNotPossible, Shard, shards_of
 
 __all__ = ["ParameterPlan", "Plan", "PlanNotPossible", "SliceCopy", "plan"]
@@ -48,8 +48,17 @@ class SliceCopy:
 
     @property
     def destination(self) -> tuple[slice, ...]:
-        """The region of the parameter that is written, as an index."""
+        """The region of the parameter that is written, as an index; of an expert's transposed matrix if it is one."""
         return self._region(self.shard.destination)
+
+    def written(self, parameter: Array) -> Array:
+        """Return the region of the parameter that is written, with the axes of the tensor; it shares memory.
+
+        Args:
+            parameter: What the parameter holds, in its shape.
+        """
+        whole = parameter if self.shard.expert is None else parameter[self.shard.expert].T
+        return whole[self.destination]
 
     @property
     def elements(self) -> int:
@@ -83,6 +92,12 @@ class ParameterPlan:
     shape: tuple[int, ...]
     dtype: str
     copies: tuple[SliceCopy, ...]
+
+    @property
+    def kind(self) -> str:
+        """The last words of its name that tell what it is: ``linear_qkv``, ``experts.weight1``."""
+        *_, owner, last = self.name.split(".")
+        return owner if last in ("weight", "bias") else f"{owner}.{last}"
 
 
 @dataclass(frozen=True)
@@ -148,17 +163,15 @@ def _sources(
     model_class: Any, tensors: Mapping[str, TensorInfo], family: Family
 ) -> tuple[dict[str, dict[int, TensorInfo]], list[Problem]]:
     """Group the tensors: parameter name → index of the part → tensor."""
-    places = {part: (fused, i) for fused, parts in family.fused.items() for i, part in enumerate(parts)}
     sources: dict[str, dict[int, TensorInfo]] = {}
     problems = []
     for name, tensor in tensors.items():
-        path = convert_name(model_class, name).split(".")
-        if len(path) > 1 and path[-2] in family.fused:
+        place = place_of(model_class, name, family)
+        count = len(_parts(place.parameter, family))
+        if place.merged is None and (count > 1 or _is_stacked(place.parameter, family)):
             raise PlanNotPossible(f"{name} is merged already, in a layout that the file does not tell")
-        part = 0
-        if len(path) > 1 and path[-2] in places:
-            path[-2], part = places[path[-2]]
-        parts = sources.setdefault(".".join(path), {})
+        part = place.part + (place.expert or 0) * count
+        parts = sources.setdefault(place.parameter, {})
         if part in parts:
             problems.append(
                 Problem(
@@ -166,7 +179,7 @@ def _sources(
                     f"{parts[part].name} and {name} are names for the same weights",
                     file=tensor.file.name,
                     tensor=name,
-                    parameter=".".join(path),
+                    parameter=place.parameter,
                     advice="keep one of them in the checkpoint",
                 )
             )
@@ -175,8 +188,15 @@ def _sources(
 
 
 def _parts(name: str, family: Family) -> tuple[str, ...]:
+    """Return the path elements of a parameter's parts, in a stack of experts of each expert's."""
     element = name.split(".")[-2:][0]
+    if _is_stacked(name, family):
+        return family.stacked[name.rsplit(".", 1)[1]]
     return family.fused.get(element, (element,))
+
+
+def _is_stacked(name: str, family: Family) -> bool:
+    return name.rsplit(".", 1)[-1] in family.stacked
 
 
 def _dtype(parameter: Parameter) -> str:
@@ -188,12 +208,18 @@ def _dtype(parameter: Parameter) -> str:
 
 def _missing(name: str, part: int, tensors: Mapping[str, TensorInfo], family: Family) -> Problem:
     parts = _parts(name, family)
-    what = f"its part {parts[part]}" if len(parts) > 1 else "it"
+    *path, element, last = name.split(".")
+    if _is_stacked(name, family):
+        expert, part = divmod(part, len(parts))
+        what, wanted = f"expert {expert}'s {parts[part]}", [*path, element, str(expert), parts[part], "weight"]
+    else:
+        what = f"its part {parts[part]}" if len(parts) > 1 else "it"
+        wanted = [*path, parts[part], last]
     return Problem(
         IncompleteCheckpoint,
         f"the network has a parameter {name}, but the checkpoint has no tensor for {what}",
         parameter=name,
-        expected=f"a tensor for {'.'.join([*name.split('.')[:-2], parts[part], name.split('.')[-1]])}",
+        expected=f"a tensor for {'.'.join(wanted)}",
         found=f"{len(tensors)} tensors, none of that name",
         advice="complete the download, or make the model's config agree with the checkpoint",
     )

@@ -17,13 +17,13 @@ from mindformers.parallel_core.inference.parallel_state import get_tensor_model_
 
 from mf_qwen3_patch.checkpoint.config import normalise
 from mf_qwen3_patch.checkpoint.directory import read_config
-from mf_qwen3_patch.checkpoint.fields import SHAPE_FIELDS
+from mf_qwen3_patch.checkpoint.fields import SCHEMAS
 from mf_qwen3_patch.checkpoint.preflight import Preflight, preflight
 from mf_qwen3_patch.errors import CheckpointWarning, error_for
 from mf_qwen3_patch.loading.build import build_config, build_model, network_parameters
 from mf_qwen3_patch.loading.context import ensure_inference_context, on_cpu, tensor_parallel_size
 from mf_qwen3_patch.loading.dtypes import choose_dtypes
-from mf_qwen3_patch.loading.families import QWEN3, Family
+from mf_qwen3_patch.loading.families import FAMILIES, QWEN3, Family
 from mf_qwen3_patch.loading.loader import load
 from mf_qwen3_patch.loading.log import say
 from mf_qwen3_patch.loading.plan import PlanNotPossible, plan
@@ -39,12 +39,11 @@ __all__ = ["load_config", "load_into", "load_pretrained"]
 _DEFAULT_SEQ_LENGTH = 4096
 
 
-def load_config(directory: str | os.PathLike[str], *, family: Family = QWEN3, **overrides: Any) -> Any:
+def load_config(directory: str | os.PathLike[str], **overrides: Any) -> Any:
     """Make MindFormers' config object from config.json, whichever transformers release wrote it.
 
     Args:
         directory: A HuggingFace Qwen3 directory.
-        family: The model family.
         overrides: Config fields that replace what config.json says.
 
     Raises:
@@ -53,7 +52,7 @@ def load_config(directory: str | os.PathLike[str], *, family: Family = QWEN3, **
     config = normalise(read_config(directory))
     if config.problems:
         raise error_for(config.problems, str(directory))
-    return build_config({**config.values, **overrides}, family)
+    return build_config({**config.values, **overrides}, FAMILIES[config.schema.model_type])
 
 
 def load_pretrained(
@@ -62,7 +61,7 @@ def load_pretrained(
     torch_dtype: Any = None,
     dtype: Any = None,
     output_loading_info: bool = False,
-    family: Family = QWEN3,
+    family: Family | None = None,
     **overrides: Any,
 ) -> Any:
     """Build the inference model that a HuggingFace Qwen3 directory describes, and load it.
@@ -72,12 +71,12 @@ def load_pretrained(
         torch_dtype: Of the parameters: "auto" (the default: the checkpoint's), a name, or a dtype.
         dtype: The same, by transformers' newer name.
         output_loading_info: Also return transformers' dict of missing, unexpected and mismatched keys.
-        family: The model family.
+        family: The model family; by default the one that config.json names.
         overrides: Config fields (``seq_length``, ``compute_dtype``, ...) that replace what config.json says.
 
     Returns:
-        The loaded ``InferenceQwen3ForCausalLM``, ready for ``generate``; its ``mf_qwen3_report`` says what
-        was done. With ``output_loading_info``, a pair of it and the dict.
+        The loaded inference network, ready for ``generate``; its ``mf_qwen3_report`` says what was done. With
+        ``output_loading_info``, a pair of it and the dict.
 
     Raises:
         CheckpointError: The checkpoint cannot be loaded rightly; nothing was built.
@@ -85,7 +84,8 @@ def load_pretrained(
     """
     started = time.perf_counter()
     requested = torch_dtype if dtype is None else dtype
-    found = _checked(directory, overrides, "keyword argument")
+    found = _checked(directory, overrides, "keyword argument", family)
+    family = FAMILIES[found.model_type]
     ensure_inference_context()
     choice = choose_dtypes(found.memory.dtype, requested, overrides, cpu=on_cpu())
     if choice.note:
@@ -105,7 +105,7 @@ def load_into(model: Any, directory: str | os.PathLike[str], *, family: Family =
     """Load a HuggingFace Qwen3 directory into a model that is already built.
 
     Args:
-        model: An ``InferenceQwen3ForCausalLM``; its config must agree with the weights.
+        model: The inference network of that family; its config must agree with the weights.
         directory: With config.json and ``*.safetensors``.
         family: The model family.
 
@@ -117,9 +117,14 @@ def load_into(model: Any, directory: str | os.PathLike[str], *, family: Family =
         LoadNotProven: The model does not hold what the checkpoint says.
     """
     started = time.perf_counter()
-    built_with = {name: getattr(model.config, name, None) for name in (*SHAPE_FIELDS, "rope_theta", "rms_norm_eps")}
+    schema = SCHEMAS[family.model_type]
+    built_with = {name: getattr(model.config, name, None) for name in (*schema.shape_fields, *schema.unverifiable)}
     found = _checked(
-        directory, built_with, "the model's config", absent_config={"model_type": family.model_type, **built_with}
+        directory,
+        built_with,
+        "the model's config",
+        family,
+        absent_config={"model_type": family.model_type, **built_with},
     )
     report = _load(model, found, family, started)
     say("%s", report)
@@ -130,6 +135,7 @@ def _checked(
     directory: str | os.PathLike[str],
     overrides: Mapping[str, Any],
     source: str,
+    family: Family | None,
     absent_config: Mapping[str, Any] | None = None,
 ) -> Preflight:
     found = preflight(
@@ -138,6 +144,7 @@ def _checked(
         overrides_source=source,
         tensor_parallel=tensor_parallel_size(),
         absent_config=absent_config,
+        model_type=None if family is None else family.model_type,
     )
     found.raise_for_problems()
     if is_first_rank():
@@ -173,14 +180,14 @@ def _load(model: Any, found: Preflight, family: Family, started: float) -> LoadR
     else:
         stats = load(model, loading_plan)
         proof = prove(model, loading_plan, stats, strict=Settings.from_environment().strict)
-        merged = [parameter.name for parameter in loading_plan.parameters if len(parameter.copies) > 1]
+        merged = [parameter.kind for parameter in loading_plan.parameters if len(parameter.copies) > 1]
         report = LoadReport(
             **common,
             seconds=time.perf_counter() - started,
             load_seconds=stats.seconds,
             bytes_read=stats.bytes_read,
             threads=stats.threads,
-            fused=dict(Counter(name.split(".")[-2] for name in merged)),
+            fused=dict(Counter(merged)),
             casts=stats.casts,
             ignored={name: _why_ignored(name, found) for name in loading_plan.unused},
             warnings=(*found.warnings, *stats.warnings, *proof.warnings),

@@ -170,7 +170,7 @@ def _held(parameter: Parameter, entry: ParameterPlan) -> Array:
 
 def _compare(entry: ParameterPlan, copy: SliceCopy, values: Array, sources: _Sources, strict: bool) -> tuple[int, int]:
     """Compare a slice with its file; return how many rows were compared, and how many there are."""
-    held = np.atleast_2d(values[copy.destination])
+    held = np.atleast_2d(copy.written(values))
     rows = len(held)
     for block in _blocks(rows, held.shape[1], strict):
         expected = cast_like_numpy(sources.rows(copy, block), TARGET_DTYPES[entry.dtype])

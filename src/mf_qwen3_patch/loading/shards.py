@@ -12,7 +12,8 @@ from itertools import accumulate
 from types import MappingProxyType
 from typing import Any
 
-from mindformers.parallel_core.inference.tensor_parallel import layers
+from mindformers.parallel_core.inference.tensor_parallel import grouped_layers, layers
+from mindformers.parallel_core.inference.transformer.moe.router import TopKRouter
 from mindspore import Parameter
 
 from mf_qwen3_patch.errors import Qwen3PatchError
@@ -38,6 +39,8 @@ class Shard:
         start: First index of the range in the tensor.
         length: Number of indices.
         destination: First index of the range in the parameter.
+        expert: Which matrix of a parameter that stacks those of all experts; they are transposed there, so that
+            ``axis`` and ``destination`` refer to the transposed matrix. None for any other parameter.
     """
 
     shape: tuple[int, ...]
@@ -45,6 +48,7 @@ class Shard:
     start: int
     length: int
     destination: int = 0
+    expert: int | None = None
 
 
 def shards_of(parameter: Parameter, parts: int) -> tuple[Shard, ...]:
@@ -52,7 +56,11 @@ def shards_of(parameter: Parameter, parts: int) -> tuple[Shard, ...]:
 
     Args:
         parameter: Of the stock inference network.
-        parts: Of how many tensors it is made: 3 for Q|K|V, 2 for gate|up, else 1.
+        parts: Of how many tensors it is made: 3 for Q|K|V, 2 for gate|up, else 1; of a parameter that stacks the
+            matrices of all experts, how many make the matrix of one.
+
+    Returns:
+        One shard for each tensor; in a stack for each expert its parts, one expert after the other.
 
     Raises:
         PlanNotPossible: Its owner is not one of the layers known here, or is quantised.
@@ -65,7 +73,7 @@ def shards_of(parameter: Parameter, parts: int) -> tuple[Shard, ...]:
     if owner is None or rule is None:
         raise PlanNotPossible(f"{parameter.name} belongs to a {type(owner).__name__}, an unknown kind of layer")
     method = type(getattr(owner, "quant_method", None))
-    if method not in (layers.UnquantizedLinearMethod, layers.UnquantizedEmbeddingMethod):
+    if method not in _UNQUANTISED and type(owner) not in _NEVER_QUANTISED:
         raise PlanNotPossible(f"{parameter.name} is stored by {method.__name__}: a quantised layer")
     return rule(owner, parameter, parts)
 
@@ -145,6 +153,50 @@ def _query_key_value(owner: Any, parameter: Parameter, parts: int) -> tuple[Shar
     )
 
 
+def _router(owner: Any, parameter: Parameter, parts: int) -> tuple[Shard, ...]:
+    if owner.ep_group_size > 1:
+        raise PlanNotPossible(_EXPERT_PARALLEL)
+    return _single(parts, _whole(parameter), parameter)
+
+
+def _experts_columns(owner: Any, parameter: Parameter, parts: int) -> tuple[Shard, ...]:
+    """Gate and up of each expert, ``[ffn, hidden]`` in the file, side by side in ``[hidden, gate|up]``."""
+    _refuse_expert_parallelism(parameter, owner.config.num_moe_experts)
+    experts, hidden, both = parameter.shape
+    length = both // parts
+    shape = (length * owner.tp_group.size, hidden)
+    if parts != 2 or parameter.output_dim != 2 or shape[0] * parts != owner.output_size:
+        raise PlanNotPossible(f"{parameter.name} is not {parts} matrices beside each other for each expert")
+    return tuple(
+        Shard(shape, 0, owner.tp_group.rank * length, length, part * length, expert)
+        for expert in range(experts)
+        for part in range(parts)
+    )
+
+
+def _experts_rows(owner: Any, parameter: Parameter, parts: int) -> tuple[Shard, ...]:
+    """Down of each expert, ``[hidden, ffn]`` in the file, ``[ffn, hidden]`` in the parameter."""
+    _refuse_expert_parallelism(parameter, owner.config.num_moe_experts)
+    experts, length, hidden = parameter.shape
+    if parts != 1 or parameter.input_dim != 1 or length * owner.tp_group.size != owner.input_size:
+        raise PlanNotPossible(f"{parameter.name} is not one matrix for each expert")
+    shape = (hidden, owner.input_size)
+    return tuple(Shard(shape, 1, owner.tp_group.rank * length, length, 0, expert) for expert in range(experts))
+
+
+def _refuse_expert_parallelism(parameter: Parameter, experts: int) -> None:
+    if parameter.shape[0] != experts:
+        raise PlanNotPossible(_EXPERT_PARALLEL)
+
+
+_EXPERT_PARALLEL = "expert parallelism spreads the experts over ranks"
+_UNQUANTISED = (
+    layers.UnquantizedLinearMethod,
+    layers.UnquantizedEmbeddingMethod,
+    grouped_layers.UnquantizedGroupedLinearMethod,
+)
+_NEVER_QUANTISED = (TopKRouter,)
+
 # Exact types: a subclass may mean anything by the same fields.
 _RULES: Mapping[type, Callable[[Any, Parameter, int], tuple[Shard, ...]]] = MappingProxyType(
     {
@@ -154,5 +206,8 @@ _RULES: Mapping[type, Callable[[Any, Parameter, int], tuple[Shard, ...]]] = Mapp
         layers.VocabParallelEmbedding: _vocabulary,
         layers.MergedColumnParallelLinear: _merged_columns,
         layers.QKVParallelLinear: _query_key_value,
+        grouped_layers.ColumnParallelGroupedLinear: _experts_columns,
+        grouped_layers.RowParallelGroupedLinear: _experts_rows,
+        TopKRouter: _router,
     }
 )

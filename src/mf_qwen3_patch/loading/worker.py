@@ -6,17 +6,19 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from mf_qwen3_patch.loading.casting import Bits, Cast, cast_between, largest_magnitude
-from mf_qwen3_patch.loading.pieces import Piece
+from mf_qwen3_patch.loading.casting import Array, Bits, Cast, cast_between, largest_magnitude
+from mf_qwen3_patch.loading.pieces import Piece, Stretch
 from mf_qwen3_patch.loading.reading import Files
 
 __all__ = ["Findings", "TensorFindings", "WorkShared", "Worker"]
 
 # Large enough that threads seldom wait for each other's Python, small enough for the cache.
 _CHUNK_BYTES = 1 << 20
+_WORD = np.dtype("<u8")
 
 
 @dataclass
@@ -77,7 +79,8 @@ class Worker:
 
     def __init__(self, shared: WorkShared) -> None:
         self._shared = shared
-        self._scratch = np.empty(_CHUNK_BYTES, np.uint8)
+        self._scratch = _Scratch()
+        self._turning = _Scratch()
 
     def run(self) -> None:
         """Work, once ``go`` is set; what one piece raises stops all threads.
@@ -105,16 +108,24 @@ class Worker:
         files.prefetch(tensor, piece.stretch)
         seen = TensorFindings()
         read = 0
+        # What is transposed on the way is written row by row into columns, the rest as it is.
+        turned = piece.copy.shard.expert is not None
+        matrix = piece.copy.written(buffer.reshape(piece.parameter.shape)) if turned else None
         itemsize = cast.source.itemsize
         for chunk in piece.stretch.split(_CHUNK_BYTES // itemsize, itemsize):
             if self._shared.stop.is_set():
                 return
-            out = buffer[chunk.destination : chunk.destination + chunk.elements]
-            bits = out if cast.convert is None else self._scratch[: chunk.elements * itemsize].view(cast.source)
+            if matrix is None:
+                out = buffer[chunk.destination : chunk.destination + chunk.elements]
+            else:
+                out = self._turning.take(chunk.elements, cast.target)
+            bits = out if cast.convert is None else self._scratch.take(chunk.elements, cast.source)
             read += files.read(tensor, chunk, bits)
             _look(bits, cast, seen)
             if cast.convert is not None:
                 cast.convert(bits, out)
+            if matrix is not None:
+                _write_rows(out, matrix, chunk)
         self._report(tensor.name, seen, read)
 
     def _report(self, tensor: str, seen: TensorFindings, read: int) -> None:
@@ -125,6 +136,41 @@ class Worker:
             total.nan += seen.nan
             total.infinite += seen.infinite
             total.overflowed += seen.overflowed
+
+
+class _Scratch:
+    """Memory that is used again and again."""
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0, np.uint8)
+
+    def take(self, elements: int, dtype: np.dtype[Any]) -> Bits:
+        """Return an array of one axis; what was returned before must not be used any more."""
+        nbytes = elements * dtype.itemsize
+        if nbytes > self._memory.size:
+            self._memory = np.empty(max(nbytes, _CHUNK_BYTES), np.uint8)
+        bits: Bits = self._memory[:nbytes].view(dtype)
+        return bits
+
+
+def _write_rows(values: Bits, matrix: Array, chunk: Stretch) -> None:
+    """Write whole rows into a matrix whose columns are contiguous in memory.
+
+    Elements that become neighbours are first put together into words, which halves the time.
+    """
+    columns = matrix.shape[1]
+    rows = values.reshape(-1, columns)
+    first = chunk.destination // columns
+    turned = matrix[first : first + len(rows)].T
+    together = _WORD.itemsize // values.itemsize
+    aligned = turned.ctypes.data % _WORD.itemsize == 0 and turned.strides[0] % _WORD.itemsize == 0
+    if together == 1 or len(rows) % together or not aligned:
+        turned[...] = rows.T
+        return
+    words = rows[::together].astype(_WORD)
+    for number in range(1, together):
+        words |= rows[number::together].astype(_WORD) << _WORD.type(8 * values.itemsize * number)
+    turned.view(_WORD)[...] = words.T
 
 
 def _look(bits: Bits, cast: Cast, seen: TensorFindings) -> None:

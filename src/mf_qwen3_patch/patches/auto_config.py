@@ -1,10 +1,10 @@
-"""``AutoConfig.from_pretrained`` on a HuggingFace Qwen3 directory."""
+"""``AutoConfig.from_pretrained`` on a HuggingFace Qwen3 directory, dense or a mixture of experts."""
 
 from __future__ import annotations
 
 from mindformers.models.auto.configuration_auto import CONFIG_MAPPING, AutoConfig
 
-from mf_qwen3_patch.loading.families import QWEN3
+from mf_qwen3_patch.loading.families import FAMILIES
 from mf_qwen3_patch.loading.pretrained import load_config
 from mf_qwen3_patch.patches._attributes import AttributeChanges
 from mf_qwen3_patch.patches._doors import guarded_classmethod
@@ -13,9 +13,10 @@ _changes = AttributeChanges()
 
 
 def supports() -> str | None:
-    """Step aside if MindFormers maps qwen3 itself."""
-    if QWEN3.model_type in CONFIG_MAPPING:
-        return f"MindFormers' AutoConfig knows {QWEN3.model_type} itself"
+    """Step aside if MindFormers maps one of the families itself."""
+    for model_type in FAMILIES:
+        if model_type in CONFIG_MAPPING:
+            return f"MindFormers' AutoConfig knows {model_type} itself"
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mindformers.models.auto.modeling_auto import AutoModel, AutoModelForCausalLM
 
-from mf_qwen3_patch.loading.families import QWEN3
+from mf_qwen3_patch.loading.families import FAMILIES
 from mf_qwen3_patch.loading.pretrained import load_pretrained
 from mf_qwen3_patch.patches._attributes import AttributeChanges
 from mf_qwen3_patch.patches._doors import guarded_classmethod
@@ -15,12 +15,12 @@ _changes = AttributeChanges()
 
 
 def supports() -> str | None:
-    """Step aside if MindFormers maps qwen3 itself."""
+    """Step aside if MindFormers maps one of the families itself."""
     for cls in _CLASSES:
         mapping = cls._model_mapping
         registered = {getattr(config, "model_type", None) for config in mapping._extra_content}
-        if QWEN3.model_type in registered.union(mapping._model_mapping):
-            return f"MindFormers' {cls.__name__} maps {QWEN3.model_type} itself"
+        if known := [name for name in FAMILIES if name in registered.union(mapping._model_mapping)]:
+            return f"MindFormers' {cls.__name__} maps {known[0]} itself"
     return None
 
 

@@ -1,4 +1,4 @@
-"""``InferenceQwen3ForCausalLM`` gets ``convert_weight_dict``, ``convert_map_dict`` and ``obtain_name_map``.
+"""The inference classes get ``convert_weight_dict``, ``convert_map_dict`` and ``obtain_name_map``.
 
 They are plain classmethods of plain functions: MindFormers pickles the bound method into a child
 process, which a wrapped one would not survive.
@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mindformers.models.qwen3.modeling_qwen3_infer import InferenceQwen3ForCausalLM
 from mindformers.parallel_core.utils.model_mixin import ModelMixin
 from mindspore import Parameter
 
 from mf_qwen3_patch.loading import conversion
+from mf_qwen3_patch.loading.families import QWEN3, QWEN3_MOE, Family
 from mf_qwen3_patch.patches._attributes import AttributeChanges, defining_class
+from mf_qwen3_patch.patches._families import first_reason, inference_classes
 
 _changes = AttributeChanges()
 
@@ -31,9 +32,9 @@ def convert_weight_dict(cls: type, source_dict: Mapping[str, Any], **kwargs: Any
         MindFormers names to Parameters, named, with ``requires_grad=False``.
 
     Raises:
-        IncompleteCheckpoint: A layer has a part of Q, K, V or of gate, up, but not the others.
+        IncompleteCheckpoint: A layer has a part of Q, K, V or of gate, up, but not the others, or some experts only.
     """
-    return conversion.convert_weight_dict(cls, source_dict, **kwargs)
+    return conversion.convert_weight_dict(cls, source_dict, family=_family_of(cls), **kwargs)
 
 
 def convert_map_dict(cls: type, source_dict: Mapping[str, str], **kwargs: Any) -> dict[str, str]:
@@ -47,7 +48,7 @@ def convert_map_dict(cls: type, source_dict: Mapping[str, str], **kwargs: Any) -
     Returns:
         MindFormers parameter names to file names.
     """
-    return conversion.convert_map_dict(cls, source_dict, **kwargs)
+    return conversion.convert_map_dict(cls, source_dict, family=_family_of(cls), **kwargs)
 
 
 def obtain_name_map(cls: type, load_checkpoint_files: Iterable[str]) -> dict[str, str]:
@@ -60,21 +61,30 @@ def obtain_name_map(cls: type, load_checkpoint_files: Iterable[str]) -> dict[str
     return conversion.obtain_name_map(cls, load_checkpoint_files)
 
 
+def _family_of(cls: type) -> Family:
+    return QWEN3_MOE if issubclass(cls, QWEN3_MOE.load(QWEN3_MOE.inference_class)) else QWEN3
+
+
 _METHODS = (convert_weight_dict, convert_map_dict, obtain_name_map)
 
 
 def supports() -> str | None:
     """Step aside if MindFormers defines the conversion itself."""
-    owner = defining_class(InferenceQwen3ForCausalLM, "convert_weight_dict")
+    return first_reason(_defined_upstream)
+
+
+def _defined_upstream(family: Family) -> str | None:
+    owner = defining_class(family.load(family.inference_class), "convert_weight_dict")
     if owner not in (ModelMixin, None):
         return f"{owner.__module__}.{owner.__qualname__} defines convert_weight_dict itself"
     return None
 
 
 def apply() -> None:
-    """Define the three classmethods on the inference class."""
-    for function in _METHODS:
-        _changes.set(InferenceQwen3ForCausalLM, function.__name__, classmethod(function))
+    """Define the three classmethods on the inference classes."""
+    for _, cls in inference_classes():
+        for function in _METHODS:
+            _changes.set(cls, function.__name__, classmethod(function))
 
 
 def revert() -> None:

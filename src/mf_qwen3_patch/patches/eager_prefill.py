@@ -11,33 +11,42 @@ import functools
 from typing import Any
 
 from mindformers.generation.text_generator import GenerationMixin
-from mindformers.models.qwen3.modeling_qwen3_infer import InferenceQwen3ForCausalLM
 from mindformers.tools.utils import is_pynative
 
+from mf_qwen3_patch.loading.families import Family
 from mf_qwen3_patch.patches._attributes import AttributeChanges, defining_class
+from mf_qwen3_patch.patches._families import first_reason, inference_classes
 
 _METHOD = "_incremental_infer_mcore"
 _changes = AttributeChanges()
 
 
-@functools.wraps(getattr(GenerationMixin, _METHOD))
-def _incremental_infer_mcore(self: Any, model_inputs: dict[str, Any], prefill: bool, *args: Any, **kwargs: Any) -> Any:
-    if prefill and is_pynative():
-        self._exec_add_flags = True
-    stock = getattr(super(InferenceQwen3ForCausalLM, self), _METHOD)
-    return stock(model_inputs, prefill, *args, **kwargs)
+def _method(cls: type) -> Any:
+    @functools.wraps(getattr(GenerationMixin, _METHOD))
+    def incremental_infer(self: Any, model_inputs: dict[str, Any], prefill: bool, *args: Any, **kwargs: Any) -> Any:
+        if prefill and is_pynative():
+            self._exec_add_flags = True
+        stock = getattr(super(cls, self), _METHOD)
+        return stock(model_inputs, prefill, *args, **kwargs)
+
+    return incremental_infer
 
 
 def supports() -> str | None:
-    """Step aside if the inference class has a method of its own."""
-    if defining_class(InferenceQwen3ForCausalLM, _METHOD) is not GenerationMixin:
+    """Step aside if an inference class has a method of its own."""
+    return first_reason(_defined_upstream)
+
+
+def _defined_upstream(family: Family) -> str | None:
+    if defining_class(family.load(family.inference_class), _METHOD) is not GenerationMixin:
         return f"{_METHOD} is no longer GenerationMixin's"
     return None
 
 
 def apply() -> None:
-    """Define the method on the inference class, calling on to the mixin's."""
-    _changes.set(InferenceQwen3ForCausalLM, _METHOD, _incremental_infer_mcore)
+    """Define the method on the inference classes, calling on to the mixin's."""
+    for _, cls in inference_classes():
+        _changes.set(cls, _METHOD, _method(cls))
 
 
 def revert() -> None:

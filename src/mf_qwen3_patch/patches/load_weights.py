@@ -1,41 +1,52 @@
-"""``InferenceQwen3ForCausalLM.load_weights``, which run_mindformer.py uses: checked, fast and proven."""
+"""``load_weights`` of the inference classes, which run_mindformer.py uses: checked, fast and proven."""
 
 from __future__ import annotations
 
 import functools
 from typing import Any
 
-from mindformers.models.qwen3.modeling_qwen3_infer import InferenceQwen3ForCausalLM
 from mindformers.parallel_core.inference.model_utils import InferModelMixin
 
 from mf_qwen3_patch.checkpoint.directory import is_huggingface_directory
 from mf_qwen3_patch.loading.converted import is_converted_directory, load_converted
+from mf_qwen3_patch.loading.families import Family
 from mf_qwen3_patch.loading.pretrained import load_into
 from mf_qwen3_patch.patches._attributes import AttributeChanges, defining_class
+from mf_qwen3_patch.patches._families import first_reason, inference_classes
 
 _changes = AttributeChanges()
 
 
-@functools.wraps(InferModelMixin.load_weights)
-def _load_weights(self: Any, weights_path: Any = None, weights: Any = None) -> None:
-    if is_huggingface_directory(weights_path):
-        load_into(self, weights_path)
-    elif is_converted_directory(weights_path):
-        load_converted(self, weights_path)
-    else:
-        InferModelMixin.load_weights(self, weights_path, weights)
+def _method(family: Family) -> Any:
+    @functools.wraps(InferModelMixin.load_weights)
+    def load_weights(self: Any, weights_path: Any = None, weights: Any = None) -> None:
+        # Before the other: a converted directory has a config.json, too.
+        if is_converted_directory(weights_path):
+            load_converted(self, weights_path)
+        elif is_huggingface_directory(weights_path):
+            load_into(self, weights_path, family=family)
+        else:
+            InferModelMixin.load_weights(self, weights_path, weights)
+
+    return load_weights
 
 
 def supports() -> str | None:
-    """Step aside if the inference class has a loader of its own."""
-    if defining_class(InferenceQwen3ForCausalLM, "load_weights") is not InferModelMixin:
-        return "InferenceQwen3ForCausalLM.load_weights is no longer InferModelMixin's"
+    """Step aside if an inference class has a loader of its own."""
+    return first_reason(_defined_upstream)
+
+
+def _defined_upstream(family: Family) -> str | None:
+    cls = family.load(family.inference_class)
+    if defining_class(cls, "load_weights") is not InferModelMixin:
+        return f"{cls.__name__}.load_weights is no longer InferModelMixin's"
     return None
 
 
 def apply() -> None:
-    """Define the method on the inference class."""
-    _changes.set(InferenceQwen3ForCausalLM, "load_weights", _load_weights)
+    """Define the method on the inference classes."""
+    for family, cls in inference_classes():
+        _changes.set(cls, "load_weights", _method(family))
 
 
 def revert() -> None:

@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mindformers.parallel_core import process_group_config
-from mindformers.parallel_core.inference import parallel_state
 from mindformers.parallel_core.inference.model_utils import InferModelMixin
 from tests.support.checkpoints import read_json
 
 from mf_qwen3_patch.checkpoint.directory import open_checkpoint
+from mf_qwen3_patch.loading.as_rank import as_rank
 from mf_qwen3_patch.loading.build import build_config, build_model, network_parameters
 from mf_qwen3_patch.loading.context import ensure_inference_context
-from mf_qwen3_patch.loading.families import QWEN3
+from mf_qwen3_patch.loading.families import FAMILIES
 from mf_qwen3_patch.loading.loader import LoadStats, load
 from mf_qwen3_patch.loading.plan import Plan, plan
 
+__all__ = ["as_rank", "bits", "build", "differences", "load_with_shim", "load_with_stock", "plan_for"]
+
 _NOT_FOR_MINDFORMERS = ("torch_dtype", "transformers_version")
-
-
-@contextmanager
-def as_rank(rank: int, ranks: int) -> Iterator[None]:
-    """Let stock build and load as one of several tensor-parallel ranks; only communication needs the others."""
-    group = parallel_state.ProcessGroup("tp", list(range(ranks)), ranks, rank)
-    default = process_group_config.default_model_comm_pgs
-    before = parallel_state._TENSOR_MODEL_PARALLEL_GROUP, default.tp
-    parallel_state._TENSOR_MODEL_PARALLEL_GROUP = default.tp = group
-    try:
-        yield
-    finally:
-        parallel_state._TENSOR_MODEL_PARALLEL_GROUP, default.tp = before
 
 
 def build(directory: Path, params_dtype: str = "float32", **overrides: Any) -> Any:
@@ -42,7 +29,8 @@ def build(directory: Path, params_dtype: str = "float32", **overrides: Any) -> A
     config = read_json(directory / "config.json")
     values = {name: value for name, value in config.items() if name not in _NOT_FOR_MINDFORMERS}
     values |= {"params_dtype": params_dtype, "compute_dtype": "float32", "seq_length": 128}
-    return build_model(build_config(values | overrides))
+    family = FAMILIES[config["model_type"]]
+    return build_model(build_config(values | overrides, family), family)
 
 
 def load_with_stock(model: Any, directory: Path) -> None:
@@ -54,7 +42,7 @@ def plan_for(model: Any, directory: Path) -> Plan:
     """Plan to load a sound directory."""
     checkpoint = open_checkpoint(directory)
     assert checkpoint.problems == ()
-    return plan(model, checkpoint.tensors, QWEN3)
+    return plan(model, checkpoint.tensors, FAMILIES[model.config.model_type])
 
 
 def load_with_shim(model: Any, directory: Path, **options: Any) -> tuple[Plan, LoadStats]:

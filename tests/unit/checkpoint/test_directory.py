@@ -50,7 +50,7 @@ def test_qwen3_directories_are_recognised(tmp_path: Path) -> None:
     "config",
     [
         {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"]},
-        {"model_type": "qwen3_moe", "architectures": ["Qwen3MoeForCausalLM"]},
+        {"model_type": "qwen3_next", "architectures": ["Qwen3NextForCausalLM"]},
         {"model_type": ["qwen3"], "architectures": "Qwen3ForCausalLM"},
     ],
 )
