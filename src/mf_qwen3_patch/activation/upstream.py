@@ -11,7 +11,11 @@ from mf_qwen3_patch.activation.registry import PATCHES, step_aside_reason
 __all__ = ["TESTED_STACKS", "installed_versions", "is_tested", "provided_upstream"]
 
 # What the test suite ran on, as whole stacks: versions of a stack that fit together.
-TESTED_STACKS: tuple[Mapping[str, str], ...] = ({"mindformers": "1.7.0", "mindspore": "2.7.1"},)
+TESTED_STACKS: tuple[Mapping[str, str], ...] = (
+    {"mindformers": "1.7.0", "mindspore": "2.7.1"},
+    {"mindformers": "1.8.0", "mindspore": "2.7.2"},
+    {"mindformers": "1.9.0", "mindspore": "2.9.0"},
+)
 
 _DISTRIBUTIONS = ("mindformers", "mindspore", "numpy", "safetensors", "transformers", "wrapt")
 
