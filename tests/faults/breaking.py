@@ -207,6 +207,36 @@ def lora(directory: Path) -> None:
     write_safetensors(directory / "adapter_model.safetensors", {name: zeros(8, 80)})
 
 
+def lora_beside(*files: str) -> Callable[[Path], None]:
+    def change(directory: Path) -> None:
+        name = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
+        for file in files:
+            if file.endswith(".json"):
+                write_json(directory / file, {"peft_type": "LORA", "r": 8, "base_model_name_or_path": "Qwen/Qwen3-8B"})
+            else:
+                write_safetensors(directory / file, {name: zeros(8, 80)})
+
+    return change
+
+
+def lora_in_place(tensors: Tensors) -> None:
+    """As a model is saved whose adapter was not merged: every tensor under the wrapper's name, or a layer's own."""
+    original = dict(tensors)
+    tensors.clear()
+    for name, raw in original.items():
+        adapted = name.endswith("q_proj.weight")
+        stem = f"base_model.model.{name.removesuffix('.weight')}"
+        tensors[f"{stem}.base_layer.weight" if adapted else f"{stem}.weight"] = raw
+        if adapted:
+            tensors[f"{stem}.lora_A.default.weight"] = zeros(8, 80)
+            tensors[f"{stem}.lora_B.default.weight"] = zeros(128, 8)
+
+
+def base_layers(tensors: Tensors) -> None:
+    name = "model.layers.0.self_attn.q_proj"
+    tensors[f"{name}.base_layer.weight"] = tensors.pop(f"{name}.weight")
+
+
 def lora_names(tensors: Tensors) -> None:
     tensors.clear()
     tensors["base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"] = zeros(8, 80)

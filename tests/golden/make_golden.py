@@ -28,10 +28,13 @@ import torch
 import transformers
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1]))  # for `tests`
 MICRO_QWEN3 = HERE.parents[1] / "src" / "mf_qwen3_patch" / "micro_qwen3"
 sys.path.insert(0, str(HERE.parents[1] / "examples" / "micro_qwen3"))
 
 from corpus import GREETINGS  # noqa: E402  (found through the line above)
+from tests.support.shapes import reduced  # noqa: E402
+from wrong_angles import wrong_angles  # noqa: E402
 from wrong_experts import wrong_experts  # noqa: E402
 from wrong_loads import wrong_loads  # noqa: E402
 
@@ -75,6 +78,24 @@ class Case:
 # Not as wide as the dense MLP would be: a field that is mistaken for the other must show.
 MIXTURE = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "norm_topk_prob": True}
 
+# So short that the prompts and what follows them go beyond it; the low base spreads yarn's ramp over the dimensions.
+ORIGINAL_LENGTH = 16
+YARN = {
+    "head_dim": 16,
+    "rope_theta": 100.0,
+    "max_position_embeddings": 4 * ORIGINAL_LENGTH,
+    "rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": ORIGINAL_LENGTH},
+}
+
+
+def shape(name: str, head_dim: int) -> Case:
+    """Return the case of a published model at a small width."""
+    config = reduced(name, head_dim) | {"pad_token_id": PAD, "eos_token_id": EOS}
+    for key in ("architectures", "model_type", "torch_dtype", "transformers_version"):
+        del config[key]
+    return Case(config, dtype=torch.bfloat16)
+
+
 CASES = {
     "gqa1_mha": Case({"num_key_value_heads": 4}),
     "gqa2": Case(),
@@ -93,6 +114,29 @@ CASES = {
     "moe_top1": Case({**MIXTURE, "num_experts_per_tok": 1, "norm_topk_prob": False, "num_key_value_heads": 4}),
     "moe_bf16": Case({**MIXTURE, "num_experts": 6}, dtype=torch.bfloat16),
     "moe_tied": Case({**MIXTURE, "tie_word_embeddings": True}),
+    "qwen3_0_6b": shape("Qwen3-0.6B", head_dim=16),
+    "qwen3_1_7b": shape("Qwen3-1.7B", head_dim=8),
+    "qwen3_4b": shape("Qwen3-4B", head_dim=8),
+    "qwen3_4b_2507": shape("Qwen3-4B-Instruct-2507", head_dim=8),
+    "qwen3_8b": shape("Qwen3-8B", head_dim=4),
+    "qwen3_14b": shape("Qwen3-14B", head_dim=4),
+    "qwen3_32b": shape("Qwen3-32B", head_dim=4),
+    "yarn": Case(YARN),
+    "yarn_by_every_setting": Case(
+        {
+            **YARN,
+            "max_position_embeddings": 2 * ORIGINAL_LENGTH,
+            "rope_scaling": {
+                "type": "yarn",
+                "factor": 2.0,
+                "original_max_position_embeddings": ORIGINAL_LENGTH,
+                "attention_factor": 1.3,
+                "beta_fast": 4.0,
+                "beta_slow": 0.5,
+            },
+        }
+    ),
+    "moe_yarn": Case({**MIXTURE, **YARN}),
 }
 
 
@@ -161,6 +205,8 @@ def why_not(model: Any, prompts: list[list[int]], continuations: list[oracle.Con
 
 def _wrong_loads_of(config: Any) -> dict[str, Any]:
     faults = wrong_loads(config.num_hidden_layers)
+    if config.rope_scaling:
+        faults |= wrong_angles(config)
     if config.model_type != "qwen3_moe":
         return faults
     return {name: spoil for name, spoil in faults.items() if "gate" not in name} | wrong_experts()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.fields import DTYPES, PASSED_ON, QWEN3, ConfigSchema, find_schema
@@ -17,6 +18,8 @@ _DIALECT_KEYS = frozenset(
     {"dtype", "torch_dtype", "layer_types", "rope_theta", "rope_scaling", "rope_parameters", "auto_map"}
     | {"quantization_config"}  # judged by kinds.py, which names the method
 )
+
+_SCALING = "rope_scaling"
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def normalise(raw: Mapping[str, Any], *, source: str = "config.json") -> Normali
         given.pop("num_key_value_heads", None)
         invalid.discard("num_key_value_heads")
         problems = [problem for problem in problems if problem.field != "num_key_value_heads"]
-    values.update(given)
+    values |= {_SCALING: None, **given}
     if values["head_dim"] is None:
         values["head_dim"] = max(1, values["hidden_size"] // values["num_attention_heads"])
     absent = frozenset(name for name in fields if name not in given and name not in invalid and name not in raw)
@@ -78,7 +81,10 @@ def normalise(raw: Mapping[str, Any], *, source: str = "config.json") -> Normali
 
 
 def read_fields(
-    raw: Mapping[str, Any], source: str, schema: ConfigSchema = QWEN3
+    raw: Mapping[str, Any],
+    source: str,
+    schema: ConfigSchema = QWEN3,
+    beneath: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[dict[str, Any], list[Problem], list[str]]:
     """Read the keys that ``raw`` has, without filling in defaults.
 
@@ -86,6 +92,7 @@ def read_fields(
         raw: Keys and values.
         source: What they are called in messages.
         schema: What they may be.
+        beneath: The config that they override, if they do.
 
     Returns:
         Valid values in the 4.51 dialect, problems, and warnings.
@@ -96,9 +103,11 @@ def read_fields(
         for name in PASSED_ON
         if raw.get(name) is not None
     }
-    rope, problems = read_rope(raw, source)
-    warnings: list[str] = []
-    for name, value in {**{name: raw[name] for name in schema.fields if name in raw}, **rope}.items():
+    rope = read_rope(raw, source, _max_position_embeddings(raw, beneath, schema))
+    problems, warnings = list(rope.problems), list(rope.warnings)
+    if _SCALING in rope.values:
+        values[_SCALING] = rope.values.pop(_SCALING)
+    for name, value in {**{name: raw[name] for name in schema.fields if name in raw}, **rope.values}.items():
         if schema.fields[name].valid(value):
             values[name] = value
         else:
@@ -118,6 +127,13 @@ def read_fields(
         listed = ", ".join(unknown[:10]) + (f" and {len(unknown) - 10} more" if len(unknown) > 10 else "")
         warnings.append(f"{source} has keys that Qwen3 does not use, ignored: {listed}")
     return values, problems, warnings
+
+
+def _max_position_embeddings(raw: Mapping[str, Any], beneath: Mapping[str, Any], schema: ConfigSchema) -> int:
+    name = "max_position_embeddings"
+    usable = filter(schema.fields[name].valid, (raw.get(name), beneath.get(name)))
+    length: Any = next(usable, schema.fields[name].default)
+    return int(length)
 
 
 def _invalid(name: str, value: Any, source: str, schema: ConfigSchema) -> Problem:

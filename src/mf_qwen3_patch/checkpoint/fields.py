@@ -2,6 +2,16 @@
 
 Explicit lists, on purpose: stock MindFormers refuses keys that it does not know, and HuggingFace
 adds new ones with every release, so each key must be carried over, dropped, or refused by name.
+
+HuggingFace's own model is the judge of what a key can do:
+
+- A key that it reads is a field (carried over), or neutral (refused unless it has the one value that
+  MindFormers computes with), or known to be harmless. A test holds these lists against its source.
+- A key that it does not read, but that other models or other people's Qwen3 read and that would change what they
+  compute (soft capping, scaling factors, extra biases), is neutral, too: such a checkpoint was not made for
+  HuggingFace's Qwen3.
+- Any other key can't change what HuggingFace's Qwen3 computes. It is ignored, as there, with one warning that
+  names it.
 """
 
 from __future__ import annotations
@@ -261,7 +271,7 @@ class ConfigSchema:
     unverifiable: tuple[str, ...]
 
 
-_UNVERIFIABLE = ("rope_theta", "rms_norm_eps")
+_UNVERIFIABLE = ("rope_theta", "rope_scaling", "rms_norm_eps")
 
 QWEN3 = ConfigSchema(
     model_type="qwen3",

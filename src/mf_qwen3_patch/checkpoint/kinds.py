@@ -10,7 +10,7 @@ from mf_qwen3_patch.checkpoint.directory import CONFIG_NAME, Checkpoint
 from mf_qwen3_patch.checkpoint.fields import SCHEMAS, find_schema
 from mf_qwen3_patch.checkpoint.header import TensorInfo
 from mf_qwen3_patch.checkpoint.naming import LAYER_TENSORS, MOE_LAYER_TENSORS, is_known, parse_name
-from mf_qwen3_patch.checkpoint.weight_files import ADAPTER_CONFIG_NAME
+from mf_qwen3_patch.checkpoint.weight_files import ADAPTER_CONFIG_NAME, ADAPTER_NAMES
 from mf_qwen3_patch.errors import Problem, UnsupportedCheckpoint
 
 __all__ = ["LOADABLE_DTYPES", "quantisation_of", "unsupported_kinds"]
@@ -49,7 +49,10 @@ _MINDFORMERS_NAME = re.compile(
     r"|embedding\.word_embeddings\.weight|output_layer\.weight|decoder\.final_layernorm\.weight)",
     re.DOTALL,
 )
-_LORA_NAME = re.compile(r".*lora_(A|B|embedding_A|embedding_B)\b.*", re.DOTALL)
+# What PEFT calls what it adds, and what it makes of a layer that it has added to.
+_LORA_NAME = re.compile(
+    r"(.*\.)?(lora_(A|B|embedding_A|embedding_B|magnitude_vector)|base_layer|modules_to_save)\b.*", re.DOTALL
+)
 _SHOWN = 60
 
 
@@ -84,17 +87,21 @@ def unsupported_kinds(checkpoint: Checkpoint, model_type: str | None = None) -> 
 
 def _adapter(checkpoint: Checkpoint) -> Problem | None:
     lora = next((name for name in checkpoint.tensors if _LORA_NAME.fullmatch(name)), None)
-    alone = ADAPTER_CONFIG_NAME in checkpoint.listing and not checkpoint.tensors
-    if lora is None and not alone:
+    files = sorted(checkpoint.listing & {ADAPTER_CONFIG_NAME, *ADAPTER_NAMES})
+    if lora is None and not files:
         return None
-    file = ADAPTER_CONFIG_NAME if lora is None else checkpoint.tensors[lora].file.name
+    # HuggingFace would add an adapter that lies beside a model to it: to load the model alone is no less wrong.
+    beside = lora is None and bool(checkpoint.tensors)
+    advice = "merge it into its base model with PEFT's merge_and_unload(), save that, and load the result"
+    if beside:
+        advice += f"; if the model is meant without its adapter, move {' and '.join(files)} elsewhere"
     return _unsupported(
-        "this is a LoRA adapter, not a whole model",
-        file=file,
+        "a LoRA adapter lies beside the model" if beside else "this is a LoRA adapter, not a whole model",
+        file=files[0] if lora is None else checkpoint.tensors[lora].file.name,
         tensor=lora,
         expected="the merged model's weights",
         found="adapter weights",
-        advice="merge it into its base model with PEFT's merge_and_unload(), save that, and load the result",
+        advice=advice,
     )
 
 

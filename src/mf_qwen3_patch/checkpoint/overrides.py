@@ -78,7 +78,7 @@ def apply_overrides(config: NormalisedConfig, overrides: Mapping[str, Any], sour
         given[name] = value
         keys[name] = key
     judged = {name: value for name, value in given.items() if name in judged_keys}
-    values, found, warnings = read_fields(judged, source, schema)
+    values, found, warnings = read_fields(judged, source, schema, config.values)
     problems += found
     invalid = {problem.field for problem in found if problem.field in schema.fields}
     warnings += [

@@ -13,6 +13,7 @@ from mf_qwen3_patch.errors import CorruptCheckpoint, IncompleteCheckpoint, Probl
 
 __all__ = [
     "ADAPTER_CONFIG_NAME",
+    "ADAPTER_NAMES",
     "SINGLE_NAME",
     "Findings",
     "choose_files",
@@ -23,7 +24,7 @@ __all__ = [
 SINGLE_NAME = "model.safetensors"
 ADAPTER_CONFIG_NAME = "adapter_config.json"
 _SHARD_NAME = re.compile(r"(.+)-([0-9]{5})-of-([0-9]{5})\.safetensors")
-_ADAPTER_NAMES = frozenset({"adapter_model.safetensors", "adapters.safetensors"})
+ADAPTER_NAMES = frozenset({"adapter_model.safetensors", "adapter_model.bin", "adapters.safetensors"})
 
 
 @dataclass
@@ -63,7 +64,7 @@ def _without_index(listing: frozenset[str], index: Index, found: Findings) -> li
     """Name the weight files of a directory that has no usable index."""
     if SINGLE_NAME in listing:
         return [SINGLE_NAME]
-    names = sorted(name for name in listing if name.endswith(".safetensors") and name not in _ADAPTER_NAMES)
+    names = sorted(name for name in listing if name.endswith(".safetensors") and name not in ADAPTER_NAMES)
     if index.problems:
         # The index is there but broken; what it listed is not known, so nothing may count as missing.
         found.lost_unknown = True

@@ -45,13 +45,32 @@ def build_model(config: Any, family: Family = QWEN3) -> Any:
     Returns:
         The network; its parameters hold no data yet, and no memory.
     """
-    with _building, no_init_parameters(), _lazy_embeddings():
+    with _building, _apart_from_other_builds(), no_init_parameters(), _lazy_embeddings():
         return family.load(family.inference_class)(config)
 
 
 def network_parameters(model: Any) -> dict[str, Parameter]:
     """Return the network's parameters by name; a tied parameter appears once."""
     return {parameter.name: parameter for parameter in model.get_parameters()}
+
+
+@contextmanager
+def _apart_from_other_builds() -> Iterator[None]:
+    """Clear what stock keeps of one build and uses in the next one of the process."""
+    from mindformers.parallel_core import transformer_config_utils
+    from mindformers.parallel_core.inference.base_models.common.embeddings import rope_utils
+
+    # By a key without yarn's settings: a model would get the angles of an earlier one that has others.
+    angles = vars(rope_utils).get("_ROPE_DICT", {})
+    for key in [key for key in angles if "yarn" in key]:
+        del angles[key]
+    # After one config that can't be converted, 1.8 refuses every other one for the same reason.
+    errors = vars(transformer_config_utils).get("ERROR_LOG", {})
+    errors.clear()
+    try:
+        yield
+    finally:
+        errors.clear()
 
 
 @contextmanager

@@ -119,6 +119,8 @@ def load_into(model: Any, directory: str | os.PathLike[str], *, family: Family =
     started = time.perf_counter()
     schema = SCHEMAS[family.model_type]
     built_with = {name: getattr(model.config, name, None) for name in (*schema.shape_fields, *schema.unverifiable)}
+    # None would count as not said, but then the model was built for plain embeddings.
+    built_with["rope_scaling"] = built_with["rope_scaling"] or {"rope_type": "default"}
     found = _checked(
         directory,
         built_with,

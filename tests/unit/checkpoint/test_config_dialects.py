@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
+import inspect
 from typing import Any
 
 import pytest
 from tests.support.checkpoints import make_config
 
 from mf_qwen3_patch.checkpoint.config import normalise
+from mf_qwen3_patch.checkpoint.fields import PASSED_ON, SCHEMAS
 from mf_qwen3_patch.errors import ConfigMismatch, UnsupportedCheckpoint
 
 
@@ -67,7 +71,6 @@ def test_an_unknown_key_is_ignored_with_one_warning() -> None:
         ("use_qk_norm", False),
         ("hidden_act", "gelu"),
         ("dual_chunk_attention_config", {"chunk_size": 262144}),
-        ("rope_scaling", {"rope_type": "yarn", "factor": 4.0}),
         ("rope_scaling", {"type": "dynamic", "factor": 2.0}),
         ("rope_parameters", {"full_attention": {"rope_type": "default"}}),
         ("rope_parameters", {"rope_type": "default", "rope_theta": 1000000, "partial_rotary_factor": 0.25}),
@@ -122,3 +125,56 @@ def test_two_dtypes_are_said_and_the_newer_name_wins() -> None:
     config = normalise(make_config(dtype="F32") | {"dtype": "bfloat16"})
     assert config.values["torch_dtype"] == "bfloat16"
     assert len(config.warnings) == 1
+
+
+@pytest.mark.parametrize("family", ["qwen3", "qwen3_moe"])
+def test_every_key_that_transformers_reads_is_known(family: str) -> None:
+    """The rule of fields.py: what HuggingFace's own model reads is carried over or judged, the rest can't matter."""
+    pytest.importorskip("torch", reason="needs torch (extra `oracle`)")
+    module = importlib.import_module(f"transformers.models.{family}.modeling_{family}")
+    rope = importlib.import_module("transformers.modeling_rope_utils")
+    read = _config_keys(inspect.getsource(module)) | _config_keys(inspect.getsource(rope))
+    schema = SCHEMAS[family]
+    judged = schema.fields.keys() | schema.neutral.keys() | PASSED_ON | {"rope_scaling"}
+
+    assert {"hidden_size", "rms_norm_eps", "rope_scaling", "rope_theta"} <= read
+    # The rest choose how it is computed and what else is returned, or belong to a switch that is judged
+    # (use_sliding_window), to training, to classifiers, or to the rope of other models.
+    assert read - judged <= {
+        "_attn_implementation",
+        "output_attentions",
+        "output_hidden_states",
+        "output_router_logits",
+        "router_aux_loss_coef",
+        "use_cache",
+        "sliding_window",
+        "max_window_layers",
+        "layer_types",
+        "hidden_dropout",
+        "classifier_dropout",
+        "num_labels",
+        "original_max_position_embeddings",
+    }
+
+
+def _config_keys(source: str) -> set[str]:
+    """Names that some code reads from ``config`` or ``self.config``, by attribute, getattr or hasattr."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and _is_config(node.value):
+            found.add(node.attr)
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in ("getattr", "hasattr")
+            and _is_config(node.args[0])
+            and isinstance(node.args[1], ast.Constant)
+        ):
+            found.add(str(node.args[1].value))
+    return found
+
+
+def _is_config(node: ast.expr) -> bool:
+    return (isinstance(node, ast.Name) and node.id == "config") or (
+        isinstance(node, ast.Attribute) and node.attr == "config"
+    )
