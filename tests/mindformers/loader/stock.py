@@ -10,6 +10,7 @@ import numpy as np
 from mindformers.parallel_core.inference.model_utils import InferModelMixin
 from tests.support.checkpoints import read_json
 
+from mf_qwen3_patch.checkpoint.config import normalise
 from mf_qwen3_patch.checkpoint.directory import open_checkpoint
 from mf_qwen3_patch.loading.as_rank import as_rank
 from mf_qwen3_patch.loading.build import build_config, build_model, network_parameters
@@ -28,6 +29,8 @@ def build(directory: Path, params_dtype: str = "float32", **overrides: Any) -> A
     ensure_inference_context()
     config = read_json(directory / "config.json")
     values = {name: value for name, value in config.items() if name not in _NOT_FOR_MINDFORMERS}
+    # Stock has no defaults for what a map of yarn leaves out.
+    values["rope_scaling"] = normalise(config).values["rope_scaling"]
     values |= {"params_dtype": params_dtype, "compute_dtype": "float32", "seq_length": 128}
     family = FAMILIES[config["model_type"]]
     return build_model(build_config(values | overrides, family), family)
