@@ -240,6 +240,10 @@ CONTRACT: tuple[Symbol, ...] = (
         "builds layers as another rank has them",
     ),
     Symbol(f"{_PARALLEL}.process_group_config", "default_model_comm_pgs", "layers as another rank has them"),
+    Symbol(f"{_PARALLEL}.transformer_config_utils", "convert_to_transformer_config", "its errors are forgotten"),
+    Symbol(
+        f"{_PARALLEL}.inference.base_models.common.embeddings.rope_utils", "_ROPE_DICT", "yarn's angles are forgotten"
+    ),
     # MindFormers: conversions
     Symbol(f"{_PARALLEL}.utils.model_mixin", "ModelMixin", "has the stubs that raise"),
     Symbol(
