@@ -17,7 +17,7 @@ from mf_qwen3_patch.checkpoint.files import MAX_JSON_BYTES, file_problem
 from mf_qwen3_patch.checkpoint.strict_json import parse_object
 from mf_qwen3_patch.errors import CheckpointError, CorruptCheckpoint, Problem, error_for
 
-__all__ = ["DTYPE_BITS", "Header", "TensorInfo", "inspect_header", "read_header"]
+__all__ = ["DTYPE_BITS", "DTYPE_NAMES", "Header", "TensorInfo", "inspect_header", "read_header"]
 
 DTYPE_BITS: Mapping[str, int] = {
     "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
@@ -27,6 +27,9 @@ DTYPE_BITS: Mapping[str, int] = {
     "I64": 64, "U64": 64, "F64": 64, "C64": 64,
 }  # fmt: skip
 """Bits per element of every dtype that the format knows."""
+
+DTYPE_NAMES: Mapping[str, str] = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
+"""What config.json, MindSpore and numpy call the format's floating-point dtypes."""
 
 _LENGTH_BYTES = 8
 _MAX_RANK = 32  # numpy's limit, too; keeps the product of a hostile shape small

@@ -16,6 +16,7 @@ from mf_qwen3_patch.checkpoint.contents import (
 )
 from mf_qwen3_patch.checkpoint.directory import Checkpoint, open_checkpoint
 from mf_qwen3_patch.checkpoint.evidence import Evidence, gather_evidence
+from mf_qwen3_patch.checkpoint.header import DTYPE_NAMES
 from mf_qwen3_patch.checkpoint.kinds import unsupported_kinds
 from mf_qwen3_patch.checkpoint.memory import MemoryForecast, forecast_memory, free_host_memory
 from mf_qwen3_patch.checkpoint.mismatch import field_mismatches
@@ -24,8 +25,6 @@ from mf_qwen3_patch.checkpoint.parallel import tensor_parallel_problems
 from mf_qwen3_patch.errors import Problem, error_for
 
 __all__ = ["Preflight", "preflight"]
-
-_DTYPE_NAMES: Mapping[str, str] = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,8 @@ def preflight(
     """
     if isinstance(tensor_parallel, bool) or not isinstance(tensor_parallel, int) or tensor_parallel < 1:
         raise ValueError(f"tensor_parallel must be a whole number, at least 1, not {tensor_parallel!r}")
-    if dtype is not None and dtype not in _DTYPE_NAMES.values():
-        raise ValueError(f"dtype must be one of {', '.join(_DTYPE_NAMES.values())}, not {dtype!r}")
+    if dtype is not None and dtype not in DTYPE_NAMES.values():
+        raise ValueError(f"dtype must be one of {', '.join(DTYPE_NAMES.values())}, not {dtype!r}")
     checkpoint = open_checkpoint(directory, absent_config=absent_config)
     overridden = apply_overrides(normalise(checkpoint.config), dict(overrides or {}), overrides_source)
     config = overridden.config
@@ -135,7 +134,7 @@ def _check_weights(
 
 def _parameter_dtype(checkpoint: Checkpoint, config: NormalisedConfig) -> str:
     declared = config.values.get("params_dtype", config.values.get("torch_dtype"))
-    if declared in _DTYPE_NAMES.values():
+    if declared in DTYPE_NAMES.values():
         return str(declared)
     largest = max(checkpoint.tensors.values(), key=lambda info: info.nbytes, default=None)
-    return "bfloat16" if largest is None else _DTYPE_NAMES.get(largest.dtype, "bfloat16")
+    return "bfloat16" if largest is None else DTYPE_NAMES.get(largest.dtype, "bfloat16")

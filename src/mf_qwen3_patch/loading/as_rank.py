@@ -56,6 +56,6 @@ def shards_of_rank(config: Mapping[str, Any], rank: int, ranks: int, family: Fam
     with as_rank(rank, ranks):
         model = build_model(build_config(config, family), family)
         return {
-            name: shards_of(parameter, len(family.fused.get(name.split(".")[-2], ("",))))
+            name: shards_of(parameter, len(family.parts_of(name)))
             for name, parameter in network_parameters(model).items()
         }

@@ -26,7 +26,6 @@ from mf_qwen3_patch.checkpoint.kinds import quantisation_of
 from mf_qwen3_patch.errors import (
     ConfigMismatch,
     IncompleteCheckpoint,
-    InvalidValues,
     Problem,
     UnsupportedCheckpoint,
     error_for,
@@ -34,6 +33,7 @@ from mf_qwen3_patch.errors import (
 from mf_qwen3_patch.loading.casting import is_finite
 from mf_qwen3_patch.loading.experts import Experts, find_experts
 from mf_qwen3_patch.loading.families import QWEN3, Family
+from mf_qwen3_patch.loading.not_finite import not_finite
 from mf_qwen3_patch.loading.parameters import to_numpy, to_parameter
 
 __all__ = ["convert_map_dict", "convert_name", "convert_weight_dict", "obtain_name_map"]
@@ -300,15 +300,7 @@ def _quantised(weights: Iterable[str]) -> list[Problem]:
 
 def _not_finite(model_class: Any, weights: Mapping[str, np.ndarray[Any, Any]]) -> list[Problem]:
     return [
-        Problem(
-            InvalidValues,
-            f"{name} holds NaN or infinity: whatever the model computed would be NaN",
-            tensor=name,
-            parameter=convert_name(model_class, name),
-            expected="finite numbers",
-            found="NaN or infinity",
-            advice="the checkpoint was saved broken or is damaged: download or export it again",
-        )
+        not_finite(name, "NaN or infinity", parameter=convert_name(model_class, name))
         for name, values in weights.items()
         if not is_finite(values)
     ]

@@ -45,6 +45,15 @@ class Family:
         """Return the path elements of the parts of a merged parameter, or of one expert's in a stacked one."""
         return self.stacked[element] if element in self.stacked else self.fused[element]
 
+    def parts_of(self, parameter: str) -> tuple[str, ...]:
+        """Return the path elements of a parameter's parts, in a stack of experts of each expert's.
+
+        Args:
+            parameter: Its MindFormers name; one that is not merged is its own only part.
+        """
+        *_, element, last = (parameter, *parameter.split("."))
+        return self.stacked[last] if last in self.stacked else self.fused.get(element, (element,))
+
     def load(self, path: str) -> Any:
         """Import one of the classes by its path."""
         submodule, name = path.rsplit(".", 1)

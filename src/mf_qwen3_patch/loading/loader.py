@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
-from mf_qwen3_patch.errors import CheckpointWarning, InvalidValues, Problem
+from mf_qwen3_patch.errors import CheckpointWarning, InvalidValues
 from mf_qwen3_patch.loading.build import network_parameters
 from mf_qwen3_patch.loading.casting import TARGET_DTYPES, cast_between
 from mf_qwen3_patch.loading.handing_over import hand_over
+from mf_qwen3_patch.loading.not_finite import not_finite
 from mf_qwen3_patch.loading.pieces import pieces_of
 from mf_qwen3_patch.loading.plan import Plan
 from mf_qwen3_patch.loading.ranks import is_first_rank
@@ -138,18 +139,8 @@ def _refuse_invalid(plan: Plan, findings: Findings) -> None:
         for copy in entry.copies:
             seen = findings.tensors[copy.tensor.name]
             if seen.nan or seen.infinite:
-                problems.append(
-                    Problem(
-                        InvalidValues,
-                        f"{copy.tensor.name} holds NaN or infinity: whatever the model computed would be NaN",
-                        file=copy.tensor.file.name,
-                        tensor=copy.tensor.name,
-                        parameter=entry.name,
-                        expected="finite numbers",
-                        found=f"{seen.nan} NaN and {seen.infinite} infinite of {copy.elements} values",
-                        advice="the checkpoint was saved broken or is damaged: download or export it again",
-                    )
-                )
+                found = f"{seen.nan} NaN and {seen.infinite} infinite of {copy.elements} values"
+                problems.append(not_finite(copy.tensor.name, found, file=copy.tensor.file.name, parameter=entry.name))
     if problems:
         raise InvalidValues(problems, str(plan.parameters[0].copies[0].tensor.file.parent))
 

@@ -140,7 +140,7 @@ def plan(model: Any, tensors: Mapping[str, TensorInfo], family: Family) -> Plan:
     sources, problems = _sources(type(model), tensors, family)
     parameters: list[ParameterPlan] = []
     for name, parameter in network_parameters(model).items():
-        expected = shards_of(parameter, len(_parts(name, family)))
+        expected = shards_of(parameter, len(family.parts_of(name)))
         dtype = _dtype(parameter)
         found = sources.pop(name, {})
         copies = []
@@ -167,7 +167,7 @@ def _sources(
     problems = []
     for name, tensor in tensors.items():
         place = place_of(model_class, name, family)
-        count = len(_parts(place.parameter, family))
+        count = len(family.parts_of(place.parameter))
         if place.merged is None and (count > 1 or _is_stacked(place.parameter, family)):
             raise PlanNotPossible(f"{name} is merged already, in a layout that the file does not tell")
         part = place.part + (place.expert or 0) * count
@@ -187,14 +187,6 @@ def _sources(
     return sources, problems
 
 
-def _parts(name: str, family: Family) -> tuple[str, ...]:
-    """Return the path elements of a parameter's parts, in a stack of experts of each expert's."""
-    element = name.split(".")[-2:][0]
-    if _is_stacked(name, family):
-        return family.stacked[name.rsplit(".", 1)[1]]
-    return family.fused.get(element, (element,))
-
-
 def _is_stacked(name: str, family: Family) -> bool:
     return name.rsplit(".", 1)[-1] in family.stacked
 
@@ -207,7 +199,7 @@ def _dtype(parameter: Parameter) -> str:
 
 
 def _missing(name: str, part: int, tensors: Mapping[str, TensorInfo], family: Family) -> Problem:
-    parts = _parts(name, family)
+    parts = family.parts_of(name)
     *path, element, last = name.split(".")
     if _is_stacked(name, family):
         expert, part = divmod(part, len(parts))

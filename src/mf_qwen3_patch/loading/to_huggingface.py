@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from mf_qwen3_patch.checkpoint.companions import companion_files, with_dtype
 from mf_qwen3_patch.checkpoint.config import normalise
 from mf_qwen3_patch.checkpoint.directory import CONFIG_NAME, Checkpoint, open_checkpoint
 from mf_qwen3_patch.checkpoint.files import read_bounded
-from mf_qwen3_patch.checkpoint.header import TensorInfo, inspect_header
+from mf_qwen3_patch.checkpoint.header import DTYPE_NAMES, TensorInfo, inspect_header
 from mf_qwen3_patch.checkpoint.kinds import LOADABLE_DTYPES
 from mf_qwen3_patch.checkpoint.layout import INFERENCE, LAYOUT_KEY, RANKS_KEY, TRAINING, Layout, blocks_of, split_parts
 from mf_qwen3_patch.checkpoint.naming import LM_HEAD, Qwen3Shape, expected_tensors
@@ -24,13 +25,12 @@ from mf_qwen3_patch.loading.casting import Array
 from mf_qwen3_patch.loading.families import QWEN3, Family
 from mf_qwen3_patch.loading.merged import Place, place_of
 from mf_qwen3_patch.loading.reading import Files
-from mf_qwen3_patch.loading.tensor_bytes import FILE_DTYPES, TensorReader
+from mf_qwen3_patch.loading.tensor_bytes import TensorReader
 from mf_qwen3_patch.loading.to_mindformers import refuse_nesting, refuse_other_models
 
 __all__ = ["Exported", "Layouts", "export_to_huggingface"]
 
 _FORMAT = 1
-_DTYPE_NAMES = {code: name for name, code in FILE_DTYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,14 @@ class _Source:
     layouts: Layouts
     names: Mapping[str, Place]
     expected: Mapping[str, tuple[int, ...]]
+
+    @cached_property
+    def parts(self) -> dict[str, list[tuple[int, ...]]]:
+        """Parameter name to the shapes of the tensors that it is made of, in order."""
+        parts: dict[str, dict[int, tuple[int, ...]]] = {}
+        for name, place in self.names.items():
+            parts.setdefault(place.parameter, {})[place.part] = self.expected[name]
+        return {parameter: [shapes[part] for part in sorted(shapes)] for parameter, shapes in parts.items()}
 
 
 def export_to_huggingface(
@@ -146,7 +154,7 @@ class _Parts:
             self._name, self._split = "", []
             layout = getattr(self._source.layouts, place.merged)
             blocks = blocks_of(place.merged, layout, self._source.shape)
-            rows = [shape[0] for shape in _parts_of(self._source, place.parameter)]
+            rows = [shape[0] for shape in self._source.parts[place.parameter]]
             self._split = split_parts(self._reader.read(tensor), rows, blocks)
             self._name = place.parameter
         return self._split[place.part]
@@ -242,7 +250,7 @@ def _layouts(checkpoint: Checkpoint, given: Layouts | None) -> Layouts:
 def _check(source: _Source) -> tuple[str, ...]:
     """Compare the files with what the config implies; return what is not of the model."""
     tensors, problems = source.checkpoint.tensors, []
-    wanted = dict.fromkeys(place.parameter for place in source.names.values())
+    wanted = source.parts
     for name in wanted:
         tensor, shape = tensors.get(name), _merged_shape(source, name)
         if tensor is None:
@@ -292,14 +300,8 @@ def _misfit(tensor: TensorInfo, shape: tuple[int, ...]) -> Problem:
     )
 
 
-def _parts_of(source: _Source, parameter: str) -> list[tuple[int, ...]]:
-    """Return the shapes of the tensors that a parameter is made of, in order."""
-    parts = {place.part: name for name, place in source.names.items() if place.parameter == parameter}
-    return [source.expected[parts[part]] for part in sorted(parts)]
-
-
 def _merged_shape(source: _Source, parameter: str) -> tuple[int, ...]:
-    shapes = _parts_of(source, parameter)
+    shapes = source.parts[parameter]
     return (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
 
@@ -325,7 +327,7 @@ def _small_files(source: _Source, companions: Path) -> dict[str, bytes]:
     largest = max(source.checkpoint.tensors.values(), key=lambda tensor: tensor.nbytes)
     return {
         **companion_files(directory, [entry.name for entry in directory.iterdir()]),
-        CONFIG_NAME: with_dtype(source.config, _DTYPE_NAMES[largest.dtype]),
+        CONFIG_NAME: with_dtype(source.config, DTYPE_NAMES[largest.dtype]),
     }
 
 

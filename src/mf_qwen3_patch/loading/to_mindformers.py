@@ -145,7 +145,7 @@ def refuse_nesting(source: Path, target: Path) -> None:
     """Make sure that nothing is written into the source.
 
     Raises:
-        ValueError: ``target`` is ``source``, in it, or above it.
+        ValueError: ``target`` is ``source``, or inside it.
     """
     ours, theirs = target.resolve(), source.resolve()
     if ours == theirs:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mf_qwen3_patch.checkpoint.layout import INFERENCE, TRAINING
 from mf_qwen3_patch.errors import CheckpointWarning
 from mf_qwen3_patch.tools.arguments import add_shard_size, positive_int
-from mf_qwen3_patch.tools.output import resumable, stdout_for_us_alone
+from mf_qwen3_patch.tools.output import resumable, stdout_for_us_alone, written_lines
 
 if TYPE_CHECKING:
     # Generic in the type stubs only.
@@ -74,28 +74,13 @@ def run(arguments: argparse.Namespace) -> int:
         )
         for warning in done.warnings:
             print(f"warning: {CheckpointWarning(warning)}", file=sys.stderr)
-        written = done.written
-        if written.already:
-            print(
-                f"{written.directory} is there, whole, and made from the same source: nothing to do",
-                file=stdout,
-            )
-            return 0
         each = "" if arguments.tp == 1 else f" for each of {arguments.tp} ranks"
-        print(
-            f"{written.directory}: {done.parameters} parameters{each} in the {arguments.layout} layout, "
-            f"{len(written.files)} files, {written.nbytes / 1e9:.2f} GB",
-            file=stdout,
-        )
+        contents = f"{done.parameters} parameters{each} in the {arguments.layout} layout"
+        more = [f"  not converted: {name} (Qwen3 has no such parameter)" for name in done.ignored]
+        use = ""
         if arguments.tp > 1:
-            print(
-                f"  in a YAML: load_checkpoint: {written.directory}, pretrained_model_dir: {arguments.source}",
-                file=stdout,
-            )
-        if written.kept:
-            print(f"  {written.kept} of the files were whole already and are kept", file=stdout)
-        for name in done.ignored:
-            print(f"  not converted: {name} (Qwen3 has no such parameter)", file=stdout)
+            use = f"  in a YAML: load_checkpoint: {done.written.directory}, pretrained_model_dir: {arguments.source}"
+        print(*written_lines(done.written, contents, *more, use=use), sep="\n", file=stdout)
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mf_qwen3_patch.checkpoint.layout import INFERENCE, TRAINING
 from mf_qwen3_patch.tools.arguments import add_shard_size
-from mf_qwen3_patch.tools.output import resumable, stdout_for_us_alone
+from mf_qwen3_patch.tools.output import resumable, stdout_for_us_alone, written_lines
 
 if TYPE_CHECKING:
     # Generic in the type stubs only.
@@ -79,23 +79,12 @@ def run(arguments: argparse.Namespace) -> int:
             config=arguments.config,
             max_shard_bytes=arguments.max_shard_size,
         )
-        written = done.written
-        if written.already:
-            print(
-                f"{written.directory} is there, whole, and made from the same source: nothing to do",
-                file=stdout,
-            )
-            return 0
         attention, mlp = done.layouts.linear_qkv, done.layouts.linear_fc1
         layout = attention if attention == mlp else f"{attention} (attention) and {mlp} (MLP)"
-        print(
-            f"{written.directory}: {done.tensors} tensors from the {layout} layout, {len(written.files)} files, "
-            f"{written.nbytes / 1e9:.2f} GB",
-            file=stdout,
-        )
-        if written.kept:
-            print(f"  {written.kept} of the files were whole already and are kept", file=stdout)
+        more = []
         if done.ignored:
             shown = ", ".join(done.ignored[:5]) + (", ..." if len(done.ignored) > 5 else "")
-            print(f"  not exported, as they are not of the model: {len(done.ignored)} tensors ({shown})", file=stdout)
+            more.append(f"  not exported, as they are not of the model: {len(done.ignored)} tensors ({shown})")
+        contents = f"{done.tensors} tensors from the {layout} layout"
+        print(*written_lines(done.written, contents, *more), sep="\n", file=stdout)
     return 0

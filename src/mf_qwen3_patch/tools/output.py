@@ -6,9 +6,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-__all__ = ["resumable", "stdout_for_us_alone"]
+if TYPE_CHECKING:
+    from mf_qwen3_patch.checkpoint.new_directory import Written
+
+__all__ = ["resumable", "stdout_for_us_alone", "written_lines"]
 
 
 @contextmanager
@@ -32,3 +35,23 @@ def resumable(target: str) -> Iterator[None]:
     except KeyboardInterrupt:
         print(f"stopped; the same command goes on with what is whole in {target}.partial", file=sys.stderr)
         raise
+
+
+def written_lines(written: Written, contents: str, *more: str, use: str = "") -> Iterator[str]:
+    """Yield what is to be said of a directory that a command has made.
+
+    Args:
+        written: The directory.
+        contents: What is in its weight files.
+        more: What else is to be said.
+        use: How to use it. If it was there already, none of the three is said.
+    """
+    if written.already:
+        yield f"{written.directory} is there, whole, and made from the same source: nothing to do"
+        return
+    yield f"{written.directory}: {contents}, {len(written.files)} files, {written.nbytes / 1e9:.2f} GB"
+    if use:
+        yield use
+    if written.kept:
+        yield f"  {written.kept} of the files were whole already and are kept"
+    yield from more
