@@ -36,7 +36,7 @@ REFUSED = "mindformers==1.6.0"
 def matrix(session: nox.Session, row: str) -> None:
     """Install one row of the matrix and run every test on it."""
     session.install(*ROWS[row][1:], "--editable", ".[test]")
-    refused = Path(session.create_tmp()) / "refused"
+    refused = Path(session.create_tmp()).absolute() / "refused"
     session.run(
         "python", "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", str(refused), REFUSED
     )

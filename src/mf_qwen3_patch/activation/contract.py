@@ -108,6 +108,7 @@ CONTRACT: tuple[Symbol, ...] = (
     # MindSpore
     Symbol("mindspore.train.serialization", "load_checkpoint", "wrapped", (_LOAD_CHECKPOINT,)),
     Symbol("mindspore", "get_context", "which device it is", ("attr_key",)),
+    Symbol("mindspore", "get_seed", "the values of parameters that start anew", ("",)),
     Symbol("mindspore", "Parameter.set_data", "hands loaded memory over", ("self, data, slice_shape=",)),
     Symbol("mindspore", "Tensor.from_numpy", "adopts memory without a copy", ("array",)),
     Symbol("mindspore.common.np_dtype", "bfloat16", "numpy's bfloat16"),
@@ -149,6 +150,12 @@ CONTRACT: tuple[Symbol, ...] = (
         "wrapped",
         ("pretrained_model_name_or_dir, *model_args, **kwargs",),
     ),
+    Symbol(
+        f"{_MODELS}.modeling_utils",
+        "PreTrainedModel.save_pretrained",
+        "wrapped",
+        ("self, save_directory, save_name=, **kwargs",),
+    ),
     Symbol(f"{_MODELS}.qwen3.configuration_qwen3", "Qwen3Config", "built"),
     Symbol(f"{_MODELS}.qwen3.utils", "Qwen3PreTrainedModel", "patched"),
     Symbol(f"{_MODELS}.qwen3.utils", "Qwen3PreTrainedModel.weight_mapping", "the names of the weights"),
@@ -185,6 +192,8 @@ CONTRACT: tuple[Symbol, ...] = (
         "wrapped",
         ("self, model_inputs, prefill, gather_decode=",),
     ),
+    Symbol("mindformers.generation", "GenerationConfig", "made of generation_config.json", ("**kwargs",)),
+    Symbol("mindformers.generation.logits_process", "run_using_numpy", "sampling, on the CPU", ("",)),
     Symbol(f"{_PARALLEL}.inference.model_utils", "InferModelMixin", "patched"),
     Symbol(
         f"{_PARALLEL}.inference.model_utils",
@@ -241,6 +250,8 @@ CONTRACT: tuple[Symbol, ...] = (
     ),
     Symbol(f"{_PARALLEL}.process_group_config", "default_model_comm_pgs", "layers as another rank has them"),
     Symbol(f"{_PARALLEL}.transformer_config_utils", "convert_to_transformer_config", "its errors are forgotten"),
+    Symbol(f"{_PARALLEL}.transformer_config_utils", "COMMON_CONFIG_MAPPING", "which config fields there are"),
+    Symbol(f"{_PARALLEL}.transformer_config_utils", "DEFAULT_WHITE_KEY", "which config fields there are"),
     Symbol(
         f"{_PARALLEL}.inference.base_models.common.embeddings.rope_utils", "_ROPE_DICT", "yarn's angles are forgotten"
     ),

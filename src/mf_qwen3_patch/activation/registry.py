@@ -80,6 +80,7 @@ PATCHES: tuple[Patch, ...] = (
     _patch("convert_weight_dict", "mindformers"),
     _patch("convert_safetensors", "mindformers"),
     _patch("load_weights", "mindformers"),
+    _patch("save_pretrained", "mindformers"),
     _patch("eager_prefill", "mindformers"),
     _patch("from_pretrained", "mindformers"),
     _patch("auto_model", "mindformers"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from mf_qwen3_patch.checkpoint.config import NormalisedConfig
 from mf_qwen3_patch.checkpoint.directory import Checkpoint
 from mf_qwen3_patch.checkpoint.evidence import Evidence
@@ -13,6 +15,7 @@ from mf_qwen3_patch.checkpoint.naming import (
     Axis,
     Qwen3Shape,
     axes_of,
+    axis_sizes,
     is_expert_role,
     names_of_role,
     parse_name,
@@ -21,7 +24,7 @@ from mf_qwen3_patch.checkpoint.naming import (
 from mf_qwen3_patch.checkpoint.overrides import Overridden
 from mf_qwen3_patch.errors import ConfigMismatch, CorruptCheckpoint, IncompleteCheckpoint, Problem
 
-__all__ = ["misshapen_tensors", "missing_tensors", "tied_head", "unexpected_tensors"]
+__all__ = ["Misfit", "misfits", "misshapen_tensors", "missing_tensors", "tied_head", "unexpected_tensors"]
 
 _ATTENTION_BIASES = frozenset(f"self_attn.{name}_proj.bias" for name in "qkvo")
 _COMPARED_BYTES = 16 * 1024 * 1024
@@ -169,6 +172,40 @@ def misshapen_tensors(checkpoint: Checkpoint, config: NormalisedConfig, evidence
             )
         )
     return problems
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """A tensor whose shape is not the one that the config asks for.
+
+    Attributes:
+        name: Its HuggingFace name.
+        found: Its shape.
+        wanted: The config's.
+    """
+
+    name: str
+    found: tuple[int, ...]
+    wanted: tuple[int, ...]
+
+    def __str__(self) -> str:
+        """Return the name and both shapes."""
+        return f"{self.name} is {list(self.found)} instead of {list(self.wanted)}"
+
+
+def misfits(checkpoint: Checkpoint, config: NormalisedConfig) -> tuple[Misfit, ...]:
+    """Return the tensors whose shape is not the config's, of those that the config asks for."""
+    shape, sizes = config.shape, axis_sizes(config.shape)
+    found = []
+    for name, info in checkpoint.tensors.items():
+        axes = _axes(name, shape, sizes["num_experts"])
+        layer = parse_name(name).layer
+        if axes is None or (name == LM_HEAD and shape.tie_word_embeddings):
+            continue
+        wanted = tuple(sizes[axis] for axis in axes)
+        if info.shape != wanted and (layer is None or layer < shape.num_hidden_layers):
+            found.append(Misfit(name, info.shape, wanted))
+    return tuple(found)
 
 
 def unexpected_tensors(

@@ -136,7 +136,12 @@ def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
     return parse_object(read_bounded(path, CONFIG_NAME), file=CONFIG_NAME, what=CONFIG_NAME, advice=advice)
 
 
-def open_checkpoint(directory: str | os.PathLike[str], *, absent_config: Mapping[str, Any] | None = None) -> Checkpoint:
+def open_checkpoint(
+    directory: str | os.PathLike[str],
+    *,
+    absent_config: Mapping[str, Any] | None = None,
+    variant: str | None = None,
+) -> Checkpoint:
     """Read config.json, the index and all headers of ``directory``.
 
     What is wrong with them is collected in ``problems``.
@@ -144,6 +149,7 @@ def open_checkpoint(directory: str | os.PathLike[str], *, absent_config: Mapping
     Args:
         directory: With the weights.
         absent_config: What stands in for config.json where the directory has none; without it that is a problem.
+        variant: Of the weights: ``fp16`` for ``model.fp16.safetensors``.
 
     Raises:
         IncompleteCheckpoint: The directory itself is not there, or is not a directory.
@@ -153,7 +159,7 @@ def open_checkpoint(directory: str | os.PathLike[str], *, absent_config: Mapping
     listing = _list(root)
     found = Findings()
     config = _config_or_problem(root, listing, found, absent_config)
-    names, index = choose_files(root, listing, found)
+    names, index = choose_files(root, listing, found, variant=variant)
     headers = read_headers(root, names, index, found)
     if index.shards:
         problems, warnings, absent = compare_with_headers(index, headers)

@@ -1,4 +1,4 @@
-"""model.safetensors.index.json: which tensor is in which shard."""
+"""model.safetensors.index.json, or that of a variant of the weights: which tensor is in which shard."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from mf_qwen3_patch.errors import CheckpointError, CorruptCheckpoint, Problem
 __all__ = ["INDEX_NAME", "Index", "compare_with_headers", "read_index"]
 
 INDEX_NAME = "model.safetensors.index.json"
-_ADVICE = f"download {INDEX_NAME} again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +23,26 @@ class Index:
     Attributes:
         shards: For every shard, in order of its name, the tensors that it should hold.
         problems: What is wrong with the index itself.
+        name: The file's name.
     """
 
     shards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    name: str = INDEX_NAME
 
 
-def read_index(directory: Path) -> Index:
-    """Read the index of ``directory``; what is wrong with it is collected, not raised."""
+def read_index(directory: Path, name: str = INDEX_NAME) -> Index:
+    """Read the index of ``directory``; what is wrong with it is collected, not raised.
+
+    Args:
+        directory: The checkpoint.
+        name: The index's name there.
+    """
+    advice = f"download {name} again"
     try:
-        data = read_bounded(directory / INDEX_NAME, INDEX_NAME)
-        raw = parse_object(data, file=INDEX_NAME, what=INDEX_NAME, advice=_ADVICE)
+        raw = parse_object(read_bounded(directory / name, name), file=name, what=name, advice=advice)
     except CheckpointError as error:
-        return Index(problems=error.problems)
+        return Index(problems=error.problems, name=name)
     weight_map = raw.get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         found = "none" if weight_map is None else type(weight_map).__name__
@@ -44,22 +50,23 @@ def read_index(directory: Path) -> Index:
             problems=(
                 Problem(
                     CorruptCheckpoint,
-                    f"{INDEX_NAME} has no weight_map that says which tensor is in which file",
-                    file=INDEX_NAME,
+                    f"{name} has no weight_map that says which tensor is in which file",
+                    file=name,
                     field="weight_map",
                     expected="a map from tensor to file name",
                     found=found if weight_map != {} else "an empty map",
-                    advice=_ADVICE,
+                    advice=advice,
                 ),
-            )
+            ),
+            name=name,
         )
     shards: dict[str, list[str]] = {}
     refused: dict[str, list[str]] = {}
     for tensor, shard in weight_map.items():
         target = shards if isinstance(shard, str) and _stays_inside(shard) else refused
         target.setdefault(shard if isinstance(shard, str) else repr(shard)[:80], []).append(tensor)
-    problems = tuple(_refused(shard, tensors) for shard, tensors in sorted(refused.items()))
-    return Index({shard: tuple(names) for shard, names in sorted(shards.items())}, problems)
+    problems = tuple(_refused(name, shard, tensors) for shard, tensors in sorted(refused.items()))
+    return Index({shard: tuple(names) for shard, names in sorted(shards.items())}, problems, name)
 
 
 def compare_with_headers(
@@ -85,37 +92,37 @@ def compare_with_headers(
         wrong = [name for name in names if name not in headers[shard]]
         if wrong:
             absent.update(name for name in wrong if name not in homes)
-            problems.append(_not_in_its_file(shard, wrong, homes))
+            problems.append(_not_in_its_file(index.name, shard, wrong, homes))
         unlisted = [name for name in headers[shard] if name not in listed]
         if unlisted:
-            warnings.append(f"{shard} holds {_count(unlisted)} that {INDEX_NAME} does not list: {_some(unlisted)}")
+            warnings.append(f"{shard} holds {_count(unlisted)} that {index.name} does not list: {_some(unlisted)}")
     return problems, warnings, absent
 
 
-def _not_in_its_file(shard: str, wrong: list[str], homes: Mapping[str, str]) -> Problem:
+def _not_in_its_file(index: str, shard: str, wrong: list[str], homes: Mapping[str, str]) -> Problem:
     elsewhere = [name for name in wrong if name in homes]
     found = f"found in {homes[elsewhere[0]]}" if elsewhere else "found in no file"
     return Problem(
         CorruptCheckpoint,
-        f"{INDEX_NAME} says that {shard} holds {_count(wrong)} which its header does not list",
+        f"{index} says that {shard} holds {_count(wrong)} which its header does not list",
         file=shard,
         tensor=wrong[0],
         expected=f"in {shard}",
         found=found,
-        advice=f"{INDEX_NAME} and {shard} are of different checkpoints: download both again",
+        advice=f"{index} and {shard} are of different checkpoints: download both again",
     )
 
 
-def _refused(shard: str, tensors: list[str]) -> Problem:
+def _refused(index: str, shard: str, tensors: list[str]) -> Problem:
     return Problem(
         CorruptCheckpoint,
-        f"{INDEX_NAME} names a file outside the checkpoint's directory for {_count(tensors)}",
-        file=INDEX_NAME,
+        f"{index} names a file outside the checkpoint's directory for {_count(tensors)}",
+        file=index,
         tensor=tensors[0],
         field="weight_map",
         expected="the name of a .safetensors file in the directory",
         found=shard[:120],
-        advice=f"don't trust this checkpoint; {_ADVICE} from its source",
+        advice=f"don't trust this checkpoint; download {index} again from its source",
     )
 
 

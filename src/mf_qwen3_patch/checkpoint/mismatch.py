@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from mf_qwen3_patch.checkpoint.evidence import Evidence, Witness
 from mf_qwen3_patch.checkpoint.header import TensorInfo
 from mf_qwen3_patch.checkpoint.naming import Axis, Qwen3Shape, split_layer
-from mf_qwen3_patch.checkpoint.overrides import Overridden
+from mf_qwen3_patch.checkpoint.overrides import KEYWORD_ARGUMENT, Overridden
 from mf_qwen3_patch.errors import ConfigMismatch, Problem, UnsupportedCheckpoint
 
-__all__ = ["field_mismatches", "mismatch"]
+__all__ = ["field_mismatches", "mismatch", "surplus_layers"]
 
 _PLAIN_AXES: tuple[Axis, ...] = (
     "hidden_size",
@@ -27,7 +27,13 @@ _HEAD_AXES: tuple[tuple[Axis, str], ...] = (
 
 
 def field_mismatches(
-    overridden: Overridden, evidence: Evidence, tensors: Iterable[TensorInfo], *, complete: bool
+    overridden: Overridden,
+    evidence: Evidence,
+    tensors: Iterable[TensorInfo],
+    *,
+    complete: bool,
+    sizes: bool = True,
+    layers: bool = True,
 ) -> list[Problem]:
     """Compare the config's fields with the weights.
 
@@ -36,22 +42,37 @@ def field_mismatches(
         evidence: What the weights show.
         tensors: All tensors, to find a witness for the number of layers.
         complete: False if files are missing and nobody knows what they held.
+        sizes: Compare the fields that are the sizes of tensors, too (but for the number of experts, always compared).
+        layers: Compare the number of layers, too.
     """
     shape, invalid = overridden.config.shape, overridden.config.invalid
     problems: list[Problem] = []
     for axis in _PLAIN_AXES:
         witness = evidence.axes.get(axis)
-        if witness is None or axis in invalid:
+        if witness is None or axis in invalid or not (sizes or axis == "num_experts"):
             continue
         says = getattr(shape, axis)
         if witness.value != says:
             problems.append(mismatch(overridden, axis, says, witness.value, witness.tensor, _dimension(witness)))
-    problems += _heads(overridden, evidence, shape)
+    problems += (_heads(overridden, evidence, shape) if sizes else []) or _groups(overridden, shape)
     problems += _chosen_experts(overridden, evidence, shape)
-    layers = _layers(overridden, evidence, tensors, complete)
-    if layers is not None:
-        problems.append(layers)
+    if layers and (problem := _layers(overridden, evidence, tensors, complete)):
+        problems.append(problem)
     return problems
+
+
+def surplus_layers(overridden: Overridden, evidence: Evidence) -> str | None:
+    """Return a warning if an override asks for fewer layers than the weights have, else None."""
+    name = "num_hidden_layers"
+    origin = overridden.origin(name)
+    says: int = overridden.config.values[name]
+    found = evidence.num_hidden_layers
+    if origin.overrides is None or name in overridden.config.invalid or found <= says:
+        return None
+    return (
+        f"{origin.source} asks for {says} of the {found} layers that the weights have: the others are not loaded, and "
+        "what comes out is not what the whole model says"
+    )
 
 
 def mismatch(
@@ -68,7 +89,7 @@ def mismatch(
         detail: How it shows it.
     """
     origin = overridden.origin(name)
-    place = "the call" if origin.source == "keyword argument" else origin.source
+    place = "the call" if origin.source == KEYWORD_ARGUMENT else origin.source
     if name in overridden.config.absent:
         summary = f"{origin.source} has no {name}, which defaults to {says}, but the weights say {found}"
         advice = f"add {name}: {found} to {place}"
@@ -108,22 +129,26 @@ def _heads(overridden: Overridden, evidence: Evidence, shape: Qwen3Shape) -> lis
         found: object = f"{witness.value}/{head_dim}" if rest else heads
         detail = f"{_dimension(witness)}: {witness.value} = {name} x head_dim {head_dim}"
         problems.append(mismatch(overridden, name, says, found, witness.tensor, detail))
-    if problems or {"num_attention_heads", "num_key_value_heads"} & overridden.config.invalid:
-        return problems
-    if shape.num_attention_heads % shape.num_key_value_heads:
-        problems.append(
-            Problem(
-                ConfigMismatch,
-                f"num_attention_heads {shape.num_attention_heads} is not a multiple of num_key_value_heads "
-                f"{shape.num_key_value_heads}",
-                file=overridden.origin("num_key_value_heads").source,
-                field="num_key_value_heads",
-                expected=f"a divisor of {shape.num_attention_heads}",
-                found=shape.num_key_value_heads,
-                advice="use the config.json that belongs to the weights",
-            )
-        )
     return problems
+
+
+def _groups(overridden: Overridden, shape: Qwen3Shape) -> list[Problem]:
+    if {"num_attention_heads", "num_key_value_heads"} & overridden.config.invalid:
+        return []
+    if shape.num_attention_heads % shape.num_key_value_heads == 0:
+        return []
+    return [
+        Problem(
+            ConfigMismatch,
+            f"num_attention_heads {shape.num_attention_heads} is not a multiple of num_key_value_heads "
+            f"{shape.num_key_value_heads}",
+            file=overridden.origin("num_key_value_heads").source,
+            field="num_key_value_heads",
+            expected=f"a divisor of {shape.num_attention_heads}",
+            found=shape.num_key_value_heads,
+            advice="use the config.json that belongs to the weights",
+        )
+    ]
 
 
 def _chosen_experts(overridden: Overridden, evidence: Evidence, shape: Qwen3Shape) -> list[Problem]:

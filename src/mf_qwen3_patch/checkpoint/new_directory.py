@@ -25,7 +25,7 @@ from tqdm.auto import tqdm  # type: ignore[import-untyped]
 from mf_qwen3_patch.checkpoint.index import INDEX_NAME
 from mf_qwen3_patch.checkpoint.new_files import NewFile, sync_directory
 
-__all__ = ["MANIFEST_NAME", "NewDirectory", "Written", "source_identity"]
+__all__ = ["MANIFEST_NAME", "NewDirectory", "Written", "index_bytes", "source_identity", "write_small"]
 
 MANIFEST_NAME = "mf_qwen3_patch.manifest.json"
 """What the directory was made from."""
@@ -96,7 +96,7 @@ class NewDirectory:
                 for file in missing:
                     file.write(self.partial, bar.update)
             for name, content in self._small_files().items():
-                _write_small(self.partial / name, content)
+                write_small(self.partial / name, content)
             sync_directory(self.partial)
             # An empty directory gives way to it; anything else makes this an error.
             self.partial.rename(self.path)
@@ -137,7 +137,7 @@ class NewDirectory:
         foreign = sorted(entry.name for entry in self.partial.iterdir() if not entry.name.startswith(MANIFEST_NAME))
         if foreign:
             raise FileExistsError(f"{self.partial} holds {foreign[0]}, which this tool did not write: move it away")
-        _write_small(self.partial / MANIFEST_NAME, _as_json(self.manifest))
+        write_small(self.partial / MANIFEST_NAME, _as_json(self.manifest))
         sync_directory(self.partial)
 
     def _compare(self, directory: Path) -> None:
@@ -170,8 +170,7 @@ class NewDirectory:
         directories = sorted({Path(file.name).parent for file in self.files})
         for directory in directories:
             files = [file for file in self.files if Path(file.name).parent == directory]
-            if len(files) > 1:
-                small[str(directory / INDEX_NAME)] = _index(files)
+            small |= {str(directory / name): content for name, content in index_bytes(files).items()}
         return small
 
 
@@ -210,13 +209,17 @@ def _as_json(value: object) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _index(files: Sequence[NewFile]) -> bytes:
+def index_bytes(files: Sequence[NewFile]) -> dict[str, bytes]:
+    """Return the index of the files of one directory, its name to its content; nothing if there is only one file."""
+    if len(files) < 2:
+        return {}
     weight_map = {tensor.name: Path(file.name).name for file in files for tensor in file.tensors}
     total = sum(tensor.nbytes for file in files for tensor in file.tensors)
-    return _as_json({"metadata": {"total_size": total}, "weight_map": weight_map})
+    return {INDEX_NAME: _as_json({"metadata": {"total_size": total}, "weight_map": weight_map})}
 
 
-def _write_small(path: Path, content: bytes) -> None:
+def write_small(path: Path, content: bytes) -> None:
+    """Write a file that has its name only once all of it is on the disk."""
     unfinished = path.with_name(path.name + ".unfinished")
     with unfinished.open("wb") as stream:
         stream.write(content)

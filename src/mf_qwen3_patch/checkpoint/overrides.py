@@ -10,7 +10,10 @@ from mf_qwen3_patch.checkpoint.config import NormalisedConfig, read_fields
 from mf_qwen3_patch.checkpoint.fields import ALIASES
 from mf_qwen3_patch.errors import ConfigMismatch, Problem
 
-__all__ = ["Origin", "Overridden", "apply_overrides"]
+__all__ = ["KEYWORD_ARGUMENT", "Origin", "Overridden", "apply_overrides"]
+
+KEYWORD_ARGUMENT = "keyword argument"
+"""What the overrides of a call are called in messages."""
 
 _JUDGED_ALWAYS = frozenset({"rope_scaling", "rope_parameters", "layer_types", "torch_dtype"})
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.config import NormalisedConfig, Qwen3Shape, normalise
 from mf_qwen3_patch.checkpoint.contents import (
+    Misfit,
+    misfits,
     misshapen_tensors,
     missing_tensors,
     tied_head,
@@ -19,8 +21,8 @@ from mf_qwen3_patch.checkpoint.evidence import Evidence, gather_evidence
 from mf_qwen3_patch.checkpoint.header import DTYPE_NAMES
 from mf_qwen3_patch.checkpoint.kinds import unsupported_kinds
 from mf_qwen3_patch.checkpoint.memory import MemoryForecast, forecast_memory, free_host_memory
-from mf_qwen3_patch.checkpoint.mismatch import field_mismatches
-from mf_qwen3_patch.checkpoint.overrides import Overridden, apply_overrides
+from mf_qwen3_patch.checkpoint.mismatch import field_mismatches, surplus_layers
+from mf_qwen3_patch.checkpoint.overrides import KEYWORD_ARGUMENT, Overridden, apply_overrides
 from mf_qwen3_patch.checkpoint.parallel import tensor_parallel_problems
 from mf_qwen3_patch.errors import Problem, error_for
 
@@ -39,6 +41,7 @@ class Preflight:
         warnings: What should be known but stops nothing.
         memory: What the load will take.
         model_type: ``qwen3`` or ``qwen3_moe``.
+        misfits: Tensors that are not to be loaded as their shape is not the config's; only if that was allowed.
     """
 
     checkpoint: Checkpoint
@@ -48,6 +51,7 @@ class Preflight:
     warnings: tuple[str, ...]
     memory: MemoryForecast
     model_type: str = "qwen3"
+    misfits: tuple[Misfit, ...] = ()
 
     def raise_for_problems(self) -> None:
         """Do nothing if a load can succeed.
@@ -63,12 +67,15 @@ def preflight(
     directory: str | os.PathLike[str],
     *,
     overrides: Mapping[str, object] | None = None,
-    overrides_source: str = "keyword argument",
+    overrides_source: str = KEYWORD_ARGUMENT,
     tensor_parallel: int = 1,
     dtype: str | None = None,
     device_memory: int | None = None,
     absent_config: Mapping[str, object] | None = None,
     model_type: str | None = None,
+    variant: str | None = None,
+    fewer_layers: bool = False,
+    ignore_mismatched_sizes: bool = False,
 ) -> Preflight:
     """Check a HuggingFace Qwen3 directory.
 
@@ -83,6 +90,9 @@ def preflight(
         device_memory: Bytes that a device has for the model, if known.
         absent_config: What stands in for config.json where the directory has none.
         model_type: Which kind of model it must be, ``qwen3`` or ``qwen3_moe``; by default either.
+        variant: Of the weights: ``fp16`` for ``model.fp16.safetensors``.
+        fewer_layers: Whether the overrides may ask for fewer layers than the weights have; that is warned of.
+        ignore_mismatched_sizes: Whether tensors may have other sizes than the config; they are warned of.
 
     Returns:
         Everything found, sound or not.
@@ -95,12 +105,13 @@ def preflight(
         raise ValueError(f"tensor_parallel must be a whole number, at least 1, not {tensor_parallel!r}")
     if dtype is not None and dtype not in DTYPE_NAMES.values():
         raise ValueError(f"dtype must be one of {', '.join(DTYPE_NAMES.values())}, not {dtype!r}")
-    checkpoint = open_checkpoint(directory, absent_config=absent_config)
+    checkpoint = open_checkpoint(directory, absent_config=absent_config, variant=variant)
     overridden = apply_overrides(normalise(checkpoint.config), dict(overrides or {}), overrides_source)
     config = overridden.config
     kinds = unsupported_kinds(checkpoint, model_type)
     problems, warnings = [*kinds, *checkpoint.problems], list(checkpoint.warnings)
     shape = config.shape
+    left_out: tuple[Misfit, ...] = ()
     # Of another kind of model, or without its config, nothing below would say more than that.
     if checkpoint.config_read and not kinds:
         warnings += config.warnings
@@ -108,28 +119,50 @@ def preflight(
         # Without any tensor the files' own problems say why, if there are any.
         if checkpoint.tensors or not checkpoint.problems:
             evidence = gather_evidence(checkpoint.tensors, shape, checkpoint.lost)
-            found, more = _check_weights(checkpoint, overridden, evidence)
+            if ignore_mismatched_sizes:
+                left_out = misfits(checkpoint, config)
+            surplus = surplus_layers(overridden, evidence) if fewer_layers else None
+            sizes = not ignore_mismatched_sizes
+            found, more = _check_weights(checkpoint, overridden, evidence, sizes=sizes, layers=surplus is None)
             problems += found
-            warnings += more
-            shape = evidence.shape(shape)
+            warnings += [*more, *([surplus] if surplus else []), *([_about(left_out)] if left_out else [])]
+            shape = shape if surplus or left_out else evidence.shape(shape)
         problems += tensor_parallel_problems(shape, tensor_parallel)
     memory = forecast_memory(shape, dtype or _parameter_dtype(checkpoint, config), tensor_parallel, free_host_memory())
     if not problems:
         warnings += memory.warnings(device_memory)
     return Preflight(
-        checkpoint, config.values, config.shape, tuple(problems), tuple(warnings), memory, config.schema.model_type
+        checkpoint,
+        config.values,
+        config.shape,
+        tuple(problems),
+        tuple(warnings),
+        memory,
+        config.schema.model_type,
+        left_out,
     )
 
 
 def _check_weights(
-    checkpoint: Checkpoint, overridden: Overridden, evidence: Evidence
+    checkpoint: Checkpoint, overridden: Overridden, evidence: Evidence, *, sizes: bool, layers: bool
 ) -> tuple[list[Problem], list[str]]:
     config = overridden.config
-    problems = field_mismatches(overridden, evidence, checkpoint.tensors.values(), complete=not checkpoint.lost_unknown)
+    tensors, complete = checkpoint.tensors.values(), not checkpoint.lost_unknown
+    problems = field_mismatches(overridden, evidence, tensors, complete=complete, sizes=sizes, layers=layers)
     problems += missing_tensors(checkpoint, config, evidence)
-    problems += misshapen_tensors(checkpoint, config, evidence)
+    if sizes:
+        problems += misshapen_tensors(checkpoint, config, evidence)
     unexpected, warnings = unexpected_tensors(checkpoint, config, evidence)
     return problems + unexpected, warnings + tied_head(checkpoint, overridden)
+
+
+def _about(left_out: Sequence[Misfit]) -> str:
+    first = "; ".join(str(misfit) for misfit in left_out[:5])
+    more = f"; and {len(left_out) - 5} more" if len(left_out) > 5 else ""
+    return (
+        f"{len(left_out)} tensor(s) have another size than the config asks for and are not loaded, as "
+        f"ignore_mismatched_sizes allows; their parameters start anew: {first}{more}"
+    )
 
 
 def _parameter_dtype(checkpoint: Checkpoint, config: NormalisedConfig) -> str:

@@ -37,27 +37,70 @@ class Findings:
     lost_unknown: bool = False
 
 
-def choose_files(root: Path, listing: frozenset[str], found: Findings) -> tuple[list[str], Index]:
-    """Say which files hold the checkpoint's weights, by the index or, without one, by their names."""
-    index = _choose_index(root, listing, found)
-    names = list(index.shards) if index.shards else _without_index(listing, index, found)
+def choose_files(
+    root: Path, listing: frozenset[str], found: Findings, *, variant: str | None = None
+) -> tuple[list[str], Index]:
+    """Say which files hold the checkpoint's weights, by the index or, without one, by their names.
+
+    Args:
+        root: The checkpoint.
+        listing: The names in it.
+        found: Where problems and warnings go.
+        variant: Of the weights: ``fp16`` for ``model.fp16.safetensors``; its files are only found by these names.
+    """
+    single, index_name = of_variant(SINGLE_NAME, variant), of_variant(INDEX_NAME, variant)
+    index = _choose_index(root, listing, found, single, index_name)
+    if index.shards:
+        names = list(index.shards)
+    elif variant is not None:
+        names = _of_variant_alone(listing, index, found, single)
+    else:
+        names = _without_index(listing, index, found)
     _warn_of_strays(listing, names, found)
     return names, index
 
 
-def _choose_index(root: Path, listing: frozenset[str], found: Findings) -> Index:
-    if INDEX_NAME not in listing:
-        return Index()
-    index = read_index(root)
-    if SINGLE_NAME in listing and SINGLE_NAME not in index.shards:
+def of_variant(name: str, variant: str | None) -> str:
+    """Return transformers' name for a file of a variant: ``model.fp16.safetensors`` of ``model.safetensors``."""
+    if variant is None:
+        return name
+    stem, suffix = name.rsplit(".", 1)
+    return f"{stem}.{variant}.{suffix}"
+
+
+def _choose_index(root: Path, listing: frozenset[str], found: Findings, single: str, name: str) -> Index:
+    if name not in listing:
+        return Index(name=name)
+    index = read_index(root, name)
+    if single in listing and single not in index.shards:
         # HuggingFace looks for the single file first, so what it would load is what we load.
         found.warnings.append(
-            f"{SINGLE_NAME} and {INDEX_NAME} are both there; as with HuggingFace, {SINGLE_NAME} is used and "
+            f"{single} and {name} are both there; as with HuggingFace, {single} is used and "
             "the index with its shards is ignored: delete the one that is not meant"
         )
-        return Index()
+        return Index(name=name)
     found.problems += index.problems
     return index
+
+
+def _of_variant_alone(listing: frozenset[str], index: Index, found: Findings, single: str) -> list[str]:
+    """Name the one file of a variant without an index."""
+    if single in listing:
+        return [single]
+    found.lost_unknown = True
+    if not index.problems:
+        others = sorted(name for name in listing if name.endswith(".safetensors"))
+        found.problems.append(
+            Problem(
+                IncompleteCheckpoint,
+                f"the directory has no weights of the variant that is asked for: neither {single} nor {index.name}",
+                file=single,
+                expected=f"{single}, or {index.name} with its shards",
+                found=", ".join(others[:3]) + (", ..." if len(others) > 3 else "") or "no .safetensors file",
+                advice="leave variant= away to load what is there, or download the variant",
+            )
+        )
+    return []
 
 
 def _without_index(listing: frozenset[str], index: Index, found: Findings) -> list[str]:

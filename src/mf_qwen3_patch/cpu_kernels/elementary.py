@@ -1,11 +1,11 @@
-"""Normalisation and reductions on the CPU."""
+"""Normalisation, reductions and sampling on the CPU."""
 
 from __future__ import annotations
 
 import numpy as np
 from mindspore import Tensor
 
-__all__ = ["RmsNorm", "argmax", "cumsum"]
+__all__ = ["RmsNorm", "argmax", "cumsum", "run_using_numpy"]
 
 
 class RmsNorm:
@@ -46,3 +46,11 @@ def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
     """Return the index (int64) of the largest value along ``dim``, of the flattened tensor by default."""
     index = np.argmax(input.asnumpy(), axis=dim, keepdims=keepdim)
     return Tensor.from_numpy(np.asarray(index, np.int64))
+
+
+def run_using_numpy() -> bool:
+    """Have MindFormers filter and sample logits by its own numpy code, which its context can ask for, too.
+
+    The other way needs ``mint.topk``, which has no CPU kernel.
+    """
+    return True

@@ -126,6 +126,13 @@ def _reductions(module: ModuleType) -> dict[str, Any]:
     return {"mint": _over(module.mint, cumsum="elementary.cumsum", argmax="elementary.argmax")}
 
 
+def _sampling(module: ModuleType) -> dict[str, Any]:
+    from mf_qwen3_patch.cpu_kernels.overlay import choose_by_device
+
+    in_numpy = choose_by_device(_stand_in("elementary.run_using_numpy"), module.run_using_numpy)
+    return {**_reductions(module), "run_using_numpy": in_numpy}
+
+
 def _process_groups(module: ModuleType) -> dict[str, Any]:
     spanning_world = _stand_in("collectives.spanning_world")
     return {"ProcessGroup.__init__": spanning_world(module.ProcessGroup.__init__)}
@@ -176,5 +183,5 @@ _TARGETS: dict[str, Callable[[ModuleType], dict[str, Any]]] = {
     f"{_INFERENCE}.transformer.moe.moe_utils": _routing,
     f"{_INFERENCE}.transformer.moe.token_dispatcher": _dispatching,
     "mindformers.generation.text_generator": _reductions,
-    "mindformers.generation.logits_process": _reductions,
+    "mindformers.generation.logits_process": _sampling,
 }

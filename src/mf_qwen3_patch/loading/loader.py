@@ -23,6 +23,7 @@ import numpy as np
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
 from mf_qwen3_patch.errors import CheckpointWarning, InvalidValues
+from mf_qwen3_patch.loading.anew import new_values
 from mf_qwen3_patch.loading.build import network_parameters
 from mf_qwen3_patch.loading.casting import TARGET_DTYPES, cast_between
 from mf_qwen3_patch.loading.handing_over import hand_over
@@ -66,7 +67,9 @@ class LoadStats:
     warnings: tuple[str, ...] = ()
 
 
-def load(model: Any, plan: Plan, *, threads: int | None = None, progress: bool = True) -> LoadStats:
+def load(
+    model: Any, plan: Plan, *, threads: int | None = None, progress: bool = True, initializer_range: float = 0.02
+) -> LoadStats:
     """Load what ``plan`` says into ``model``.
 
     Args:
@@ -74,6 +77,7 @@ def load(model: Any, plan: Plan, *, threads: int | None = None, progress: bool =
         plan: From ``mf_qwen3_patch.loading.plan.plan``.
         threads: How many threads read; see ``thread_count``.
         progress: Show a progress bar, on rank 0 and if stderr is a terminal.
+        initializer_range: For the parameters that start anew, see ``mf_qwen3_patch.loading.anew``.
 
     Returns:
         What was done. Warns (``CheckpointWarning``) of finite values that the cast made infinite.
@@ -88,7 +92,12 @@ def load(model: Any, plan: Plan, *, threads: int | None = None, progress: bool =
     started = time.perf_counter()
     count = thread_count(threads)
     pieces = pieces_of(plan)
-    arrays = {entry.name: np.empty(entry.shape, TARGET_DTYPES[entry.dtype]) for entry in plan.parameters}
+    arrays = {
+        entry.name: np.empty(entry.shape, TARGET_DTYPES[entry.dtype])
+        if entry.copies
+        else new_values(entry, initializer_range)
+        for entry in plan.parameters
+    }
     buffers = {name: array.reshape(-1).view(f"u{array.itemsize}") for name, array in arrays.items()}
     with Files(piece.copy.tensor.file for piece in pieces) as files:
         shared = WorkShared(pieces, buffers, files)
@@ -142,7 +151,8 @@ def _refuse_invalid(plan: Plan, findings: Findings) -> None:
                 found = f"{seen.nan} NaN and {seen.infinite} infinite of {copy.elements} values"
                 problems.append(not_finite(copy.tensor.name, found, file=copy.tensor.file.name, parameter=entry.name))
     if problems:
-        raise InvalidValues(problems, str(plan.parameters[0].copies[0].tensor.file.parent))
+        directory = next(copy.tensor.file.parent for entry in plan.parameters for copy in entry.copies)
+        raise InvalidValues(problems, str(directory))
 
 
 def _stats(plan: Plan, findings: Findings, threads: int, started: float) -> LoadStats:
@@ -164,7 +174,7 @@ def _stats(plan: Plan, findings: Findings, threads: int, started: float) -> Load
             if cast_between(copy.tensor.dtype, entry.dtype).makes_zero(findings.tensors[copy.tensor.name].largest)
         ),
         written=tuple(entry.name for entry in plan.parameters),
-        values_checked=sum(prod(entry.shape) for entry in plan.parameters),
+        values_checked=sum(prod(entry.shape) for entry in plan.parameters if entry.copies),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -85,7 +85,7 @@ class ParameterPlan:
         name: The MindFormers name.
         shape: On this rank.
         dtype: ``float32``, ``float16`` or ``bfloat16``: the network's choice, not the checkpoint's.
-        copies: Together they write every element exactly once.
+        copies: Together they write every element exactly once; none if the parameter starts anew.
     """
 
     name: str
@@ -112,19 +112,27 @@ class Plan:
     parameters: tuple[ParameterPlan, ...]
     unused: tuple[str, ...]
 
+    @property
+    def anew(self) -> tuple[ParameterPlan, ...]:
+        """The parameters that are not loaded but start anew, as tensors of another size were left out."""
+        return tuple(entry for entry in self.parameters if not entry.copies)
+
     @cached_property
     def bytes_to_read(self) -> int:
         """How many bytes of tensor data are read from the files."""
         return sum(copy.nbytes for parameter in self.parameters for copy in parameter.copies)
 
 
-def plan(model: Any, tensors: Mapping[str, TensorInfo], family: Family) -> Plan:
+def plan(
+    model: Any, tensors: Mapping[str, TensorInfo], family: Family, *, left_out: Collection[str] = frozenset()
+) -> Plan:
     """Decide what to read, and check that every parameter gets all that it needs.
 
     Args:
         model: The stock inference network; its parameters are not touched.
         tensors: What the checkpoint holds, by HuggingFace name.
         family: The model family.
+        left_out: Tensors of which no part is to be loaded; a parameter with such a part starts anew, all of it.
 
     Raises:
         PlanNotPossible: The network is not one that the fast loader knows (quantised layers, an Ascend
@@ -139,11 +147,15 @@ def plan(model: Any, tensors: Mapping[str, TensorInfo], family: Family) -> Plan:
         raise PlanNotPossible("pipeline parallelism spreads the layers over ranks")
     sources, problems = _sources(type(model), tensors, family)
     parameters: list[ParameterPlan] = []
+    unused: list[str] = []
     for name, parameter in network_parameters(model).items():
         expected = shards_of(parameter, len(family.parts_of(name)))
         dtype = _dtype(parameter)
         found = sources.pop(name, {})
         copies = []
+        if any(tensor.name in left_out for tensor in found.values()):
+            unused += [tensor.name for tensor in found.values()]
+            expected = ()
         for part, shard in enumerate(expected):
             if part not in found:
                 problems.append(_missing(name, part, tensors, family))
@@ -155,8 +167,8 @@ def plan(model: Any, tensors: Mapping[str, TensorInfo], family: Family) -> Plan:
     if problems:
         some = next(iter(tensors.values()), None)
         raise error_for(problems, None if some is None else str(some.file.parent))
-    unused = tuple(tensor.name for parts in sources.values() for tensor in parts.values())
-    return Plan(tuple(parameters), unused)
+    unused += [tensor.name for parts in sources.values() for tensor in parts.values()]
+    return Plan(tuple(parameters), tuple(unused))
 
 
 def _sources(

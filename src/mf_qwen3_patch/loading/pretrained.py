@@ -10,20 +10,27 @@ import os
 import time
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from mindformers.parallel_core.inference.parallel_state import get_tensor_model_parallel_rank
 
 from mf_qwen3_patch.checkpoint.config import normalise
 from mf_qwen3_patch.checkpoint.directory import read_config
-from mf_qwen3_patch.checkpoint.fields import SCHEMAS
+from mf_qwen3_patch.checkpoint.location import LOCATION_KEYWORDS, Location
+from mf_qwen3_patch.checkpoint.naming import LM_HEAD, axes_of, parse_name
+from mf_qwen3_patch.checkpoint.overrides import KEYWORD_ARGUMENT, apply_overrides
 from mf_qwen3_patch.checkpoint.preflight import Preflight, preflight
-from mf_qwen3_patch.errors import CheckpointWarning, error_for
+from mf_qwen3_patch.errors import CheckpointError, CheckpointWarning, error_for
 from mf_qwen3_patch.loading.build import build_config, build_model, network_parameters
 from mf_qwen3_patch.loading.context import ensure_inference_context, on_cpu, tensor_parallel_size
-from mf_qwen3_patch.loading.dtypes import choose_dtypes
+from mf_qwen3_patch.loading.dtypes import DtypeChoice, choose_dtypes
 from mf_qwen3_patch.loading.families import FAMILIES, QWEN3, Family
+from mf_qwen3_patch.loading.generation import set_generation_config
+from mf_qwen3_patch.loading.given_config import GivenConfig, fields_of
+from mf_qwen3_patch.loading.keywords import config_overrides
 from mf_qwen3_patch.loading.loader import load
 from mf_qwen3_patch.loading.log import say
 from mf_qwen3_patch.loading.plan import PlanNotPossible, plan
@@ -37,42 +44,79 @@ __all__ = ["load_config", "load_into", "load_pretrained"]
 
 # Stock sizes its key/value bookkeeping by seq_length; this is its default.
 _DEFAULT_SEQ_LENGTH = 4096
+_STOCK_DTYPE = "float32"
+
+_KEYWORDS = (
+    *("config", "dtype", "generation_config", "ignore_mismatched_sizes", "output_loading_info", "torch_dtype"),
+    *("trust_remote_code", *LOCATION_KEYWORDS),
+)
 
 
-def load_config(directory: str | os.PathLike[str], **overrides: Any) -> Any:
+def load_config(name: str | os.PathLike[str], **keywords: Any) -> Any:
     """Make MindFormers' config object from config.json, whichever transformers release wrote it.
 
     Args:
-        directory: A HuggingFace Qwen3 directory.
-        overrides: Config fields that replace what config.json says.
+        name: A HuggingFace Qwen3 directory, or a hub's id.
+        keywords: ``subfolder``, ``revision``, ``cache_dir``, ``local_files_only``, ``force_download``, ``token`` say
+            where it is, ``torch_dtype`` or ``dtype`` what the parameters shall be; the others are config fields that
+            replace what config.json says.
+
+    Returns:
+        MindFormers' Qwen3Config or Qwen3MoeConfig, with the dtypes that ``load_pretrained`` would choose.
 
     Raises:
         CheckpointError: config.json is missing, damaged, or says what Qwen3 cannot be.
+        TypeError: There is no such keyword.
     """
+    _warn_of_remote_code(keywords.pop("trust_remote_code", None))
+    directory = Location.of(name, keywords).find(config_only=True)
     config = normalise(read_config(directory))
-    if config.problems:
-        raise error_for(config.problems, str(directory))
-    return build_config({**config.values, **overrides}, FAMILIES[config.schema.model_type])
+    family = FAMILIES[config.schema.model_type]
+    newer = keywords.pop("dtype", None)
+    older = keywords.pop("torch_dtype", None)
+    overrides = _overrides(keywords, family)
+    settled = apply_overrides(config, overrides, KEYWORD_ARGUMENT).config
+    if settled.problems:
+        raise error_for(settled.problems, str(directory))
+    requested = older if newer is None else newer
+    dtype = settled.values.get("torch_dtype", _STOCK_DTYPE)
+    choice = choose_dtypes(dtype, requested, overrides, cpu=on_cpu())
+    return build_config(_with_defaults(settled.values, choice), family)
 
 
 def load_pretrained(
-    directory: str | os.PathLike[str],
+    name: str | os.PathLike[str],
     *,
+    config: Any = None,
     torch_dtype: Any = None,
     dtype: Any = None,
     output_loading_info: bool = False,
+    ignore_mismatched_sizes: bool = False,
+    generation_config: Any = None,
+    trust_remote_code: bool | None = None,
     family: Family | None = None,
-    **overrides: Any,
+    **keywords: Any,
 ) -> Any:
     """Build the inference model that a HuggingFace Qwen3 directory describes, and load it.
 
+    The keywords are those of transformers' ``from_pretrained``, with the same meaning.
+
     Args:
-        directory: With config.json and ``*.safetensors``.
+        name: A directory with config.json and ``*.safetensors``, or a hub's id such as ``Qwen/Qwen3-14B``, which is
+            looked for in the caches of HuggingFace and ModelScope, and downloaded from HuggingFace if that is allowed.
+        config: Used instead of config.json: MindFormers' or transformers' config object, or the path of a
+            config.json or its directory.
         torch_dtype: Of the parameters: "auto" (the default: the checkpoint's), a name, or a dtype.
         dtype: The same, by transformers' newer name.
         output_loading_info: Also return transformers' dict of missing, unexpected and mismatched keys.
+        ignore_mismatched_sizes: Load what fits where tensors have other sizes than the config; warns of the others,
+            whose parameters start anew.
+        generation_config: Used instead of generation_config.json: MindFormers' object.
+        trust_remote_code: Never needed; warned of.
         family: The model family; by default the one that config.json names.
-        overrides: Config fields (``seq_length``, ``compute_dtype``, ...) that replace what config.json says.
+        keywords: ``subfolder``, ``variant``, ``revision``, ``cache_dir``, ``local_files_only``, ``force_download``
+            and ``token`` say where the model is. The others are config fields (``num_hidden_layers``,
+            ``seq_length``, ``compute_dtype``, ...) that replace what config.json says.
 
     Returns:
         The loaded inference network, ready for ``generate``; its ``mf_qwen3_report`` says what was done. With
@@ -81,20 +125,51 @@ def load_pretrained(
     Raises:
         CheckpointError: The checkpoint cannot be loaded rightly; nothing was built.
         LoadNotProven: The loaded model does not hold what the checkpoint says; it is not returned.
+        TypeError: There is no such keyword.
+        ValueError: A keyword asks for what is not done here.
     """
     started = time.perf_counter()
+    _warn_of_remote_code(trust_remote_code)
     requested = torch_dtype if dtype is None else dtype
-    found = _checked(directory, overrides, "keyword argument", family)
-    family = FAMILIES[found.model_type]
+    given = None if config is None else GivenConfig.of(config)
+    location = Location.of(name, keywords)
+    directory = location.find()
+    if given is not None:
+        family = given.family
+    elif family is None:
+        family = FAMILIES[normalise(_config_json(directory)).schema.model_type]
+    overrides = _overrides(keywords, family)
+    if given is not None and overrides:
+        raise TypeError(f"config= and {', '.join(overrides)} are both given: set the field in the config")
+    found = _checked(
+        directory,
+        overrides if given is None else given.values,
+        KEYWORD_ARGUMENT if given is None else given.source,
+        family,
+        absent_config=None if given is None else given.absent_config,
+        variant=location.variant,
+        fewer_layers=True,
+        ignore_mismatched_sizes=ignore_mismatched_sizes,
+    )
     ensure_inference_context()
-    choice = choose_dtypes(found.memory.dtype, requested, overrides, cpu=on_cpu())
+    explicit = overrides if given is None else given.dtypes(requested, cpu=on_cpu())
+    choice = choose_dtypes(found.memory.dtype, requested, explicit, cpu=on_cpu())
     if choice.note:
         say(choice.note)
-    values = {"seq_length": min(_DEFAULT_SEQ_LENGTH, found.config["max_position_embeddings"])}
-    values |= found.config | choice.values
-    model = build_model(build_config(values, family), family)
+    if given is None or given.config is None:
+        model_config = build_config(_with_defaults(found.config, choice), family)
+    else:
+        model_config = given.copy_with(choice.values)
+    model = build_model(model_config, family)
     model.set_train(False)
     report = _load(model, found, family, started)
+    if generation_config is None:
+        messages = set_generation_config(model, directory)
+        _warn(messages)
+        report = replace(report, warnings=(*report.warnings, *messages))
+    else:
+        model.generation_config = generation_config
+    model.mf_qwen3_report = report
     say("%s", report.summary)
     if output_loading_info:
         return model, report.as_loading_info()
@@ -117,10 +192,7 @@ def load_into(model: Any, directory: str | os.PathLike[str], *, family: Family =
         LoadNotProven: The model does not hold what the checkpoint says.
     """
     started = time.perf_counter()
-    schema = SCHEMAS[family.model_type]
-    built_with = {name: getattr(model.config, name, None) for name in (*schema.shape_fields, *schema.unverifiable)}
-    # None would count as not said, but then the model was built for plain embeddings.
-    built_with["rope_scaling"] = built_with["rope_scaling"] or {"rope_type": "default"}
+    built_with = fields_of(model.config, family)
     found = _checked(
         directory,
         built_with,
@@ -128,7 +200,7 @@ def load_into(model: Any, directory: str | os.PathLike[str], *, family: Family =
         family,
         absent_config={"model_type": family.model_type, **built_with},
     )
-    report = _load(model, found, family, started)
+    report = model.mf_qwen3_report = _load(model, found, family, started)
     say("%s", report)
     return report
 
@@ -138,21 +210,47 @@ def _checked(
     overrides: Mapping[str, Any],
     source: str,
     family: Family | None,
-    absent_config: Mapping[str, Any] | None = None,
+    **allowed: Any,
 ) -> Preflight:
     found = preflight(
         directory,
         overrides=overrides,
         overrides_source=source,
         tensor_parallel=tensor_parallel_size(),
-        absent_config=absent_config,
         model_type=None if family is None else family.model_type,
+        **allowed,
     )
     found.raise_for_problems()
-    if is_first_rank():
-        for message in found.warnings:
-            warnings.warn(message, CheckpointWarning, stacklevel=4)
+    _warn(found.warnings)
     return found
+
+
+def _warn(messages: Iterable[str]) -> None:
+    if is_first_rank():
+        for message in messages:
+            warnings.warn(message, CheckpointWarning, stacklevel=5)
+
+
+def _warn_of_remote_code(trust_remote_code: bool | None) -> None:
+    if trust_remote_code:
+        _warn(["trust_remote_code=True is not needed: no code of a checkpoint is ever run, Qwen3 is MindFormers' own"])
+
+
+def _overrides(keywords: Mapping[str, Any], family: Family) -> dict[str, Any]:
+    others = {name: value for name, value in keywords.items() if name not in LOCATION_KEYWORDS}
+    return config_overrides(others, family, _KEYWORDS)
+
+
+def _config_json(directory: Path) -> dict[str, Any]:
+    """Return config.json, or nothing: the check that follows says what is wrong with it."""
+    try:
+        return read_config(directory)
+    except CheckpointError:
+        return {}
+
+
+def _with_defaults(values: Mapping[str, Any], choice: DtypeChoice) -> dict[str, Any]:
+    return {"seq_length": min(_DEFAULT_SEQ_LENGTH, values["max_position_embeddings"]), **values, **choice.values}
 
 
 def _load(model: Any, found: Preflight, family: Family, started: float) -> LoadReport:
@@ -167,8 +265,10 @@ def _load(model: Any, found: Preflight, family: Family, started: float) -> LoadR
         "tensor_parallel": tensor_parallel_size(),
     }
     try:
-        loading_plan = plan(model, checkpoint.tensors, family)
+        loading_plan = plan(model, checkpoint.tensors, family, left_out={misfit.name for misfit in found.misfits})
     except PlanNotPossible as reason:
+        if found.misfits:
+            raise ValueError(f"ignore_mismatched_sizes=True can't be done here: {reason}") from reason
         say("loading with MindFormers' own loader: %s", reason)
         seconds = load_with_stock(model, checkpoint.files)
         report = LoadReport(
@@ -180,7 +280,7 @@ def _load(model: Any, found: Preflight, family: Family, started: float) -> LoadR
             warnings=found.warnings,
         )
     else:
-        stats = load(model, loading_plan)
+        stats = load(model, loading_plan, initializer_range=found.config["initializer_range"])
         proof = prove(model, loading_plan, stats, strict=Settings.from_environment().strict)
         merged = [parameter.kind for parameter in loading_plan.parameters if len(parameter.copies) > 1]
         report = LoadReport(
@@ -192,14 +292,22 @@ def _load(model: Any, found: Preflight, family: Family, started: float) -> LoadR
             fused=dict(Counter(merged)),
             casts=stats.casts,
             ignored={name: _why_ignored(name, found) for name in loading_plan.unused},
+            mismatched={misfit.name: (misfit.found, misfit.wanted) for misfit in found.misfits},
+            anew=tuple(entry.name for entry in loading_plan.anew),
             warnings=(*found.warnings, *stats.warnings, *proof.warnings),
             proof=proof,
         )
-    model.mf_qwen3_report = report
     return report
 
 
 def _why_ignored(name: str, found: Preflight) -> str:
-    if name == "lm_head.weight" and found.shape.tie_word_embeddings:
+    if name == LM_HEAD and found.shape.tie_word_embeddings:
         return "config.json ties the output layer to the embedding (tie_word_embeddings)"
+    layer = parse_name(name).layer
+    if layer is not None and layer >= found.shape.num_hidden_layers:
+        return f"the config has {found.shape.num_hidden_layers} layers"
+    if any(misfit.name == name for misfit in found.misfits):
+        return "it has another size than the config asks for"
+    if found.misfits and axes_of(name, found.shape.layer_tensors) is not None:
+        return "it is merged with a tensor that has another size than the config asks for"
     return "Qwen3 has no such parameter"

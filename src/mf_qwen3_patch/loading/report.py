@@ -12,6 +12,8 @@ from mf_qwen3_patch.loading.proof import Proof
 
 __all__ = ["LoadReport"]
 
+_SHOWN_ALONE = 5
+
 
 @dataclass(frozen=True)
 class LoadReport:
@@ -22,7 +24,7 @@ class LoadReport:
         model_class: The class that was loaded.
         files: The weight files that were used.
         tensors: How many tensors the files hold.
-        parameters: How many Parameters the network has; each was written.
+        parameters: How many Parameters the network has; each was written, but for those under ``anew``.
         fused: How many of them were merged, by kind: ``{"linear_qkv": 40, "linear_fc1": 40}``.
         bytes_read: Bytes of tensor data that this rank read from the files, without the proof's re-reading.
         seconds: How long preflight, build, load and proof took together.
@@ -32,6 +34,8 @@ class LoadReport:
         tensor_parallel: How many ranks share the model.
         casts: Dtype changes and the number of tensors they happened to: ``{"BF16->float32": 443}``.
         ignored: Tensors that were not loaded, and why.
+        mismatched: Of these, the ones that ``ignore_mismatched_sizes`` let pass: their shape and the config's.
+        anew: The parameters that were not loaded for that reason, and start anew.
         warnings: What should be known.
         loader: Which loader did it: ``mf_qwen3_patch`` or, where it could not, ``stock``, with the reason.
         proof: What was checked afterwards.
@@ -51,6 +55,8 @@ class LoadReport:
     fused: Mapping[str, int] = field(default_factory=dict)
     casts: Mapping[str, int] = field(default_factory=dict)
     ignored: Mapping[str, str] = field(default_factory=dict)
+    mismatched: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
+    anew: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     loader: str = "mf_qwen3_patch"
     proof: Proof | None = None
@@ -60,12 +66,15 @@ class LoadReport:
         """Tensor data read per second of loading, in 10^9 bytes."""
         return self.bytes_read / self.load_seconds / 1e9 if self.load_seconds else 0.0
 
-    def as_loading_info(self) -> dict[str, list[str]]:
-        """Return transformers' ``output_loading_info``; all but ignored tensors would have been an error."""
+    def as_loading_info(self) -> dict[str, list[Any]]:
+        """Return transformers' ``output_loading_info``; what is neither ignored nor mismatched was loaded.
+
+        Mismatched keys are tuples of the name, the shape in the file and the config's.
+        """
         return {
             "missing_keys": [],
-            "unexpected_keys": sorted(self.ignored),
-            "mismatched_keys": [],
+            "unexpected_keys": sorted(self.ignored.keys() - self.mismatched.keys()),
+            "mismatched_keys": [(name, *shapes) for name, shapes in sorted(self.mismatched.items())],
             "error_msgs": [],
         }
 
@@ -90,22 +99,47 @@ class LoadReport:
         fused = ", ".join(f"{count} {kind}" for kind, count in self.fused.items())
         lines = [
             self.summary,
-            _line("weights match config", f"{self.tensors} tensors in {len(self.files)} files"),
+            self._matching_line(),
             _line(
                 "converted",
                 f"{self.parameters} parameters" + (f", of which merged: {fused}" if fused else ""),
             ),
-            _line("all weights loaded", f"{self.parameters} of {self.parameters} parameters"),
+            self._loaded_line(),
         ]
         if self.casts:
             lines.append(_line("cast", ", ".join(f"{cast}: {n} tensors" for cast, n in self.casts.items())))
         if self.proof is not None:
             lines += [_line(what, result) for what, result in self.proof.lines()]
-        lines += [_line("ignored", f"{name}: {why}") for name, why in self.ignored.items()]
+        lines += [_line("ignored", text) for text in self._ignored_lines()]
         lines += [_line("warning", text) for text in self.warnings]
         if self.loader != "mf_qwen3_patch":
             lines.append(_line("loaded by", self.loader))
         return "\n".join(lines)
+
+    def _matching_line(self) -> str:
+        contents = f"{self.tensors} tensors in {len(self.files)} files"
+        if not self.mismatched:
+            return _line("weights match config", contents)
+        return _line("weights don't match", f"{len(self.mismatched)} of {contents} have another size")
+
+    def _loaded_line(self) -> str:
+        loaded = self.parameters - len(self.anew)
+        what = "not all were loaded" if self.anew else "all weights loaded"
+        anew = f"; anew: {', '.join(self.anew[:5])}{', ...' if len(self.anew) > 5 else ''}" if self.anew else ""
+        return _line(what, f"{loaded} of {self.parameters} parameters{anew}")
+
+    def _ignored_lines(self) -> list[str]:
+        """Return a line for each tensor, or for many of the same reason together."""
+        reasons: dict[str, list[str]] = {}
+        for name, why in self.ignored.items():
+            reasons.setdefault(why, []).append(name)
+        lines = []
+        for why, names in reasons.items():
+            if len(names) > _SHOWN_ALONE:
+                lines.append(f"{len(names)} tensors ({names[0]}, ...): {why}")
+            else:
+                lines += [f"{name}: {why}" for name in names]
+        return lines
 
 
 def _line(what: str, result: str) -> str:

@@ -1,0 +1,112 @@
+"""A config that the caller gives as ``config=``, to be used instead of config.json."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mf_qwen3_patch.checkpoint.config import normalise
+from mf_qwen3_patch.checkpoint.directory import CONFIG_NAME, read_config
+from mf_qwen3_patch.checkpoint.fields import SCHEMAS, find_schema
+from mf_qwen3_patch.errors import error_for
+from mf_qwen3_patch.loading.families import FAMILIES, Family
+
+__all__ = ["GivenConfig", "fields_of"]
+
+_DTYPES = ("params_dtype", "compute_dtype", "rotary_dtype")
+
+
+@dataclass(frozen=True)
+class GivenConfig:
+    """What such a config says.
+
+    Attributes:
+        family: Which model it is for.
+        values: HuggingFace's fields, which go over those of config.json.
+        config: MindFormers' config object, if it is one.
+        source: What it is called in messages.
+    """
+
+    family: Family
+    values: Mapping[str, Any]
+    config: Any = None
+    source: str = "the config given as config="
+
+    @classmethod
+    def of(cls, given: Any) -> GivenConfig:
+        """Read what was given as ``config=``.
+
+        Args:
+            given: A config object of MindFormers or transformers, or the path of a config.json or its directory.
+
+        Raises:
+            TypeError: It is something else, or the config of another model.
+            CheckpointError: The file can't be read, or says what Qwen3 cannot be.
+        """
+        if isinstance(given, (str, os.PathLike)):
+            path = Path(given)
+            return cls._from_huggingface(read_config(path.parent if path.name == CONFIG_NAME else path), str(path))
+        for family in FAMILIES.values():
+            if isinstance(given, family.load(family.config_class)):
+                return cls(family, fields_of(given, family), given)
+        if type(given).__module__.startswith("transformers."):
+            return cls._from_huggingface(given.to_dict(), cls.source)
+        raise _no_config(type(given).__name__)
+
+    @classmethod
+    def _from_huggingface(cls, raw: Mapping[str, Any], source: str) -> GivenConfig:
+        if find_schema(raw) is None:
+            raise _no_config(f"{source}, with model_type {raw.get('model_type')!r:.60}")
+        config = normalise(raw, source=source)
+        if config.problems:
+            raise error_for(config.problems)
+        return cls(FAMILIES[config.schema.model_type], config.values, source=source)
+
+    @property
+    def absent_config(self) -> dict[str, Any]:
+        """What stands in for config.json in a directory that has none."""
+        return {"model_type": self.family.model_type, **self.values}
+
+    def dtypes(self, requested: Any, *, cpu: bool) -> dict[str, Any]:
+        """Return the dtypes that the object asks for.
+
+        Args:
+            requested: What the call asks for; it goes before the object's ``params_dtype``.
+            cpu: Whether the device is the CPU, where the object's own, made for Ascend, may have no kernels and
+                the dtypes are chosen as without it.
+        """
+        if self.config is None or cpu:
+            return {}
+        names = _DTYPES if requested is None else _DTYPES[1:]
+        return {name: getattr(self.config, name, None) for name in names}
+
+    def copy_with(self, values: Mapping[str, Any]) -> Any:
+        """Return a copy of the object with other values; the caller's is left as it is."""
+        config = copy.deepcopy(self.config)
+        for name, value in values.items():
+            setattr(config, name, value)
+        return config
+
+
+def fields_of(config: Any, family: Family) -> dict[str, Any]:
+    """Return what a config object of MindFormers says about the weights, by HuggingFace's names of the fields.
+
+    Args:
+        config: The object; also that of a model that is already built.
+        family: The model family.
+    """
+    schema = SCHEMAS[family.model_type]
+    values = {name: getattr(config, name, None) for name in (*schema.shape_fields, *schema.unverifiable)}
+    # None would count as not said, but here it means plain embeddings.
+    return values | {"rope_scaling": values["rope_scaling"] or {"rope_type": "default"}}
+
+
+def _no_config(what: str) -> TypeError:
+    return TypeError(
+        "config= must be a Qwen3 config object of MindFormers or transformers, or the path of a "
+        f"{CONFIG_NAME}, not {what}"
+    )

@@ -1,0 +1,117 @@
+"""The keywords of ``from_pretrained``: the config's fields among them, and those that only transformers has."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from mf_qwen3_patch.checkpoint.fields import ALIASES, SCHEMAS
+from mf_qwen3_patch.loading.families import Family
+from mf_qwen3_patch.loading.log import say
+
+__all__ = ["config_overrides"]
+
+_MEANINGLESS = frozenset(
+    {
+        "_commit_hash",
+        "_fast_init",
+        "_from_auto",
+        "_from_pipeline",
+        "download_checkpoint",
+        "low_cpu_mem_usage",
+        "mirror",
+        "offload_buffers",
+        "offload_folder",
+        "offload_state_dict",
+        "resume_download",
+        "weights_only",
+    }
+)
+"""Say how transformers shall do what is done otherwise here, with the same result; dropped silently."""
+
+_MINDSPORES = {
+    "attn_implementation": "MindFormers has its own attention",
+    "device_map": "MindSpore puts the model on its context's device, and tensor parallelism spreads it over ranks",
+    "max_memory": "MindSpore's context has max_device_memory",
+    "use_flash_attention_2": "MindFormers has its own attention",
+}
+"""Say what MindSpore's context says here; dropped with a line in the log."""
+
+_REFUSED = {
+    "adapter_kwargs": "adapters are not loaded; merge it with peft's merge_and_unload() and save the whole model",
+    "adapter_name": "adapters are not loaded; merge it with peft's merge_and_unload() and save the whole model",
+    "from_flax": "only safetensors are loaded",
+    "from_tf": "only safetensors are loaded",
+    "gguf_file": "only safetensors are loaded",
+    "key_mapping": "tensors go by HuggingFace's names of Qwen3",
+    "load_in_4bit": "nothing is quantised while it is loaded",
+    "load_in_8bit": "nothing is quantised while it is loaded",
+    "proxies": "set HTTPS_PROXY, which huggingface_hub follows",
+    "quantization_config": "nothing is quantised while it is loaded",
+    "state_dict": "weights are loaded from files; for a dict there are convert_weight_dict and load_param_into_net",
+    "tp_plan": "tensor parallelism is MindFormers': start with msrun",
+}
+"""Ask for what is not done here; an error unless they have transformers' default."""
+
+_FALSE: tuple[Any, ...] = (None, False, {}, "default")
+
+
+def config_overrides(keywords: Mapping[str, Any], family: Family, others: Collection[str]) -> dict[str, Any]:
+    """Return the fields of the model's config among the keywords of a ``from_pretrained`` call.
+
+    Args:
+        keywords: Those that are not known by name: they must be config fields, or transformers' own.
+        family: Whose config.
+        others: The keywords that are known by name, for the message.
+
+    Raises:
+        TypeError: There is no such keyword.
+        ValueError: transformers has it, but it asks for what is not done here.
+    """
+    overrides: dict[str, Any] = {}
+    known: frozenset[str] | None = None
+    for name, value in keywords.items():
+        if name in _MEANINGLESS:
+            continue
+        if name in _MINDSPORES:
+            if value not in _FALSE:
+                say("%s=%r is not used: %s", name, value, _MINDSPORES[name])
+        elif name in _REFUSED:
+            if value not in _FALSE:
+                raise ValueError(f"{name}={value!r:.60} can't be done here: {_REFUSED[name]}")
+        elif name == "use_safetensors":
+            if value is False:
+                raise ValueError("use_safetensors=False can't be done here: only safetensors are loaded")
+        else:
+            known = _config_keys(family) if known is None else known
+            if name not in known:
+                raise TypeError(_unknown(name, others, family, known))
+            overrides[name] = value
+    return overrides
+
+
+def _unknown(name: str, others: Collection[str], family: Family, known: Collection[str]) -> str:
+    schema = SCHEMAS[family.model_type]
+    close = difflib.get_close_matches(name, [*others, *known], n=1)
+    meant = f"; did you mean {close[0]}?" if close else ""
+    return (
+        f"from_pretrained() got an unexpected keyword argument {name!r}{meant}\n"
+        f"  known: {', '.join(sorted(others))}\n"
+        f"  config fields: {', '.join(schema.fields)}, and MindFormers' own (seq_length, compute_dtype, ...)"
+    )
+
+
+def _config_keys(family: Family) -> frozenset[str]:
+    """Return the keys that a config of that family may have: HuggingFace's, and all that MindFormers converts."""
+    from mindformers.parallel_core.transformer_config_utils import COMMON_CONFIG_MAPPING, DEFAULT_WHITE_KEY
+
+    schema = SCHEMAS[family.model_type]
+    config = family.load(family.config_class)
+    keys = {*schema.fields, *schema.neutral, *schema.harmless, *ALIASES, *DEFAULT_WHITE_KEY}
+    keys |= {"rope_scaling", "rope_parameters", "layer_types"} | config().to_dict().keys()
+    keys |= inspect.signature(config.__init__).parameters.keys() - {"self", "kwargs"}
+    for key in COMMON_CONFIG_MAPPING:
+        keys.update(key if isinstance(key, tuple) else (key,))
+    return frozenset(keys)
