@@ -184,6 +184,24 @@ def test_quantised_weights_are_refused() -> None:
         InferenceQwen3ForCausalLM.convert_weight_dict(source)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight",
+        "base_model.model.model.layers.0.self_attn.q_proj.base_layer.weight",
+        "model.layers.0.self_attn.q_proj.lora_B.default.weight",
+        "model.embed_tokens.lora_embedding_A",
+    ],
+)
+def test_a_lora_adapter_is_refused(name: str) -> None:
+    source = weights() | {name: np.ones((2, 2), np.float32)}
+
+    with pytest.raises(UnsupportedCheckpoint, match="belong to a LoRA adapter") as error:
+        InferenceQwen3ForCausalLM.convert_weight_dict(source)
+    assert name in str(error.value)
+    assert "merge_and_unload" in str(error.value)
+
+
 def test_two_files_exchange_their_parts_through_the_shared_dict() -> None:
     source = weights()
     first = {name: array for name, array in source.items() if "k_proj" not in name and "up_proj" not in name}

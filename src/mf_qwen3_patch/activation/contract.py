@@ -143,6 +143,9 @@ CONTRACT: tuple[Symbol, ...] = (
         f"{_MODELS}.auto.modeling_auto", "AutoModelForCausalLM.from_pretrained", "wrapped", ("*model_args, **kwargs",)
     ),
     # MindFormers: the models
+    Symbol(
+        f"{_MODELS}.build_config", "merge_model_config", "replaced: the launcher's", ("pretrain_model_dir, config",)
+    ),
     Symbol(f"{_MODELS}.modeling_utils", "PreTrainedModel", "the base of the classes that are patched"),
     Symbol(
         f"{_MODELS}.modeling_utils",

@@ -13,7 +13,7 @@ from mf_qwen3_patch.checkpoint.naming import LAYER_TENSORS, MOE_LAYER_TENSORS, i
 from mf_qwen3_patch.checkpoint.weight_files import ADAPTER_CONFIG_NAME, ADAPTER_NAMES
 from mf_qwen3_patch.errors import Problem, UnsupportedCheckpoint
 
-__all__ = ["LOADABLE_DTYPES", "quantisation_of", "unsupported_kinds"]
+__all__ = ["LOADABLE_DTYPES", "MERGE_ADAPTER", "is_of_an_adapter", "quantisation_of", "unsupported_kinds"]
 
 LOADABLE_DTYPES = frozenset({"F32", "F16", "BF16"})
 """Dtypes whose values mean what they say; others are quantised and need their scales."""
@@ -55,10 +55,18 @@ _LORA_NAME = re.compile(
 )
 _SHOWN = 60
 
+MERGE_ADAPTER = "merge it into its base model with PEFT's merge_and_unload(), save that, and load the result"
+"""What to do with an adapter."""
+
 
 def quantisation_of(name: str) -> str | None:
     """Return which quantisation a tensor of this name belongs to (its scales and so on), None if to none."""
     return next((method for pattern, method in _QUANTISED if pattern.fullmatch(name)), None)
+
+
+def is_of_an_adapter(name: str) -> bool:
+    """Return whether a tensor of this name belongs to a LoRA adapter, or to a layer that PEFT has wrapped for one."""
+    return _LORA_NAME.fullmatch(name) is not None
 
 
 def unsupported_kinds(checkpoint: Checkpoint, model_type: str | None = None) -> list[Problem]:
@@ -86,13 +94,13 @@ def unsupported_kinds(checkpoint: Checkpoint, model_type: str | None = None) -> 
 
 
 def _adapter(checkpoint: Checkpoint) -> Problem | None:
-    lora = next((name for name in checkpoint.tensors if _LORA_NAME.fullmatch(name)), None)
+    lora = next(filter(is_of_an_adapter, checkpoint.tensors), None)
     files = sorted(checkpoint.listing & {ADAPTER_CONFIG_NAME, *ADAPTER_NAMES})
     if lora is None and not files:
         return None
     # HuggingFace would add an adapter that lies beside a model to it: to load the model alone is no less wrong.
     beside = lora is None and bool(checkpoint.tensors)
-    advice = "merge it into its base model with PEFT's merge_and_unload(), save that, and load the result"
+    advice = MERGE_ADAPTER
     if beside:
         advice += f"; if the model is meant without its adapter, move {' and '.join(files)} elsewhere"
     return _unsupported(

@@ -22,7 +22,7 @@ from mindformers.parallel_core.utils.model_mixin import TrainModelMixin
 from mindspore import Parameter
 from safetensors import safe_open
 
-from mf_qwen3_patch.checkpoint.kinds import quantisation_of
+from mf_qwen3_patch.checkpoint.kinds import MERGE_ADAPTER, is_of_an_adapter, quantisation_of
 from mf_qwen3_patch.errors import (
     ConfigMismatch,
     IncompleteCheckpoint,
@@ -114,7 +114,7 @@ def convert_weight_dict(
     groups = _fused_groups(model_class, source, family)
     # Bookkeeping entries such as "global_step" have no dot, which the training conversion takes for granted.
     weights = {name: to_numpy(value) for name, value in source.items() if "." in name}
-    problems = _quantised(weights)
+    problems = _quantised(weights) + _adapters(weights)
     problems += [] if parts_are_shared else _missing_parts(model_class, groups, family)
     problems += _ill_fitting_parts(groups, source, family) + _not_finite(model_class, weights)
     experts = find_experts({convert_name(model_class, name): value.shape for name, value in weights.items()})
@@ -294,6 +294,21 @@ def _quantised(weights: Iterable[str]) -> list[Problem]:
             f"the weights are quantised: {scales[0]} is one of {len(scales)} scales, without which they are garbage",
             tensor=scales[0],
             advice="convert the unquantised weights (bfloat16 or float16)",
+        )
+    ]
+
+
+def _adapters(weights: Iterable[str]) -> list[Problem]:
+    names = list(filter(is_of_an_adapter, weights))
+    if not names:
+        return []
+    return [
+        Problem(
+            UnsupportedCheckpoint,
+            f"the weights belong to a LoRA adapter: {names[0]} is one of {len(names)} such tensors, which no parameter "
+            "of the model takes",
+            tensor=names[0],
+            advice=MERGE_ADAPTER,
         )
     ]
 

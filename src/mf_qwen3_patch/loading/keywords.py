@@ -8,10 +8,11 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.fields import ALIASES, SCHEMAS
+from mf_qwen3_patch.checkpoint.location import LOCATION_KEYWORDS
 from mf_qwen3_patch.loading.families import Family
-from mf_qwen3_patch.loading.log import say
+from mf_qwen3_patch.loading.log import say, warn
 
-__all__ = ["config_overrides"]
+__all__ = ["config_overrides", "warn_of_remote_code"]
 
 _MEANINGLESS = frozenset(
     {
@@ -58,13 +59,19 @@ _REFUSED = {
 _FALSE: tuple[Any, ...] = (None, False, {}, "default")
 
 
-def config_overrides(keywords: Mapping[str, Any], family: Family, others: Collection[str]) -> dict[str, Any]:
+_BY_NAME = (
+    *("config", "dtype", "generation_config", "ignore_mismatched_sizes", "output_loading_info", "torch_dtype"),
+    *("trust_remote_code", *LOCATION_KEYWORDS),
+)
+
+
+def config_overrides(keywords: Mapping[str, Any], family: Family) -> dict[str, Any]:
     """Return the fields of the model's config among the keywords of a ``from_pretrained`` call.
 
     Args:
-        keywords: Those that are not known by name: they must be config fields, or transformers' own.
+        keywords: Those that say where the model is are passed over; the others must be config fields, or have a
+            meaning for transformers only.
         family: Whose config.
-        others: The keywords that are known by name, for the message.
 
     Raises:
         TypeError: There is no such keyword.
@@ -73,7 +80,7 @@ def config_overrides(keywords: Mapping[str, Any], family: Family, others: Collec
     overrides: dict[str, Any] = {}
     known: frozenset[str] | None = None
     for name, value in keywords.items():
-        if name in _MEANINGLESS:
+        if name in _MEANINGLESS or name in LOCATION_KEYWORDS:
             continue
         if name in _MINDSPORES:
             if value not in _FALSE:
@@ -87,18 +94,24 @@ def config_overrides(keywords: Mapping[str, Any], family: Family, others: Collec
         else:
             known = _config_keys(family) if known is None else known
             if name not in known:
-                raise TypeError(_unknown(name, others, family, known))
+                raise TypeError(_unknown(name, family, known))
             overrides[name] = value
     return overrides
 
 
-def _unknown(name: str, others: Collection[str], family: Family, known: Collection[str]) -> str:
+def warn_of_remote_code(trust_remote_code: bool | None) -> None:
+    """Warn of the keyword if it is set: it changes nothing."""
+    if trust_remote_code:
+        warn(["trust_remote_code=True is not needed: no code of a checkpoint is ever run, Qwen3 is MindFormers' own"])
+
+
+def _unknown(name: str, family: Family, known: Collection[str]) -> str:
     schema = SCHEMAS[family.model_type]
-    close = difflib.get_close_matches(name, [*others, *known], n=1)
+    close = difflib.get_close_matches(name, [*_BY_NAME, *known], n=1)
     meant = f"; did you mean {close[0]}?" if close else ""
     return (
         f"from_pretrained() got an unexpected keyword argument {name!r}{meant}\n"
-        f"  known: {', '.join(sorted(others))}\n"
+        f"  known: {', '.join(sorted(_BY_NAME))}\n"
         f"  config fields: {', '.join(schema.fields)}, and MindFormers' own (seq_length, compute_dtype, ...)"
     )
 

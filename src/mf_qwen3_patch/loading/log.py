@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterable
+
 from mindformers.tools.logger import logger
 
+from mf_qwen3_patch.errors import CheckpointWarning
 from mf_qwen3_patch.loading.ranks import is_first_rank
 
-__all__ = ["say"]
+__all__ = ["say", "warn"]
 
 
 def say(message: str, *args: object) -> None:
@@ -18,3 +22,14 @@ def say(message: str, *args: object) -> None:
     """
     if is_first_rank():
         logger.info("mf_qwen3_patch: " + message, *args)
+
+
+def warn(messages: Iterable[str]) -> None:
+    """Warn (``CheckpointWarning``) of what should be known about a checkpoint, on rank 0 only.
+
+    Args:
+        messages: One warning each.
+    """
+    if is_first_rank():
+        for message in messages:
+            warnings.warn(message, CheckpointWarning, stacklevel=4)

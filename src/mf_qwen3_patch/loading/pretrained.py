@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,69 +18,28 @@ from mindformers.parallel_core.inference.parallel_state import get_tensor_model_
 
 from mf_qwen3_patch.checkpoint.config import normalise
 from mf_qwen3_patch.checkpoint.directory import read_config
-from mf_qwen3_patch.checkpoint.location import LOCATION_KEYWORDS, Location
+from mf_qwen3_patch.checkpoint.location import Location
 from mf_qwen3_patch.checkpoint.naming import LM_HEAD, axes_of, parse_name
-from mf_qwen3_patch.checkpoint.overrides import KEYWORD_ARGUMENT, apply_overrides
+from mf_qwen3_patch.checkpoint.overrides import KEYWORD_ARGUMENT
 from mf_qwen3_patch.checkpoint.preflight import Preflight, preflight
-from mf_qwen3_patch.errors import CheckpointError, CheckpointWarning, error_for
+from mf_qwen3_patch.errors import CheckpointError
 from mf_qwen3_patch.loading.build import build_config, build_model, network_parameters
 from mf_qwen3_patch.loading.context import ensure_inference_context, on_cpu, tensor_parallel_size
-from mf_qwen3_patch.loading.dtypes import DtypeChoice, choose_dtypes
+from mf_qwen3_patch.loading.dtypes import choose_dtypes
 from mf_qwen3_patch.loading.families import FAMILIES, QWEN3, Family
 from mf_qwen3_patch.loading.generation import set_generation_config
 from mf_qwen3_patch.loading.given_config import GivenConfig, fields_of
-from mf_qwen3_patch.loading.keywords import config_overrides
+from mf_qwen3_patch.loading.keywords import config_overrides, warn_of_remote_code
 from mf_qwen3_patch.loading.loader import load
-from mf_qwen3_patch.loading.log import say
+from mf_qwen3_patch.loading.log import say, warn
+from mf_qwen3_patch.loading.model_config import with_defaults
 from mf_qwen3_patch.loading.plan import PlanNotPossible, plan
 from mf_qwen3_patch.loading.proof import prove
-from mf_qwen3_patch.loading.ranks import is_first_rank
 from mf_qwen3_patch.loading.report import LoadReport
 from mf_qwen3_patch.loading.stock import load_with_stock
 from mf_qwen3_patch.settings import Settings
 
-__all__ = ["load_config", "load_into", "load_pretrained"]
-
-# Stock sizes its key/value bookkeeping by seq_length; this is its default.
-_DEFAULT_SEQ_LENGTH = 4096
-_STOCK_DTYPE = "float32"
-
-_KEYWORDS = (
-    *("config", "dtype", "generation_config", "ignore_mismatched_sizes", "output_loading_info", "torch_dtype"),
-    *("trust_remote_code", *LOCATION_KEYWORDS),
-)
-
-
-def load_config(name: str | os.PathLike[str], **keywords: Any) -> Any:
-    """Make MindFormers' config object from config.json, whichever transformers release wrote it.
-
-    Args:
-        name: A HuggingFace Qwen3 directory, or a hub's id.
-        keywords: ``subfolder``, ``revision``, ``cache_dir``, ``local_files_only``, ``force_download``, ``token`` say
-            where it is, ``torch_dtype`` or ``dtype`` what the parameters shall be; the others are config fields that
-            replace what config.json says.
-
-    Returns:
-        MindFormers' Qwen3Config or Qwen3MoeConfig, with the dtypes that ``load_pretrained`` would choose.
-
-    Raises:
-        CheckpointError: config.json is missing, damaged, or says what Qwen3 cannot be.
-        TypeError: There is no such keyword.
-    """
-    _warn_of_remote_code(keywords.pop("trust_remote_code", None))
-    directory = Location.of(name, keywords).find(config_only=True)
-    config = normalise(read_config(directory))
-    family = FAMILIES[config.schema.model_type]
-    newer = keywords.pop("dtype", None)
-    older = keywords.pop("torch_dtype", None)
-    overrides = _overrides(keywords, family)
-    settled = apply_overrides(config, overrides, KEYWORD_ARGUMENT).config
-    if settled.problems:
-        raise error_for(settled.problems, str(directory))
-    requested = older if newer is None else newer
-    dtype = settled.values.get("torch_dtype", _STOCK_DTYPE)
-    choice = choose_dtypes(dtype, requested, overrides, cpu=on_cpu())
-    return build_config(_with_defaults(settled.values, choice), family)
+__all__ = ["load_into", "load_pretrained"]
 
 
 def load_pretrained(
@@ -129,7 +87,7 @@ def load_pretrained(
         ValueError: A keyword asks for what is not done here.
     """
     started = time.perf_counter()
-    _warn_of_remote_code(trust_remote_code)
+    warn_of_remote_code(trust_remote_code)
     requested = torch_dtype if dtype is None else dtype
     given = None if config is None else GivenConfig.of(config)
     location = Location.of(name, keywords)
@@ -138,7 +96,7 @@ def load_pretrained(
         family = given.family
     elif family is None:
         family = FAMILIES[normalise(_config_json(directory)).schema.model_type]
-    overrides = _overrides(keywords, family)
+    overrides = config_overrides(keywords, family)
     if given is not None and overrides:
         raise TypeError(f"config= and {', '.join(overrides)} are both given: set the field in the config")
     found = _checked(
@@ -157,7 +115,7 @@ def load_pretrained(
     if choice.note:
         say(choice.note)
     if given is None or given.config is None:
-        model_config = build_config(_with_defaults(found.config, choice), family)
+        model_config = build_config(with_defaults(found.config, choice), family)
     else:
         model_config = given.copy_with(choice.values)
     model = build_model(model_config, family)
@@ -165,7 +123,7 @@ def load_pretrained(
     report = _load(model, found, family, started)
     if generation_config is None:
         messages = set_generation_config(model, directory)
-        _warn(messages)
+        warn(messages)
         report = replace(report, warnings=(*report.warnings, *messages))
     else:
         model.generation_config = generation_config
@@ -221,24 +179,8 @@ def _checked(
         **allowed,
     )
     found.raise_for_problems()
-    _warn(found.warnings)
+    warn(found.warnings)
     return found
-
-
-def _warn(messages: Iterable[str]) -> None:
-    if is_first_rank():
-        for message in messages:
-            warnings.warn(message, CheckpointWarning, stacklevel=5)
-
-
-def _warn_of_remote_code(trust_remote_code: bool | None) -> None:
-    if trust_remote_code:
-        _warn(["trust_remote_code=True is not needed: no code of a checkpoint is ever run, Qwen3 is MindFormers' own"])
-
-
-def _overrides(keywords: Mapping[str, Any], family: Family) -> dict[str, Any]:
-    others = {name: value for name, value in keywords.items() if name not in LOCATION_KEYWORDS}
-    return config_overrides(others, family, _KEYWORDS)
 
 
 def _config_json(directory: Path) -> dict[str, Any]:
@@ -247,10 +189,6 @@ def _config_json(directory: Path) -> dict[str, Any]:
         return read_config(directory)
     except CheckpointError:
         return {}
-
-
-def _with_defaults(values: Mapping[str, Any], choice: DtypeChoice) -> dict[str, Any]:
-    return {"seq_length": min(_DEFAULT_SEQ_LENGTH, values["max_position_embeddings"]), **values, **choice.values}
 
 
 def _load(model: Any, found: Preflight, family: Family, started: float) -> LoadReport:

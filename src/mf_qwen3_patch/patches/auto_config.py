@@ -5,7 +5,7 @@ from __future__ import annotations
 from mindformers.models.auto.configuration_auto import CONFIG_MAPPING, AutoConfig
 
 from mf_qwen3_patch.loading.families import FAMILIES
-from mf_qwen3_patch.loading.pretrained import load_config
+from mf_qwen3_patch.loading.model_config import load_config
 from mf_qwen3_patch.patches._attributes import AttributeChanges
 from mf_qwen3_patch.patches._doors import guarded_classmethod
 

@@ -63,7 +63,9 @@ class TestFewerLayers:
 
         assert len([w for w in caught if w.category is CheckpointWarning]) == 1
         assert not any("layers.1." in parameter.name for parameter in model.get_parameters())
-        beyond = sorted(name for name in read_safetensors(directory / "model.safetensors") if name.startswith("model.layers.1."))
+        beyond = sorted(
+            name for name in read_safetensors(directory / "model.safetensors") if name.startswith("model.layers.1.")
+        )
         assert info["unexpected_keys"] == beyond
         assert info["mismatched_keys"] == info["missing_keys"] == []
         assert "the config has 1 layers" in str(model.mf_qwen3_report)
@@ -181,7 +183,7 @@ class TestIgnoreMismatchedSizes:
         path = shutil.copytree(directory, tmp_path / "edited")
         edit_weights(path, lambda tensors: tensors.pop("model.norm.weight"))
 
-        with pytest.raises(IncompleteCheckpoint, match="model.norm.weight"):
+        with pytest.raises(IncompleteCheckpoint, match=r"model\.norm\.weight"):
             AutoModel.from_pretrained(path, vocab_size=self.SMALLER, ignore_mismatched_sizes=True)
 
     def test_heads_that_do_not_share_out_evenly_are_still_an_error(self, directory: Path) -> None:
@@ -331,7 +333,9 @@ class TestWhereItIs:
 class TestOtherKeywords:
     @pytest.mark.parametrize("cls", [AutoModel, AutoModelForCausalLM, Qwen3ForCausalLM, AutoConfig])
     def test_an_unknown_one_is_a_type_error_that_lists_the_known(self, cls: Any, directory: Path) -> None:
-        with pytest.raises(TypeError, match="unexpected keyword argument 'num_hiden_layers'; did you mean num_hidden") as e:
+        with pytest.raises(
+            TypeError, match="unexpected keyword argument 'num_hiden_layers'; did you mean num_hidden"
+        ) as e:
             cls.from_pretrained(directory, num_hiden_layers=1)
 
         for known in ("torch_dtype", "revision", "ignore_mismatched_sizes", "hidden_size", "seq_length"):

@@ -138,9 +138,7 @@ def test_modelscopes_caches(place: str, tmp_path: Path, directory: Path, monkeyp
         Location(NAME, local_files_only=True, revision="v2").find()
 
 
-def test_of_two_caches_the_one_that_is_whole(
-    tmp_path: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_two_caches_the_one_that_is_whole(tmp_path: Path, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A download that was stopped in one hub's cache does not hide the whole model in the other's."""
     script = """
         import sys
@@ -233,7 +231,9 @@ def test_the_weights_of_another_model_are_not_downloaded(tmp_path: Path, publish
         assert hub.requested == ["config.json"]
 
 
-@pytest.mark.parametrize(("keywords", "env"), [({"local_files_only": True}, {}), ({}, {"HF_HUB_OFFLINE": "1"})], ids=str)
+@pytest.mark.parametrize(
+    ("keywords", "env"), [({"local_files_only": True}, {}), ({}, {"HF_HUB_OFFLINE": "1"})], ids=str
+)
 def test_nothing_is_downloaded_where_that_is_not_allowed(
     keywords: dict[str, Any], env: dict[str, str], tmp_path: Path, published: Path
 ) -> None:

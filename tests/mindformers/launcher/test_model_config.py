@@ -1,0 +1,129 @@
+"""The config that the launcher builds a model from: MindFormers' own functions, config.json in every dialect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mindspore
+import numpy as np
+import pytest
+from mindformers.models.build_config import get_model_config, merge_model_config
+from mindformers.models.build_model import build_network
+from mindformers.models.qwen3 import Qwen3Config
+from mindformers.models.qwen3.modeling_qwen3_infer import InferenceQwen3ForCausalLM
+from mindformers.tools.register import MindFormerConfig
+from tests.support.checkpoints import TINY_MOE, edit_config, write_checkpoint, write_json
+
+import mf_qwen3_patch
+from mf_qwen3_patch import CheckpointWarning, ConfigMismatch, UnsupportedCheckpoint
+from mindformers import AutoModel
+
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}
+FLOAT32 = {"compute_dtype": "float32", "params_dtype": "float32", "rotary_dtype": "float32"}
+
+
+def _settings(directory: Path, **model_config: Any) -> MindFormerConfig:
+    return MindFormerConfig(model_config=model_config, pretrained_model_dir=str(directory))
+
+
+def _logits(model: Any, ids: list[int]) -> np.ndarray:
+    output = model.generate([ids], max_new_tokens=2, do_sample=False, return_dict_in_generate=True, output_logits=True)
+    return np.stack([step.astype(np.float32) for step in output["logits"]])
+
+
+@pytest.mark.parametrize("dialect", ["4.51", "4.57", "5"])
+@pytest.mark.parametrize("yarn", [False, True])
+@pytest.mark.parametrize("kind", [{}, TINY_MOE], ids=["dense", "moe"])
+def test_the_launchers_network_is_from_pretrained_s(
+    kind: dict[str, Any], yarn: bool, dialect: str, tmp_path: Path
+) -> None:
+    rope: dict[str, Any] = {}
+    if yarn:
+        rope = {"rope_parameters": YARN | {"rope_theta": 1e6}} if dialect == "5" else {"rope_scaling": YARN}
+    path = write_checkpoint(tmp_path / "hf", dialect=dialect, max_position_embeddings=512, **rope, **kind)
+    whole = AutoModel.from_pretrained(path)  # builds the context, too
+    network = build_network(_settings(path, seq_length=128))
+    network.load_weights(str(path))
+
+    assert type(network) is type(whole)
+    np.testing.assert_array_equal(_logits(network, [5, 6, 7]), _logits(whole, [5, 6, 7]))
+
+
+def test_the_yaml_goes_over_config_json(tmp_path: Path) -> None:
+    config = get_model_config(_settings(write_checkpoint(tmp_path / "hf"), seq_length=77, block_size=16, **FLOAT32))
+
+    assert type(config) is Qwen3Config
+    assert (config.seq_length, config.block_size, config.compute_dtype) == (77, 16, "float32")
+    assert config.pretrained_model_dir == str(tmp_path / "hf")
+
+
+def test_a_model_config_that_says_nothing(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "hf")
+    config = get_model_config(MindFormerConfig(pretrained_model_dir=str(path)))
+
+    assert config.hidden_size == 80
+
+
+@pytest.mark.parametrize(("dtype", "expected"), [("F16", "float16"), ("F32", "float32")])
+def test_parameters_have_the_checkpoints_dtype_where_the_yaml_says_none(
+    dtype: str, expected: str, tmp_path: Path
+) -> None:
+    path = write_checkpoint(tmp_path / "hf", dtype=dtype)
+
+    assert get_model_config(_settings(path)).params_dtype == expected
+    assert get_model_config(_settings(path, params_dtype="bfloat16")).params_dtype == "bfloat16"
+
+
+def test_an_alias_in_the_yaml_is_no_second_setting(tmp_path: Path) -> None:
+    """Stock stops at config.json's num_hidden_layers beside the YAML's num_layers."""
+    path = write_checkpoint(tmp_path / "hf")
+    AutoModel.from_pretrained(path)
+    network = build_network(_settings(path, num_layers=2, seq_length=64, **FLOAT32))
+
+    assert type(network) is InferenceQwen3ForCausalLM
+
+
+def test_what_cannot_be_is_an_error_before_anything_is_built(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "hf")
+    with pytest.raises(ConfigMismatch, match="the YAML's model_config has an unusable value for hidden_size"):
+        get_model_config(_settings(path, hidden_size=-3))
+    edit_config(path, use_sliding_window=True)
+    with pytest.raises(UnsupportedCheckpoint, match="use_sliding_window"):
+        get_model_config(_settings(path))
+
+
+def test_a_key_that_changes_nothing_is_warned_of(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "hf")
+    edit_config(path, novel_key=3)
+    with pytest.warns(CheckpointWarning, match="novel_key"):
+        config = get_model_config(_settings(path))
+
+    assert "novel_key" not in config.to_dict()
+
+
+def test_others_are_stocks_business(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    llama = tmp_path / "llama"
+    llama.mkdir()
+    raw = {"model_type": "llama", "hidden_size": 64, "anything": 1}
+    write_json(llama / "config.json", raw)
+    qwen3 = write_checkpoint(tmp_path / "hf", dialect="5")
+
+    assert merge_model_config(str(llama), {"x": 2}) == raw | {"x": 2}
+    assert "rope_parameters" not in get_model_config(_settings(qwen3)).to_dict()
+    monkeypatch.setenv("RUN_MODE", "finetune")
+    from mindformers.models import build_config
+
+    assert "rope_parameters" in build_config.merge_model_config(str(qwen3), {})
+
+
+def test_deactivate_puts_stocks_back() -> None:
+    from mindformers.models import build_config
+
+    ours = build_config.merge_model_config
+    mf_qwen3_patch.deactivate()
+    try:
+        assert build_config.merge_model_config is not ours
+    finally:
+        mf_qwen3_patch.activate()
+    assert mindspore.get_context("device_target") == "CPU"
