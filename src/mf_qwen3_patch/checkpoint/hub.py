@@ -120,7 +120,7 @@ def _modelscope_root() -> Path:
 
 
 def _modelscope_places(hub_id: str) -> Iterator[Path]:
-    """Yield where ModelScope's releases put a model; those since 1.18 replace its name's dots."""
+    """Yield where ModelScope's releases have put a model; most replace the dots in its name."""
     root = _modelscope_root()
     owner, name = hub_id.split("/")
     yield root / "models" / f"{owner}--{name}" / "snapshots" / "master"

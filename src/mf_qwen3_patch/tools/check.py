@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from mf_qwen3_patch.checkpoint.location import Location
 from mf_qwen3_patch.checkpoint.preflight import Preflight, preflight
 from mf_qwen3_patch.checkpoint.yaml_config import YamlSettings, read_yaml
 from mf_qwen3_patch.errors import CheckpointWarning
@@ -26,7 +27,11 @@ def add_parser(subparsers: Subparsers) -> None:
         description="Check config.json, the index and the file headers of a HuggingFace Qwen3 directory. "
         "Exit code 0: it will load; 1: it won't; 2: wrong usage.",
     )
-    parser.add_argument("directory", metavar="DIR", help="the directory with config.json and the weights")
+    parser.add_argument(
+        "directory",
+        metavar="DIR",
+        help="the directory with config.json and the weights, or a hub's id that a cache has",
+    )
     parser.add_argument("--config", metavar="YAML", help="a MindFormers YAML to check against the weights, too")
     parser.add_argument(
         "--tp", metavar="N", type=positive_int, help="tensor-parallel ranks (default: the YAML's, or 1)"
@@ -40,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = YamlSettings("") if arguments.config is None else read_yaml(arguments.config)
     ranks = arguments.tp if arguments.tp is not None else settings.tensor_parallel
     result = preflight(
-        arguments.directory,
+        Location(arguments.directory, local_files_only=True).find(),
         overrides=settings.overrides,
         overrides_source=settings.source,
         tensor_parallel=ranks,

@@ -22,6 +22,18 @@ def test_a_good_directory_exits_0(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "25 tensors in 2 files" in output
 
 
+def test_a_hub_id_that_a_cache_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path))
+    write_checkpoint(tmp_path / "models" / "Qwen" / "Qwen3-0___6B")
+
+    assert main(["check", "Qwen/Qwen3-0.6B"]) == 0
+    assert "models/Qwen/Qwen3-0___6B: will load" in capsys.readouterr().out
+    assert main(["check", "Qwen/Qwen3-9000B"]) == 2
+    assert "Qwen/Qwen3-9000B is not a directory here and no cache has it" in "".join(capsys.readouterr())
+
+
 def test_a_bad_directory_exits_1_and_lists_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_checkpoint(tmp_path)
     edit_config(tmp_path, hidden_size=64, vocab_size=100)
