@@ -1,4 +1,4 @@
-"""A config that the caller gives as ``config=``, to be used instead of config.json."""
+"""What a ``from_pretrained`` call says over config.json: single fields as keywords, or a whole config."""
 
 from __future__ import annotations
 
@@ -12,29 +12,34 @@ from typing import Any
 from mf_qwen3_patch.checkpoint.config import normalise
 from mf_qwen3_patch.checkpoint.directory import CONFIG_NAME, read_config
 from mf_qwen3_patch.checkpoint.fields import SCHEMAS, find_schema
+from mf_qwen3_patch.checkpoint.overrides import KEYWORD_ARGUMENT
 from mf_qwen3_patch.errors import error_for
+from mf_qwen3_patch.loading.build import build_config
+from mf_qwen3_patch.loading.dtypes import DtypeChoice
 from mf_qwen3_patch.loading.families import FAMILIES, Family
+from mf_qwen3_patch.loading.model_config import with_defaults
 
 __all__ = ["GivenConfig", "fields_of"]
 
+_CONFIG_ARGUMENT = "the config given as config="
 _DTYPES = ("params_dtype", "compute_dtype", "rotary_dtype")
 
 
 @dataclass(frozen=True)
 class GivenConfig:
-    """What such a config says.
+    """What the call says.
 
     Attributes:
-        family: Which model it is for.
-        values: HuggingFace's fields, which go over those of config.json.
-        config: MindFormers' config object, if it is one.
-        source: What it is called in messages.
+        values: Fields that go over those of config.json.
+        source: What they are called in messages.
+        family: Which model they are for, if that is said.
+        config: MindFormers' config object, if one was given.
     """
 
-    family: Family
     values: Mapping[str, Any]
+    source: str = KEYWORD_ARGUMENT
+    family: Family | None = None
     config: Any = None
-    source: str = "the config given as config="
 
     @classmethod
     def of(cls, given: Any) -> GivenConfig:
@@ -52,9 +57,9 @@ class GivenConfig:
             return cls._from_huggingface(read_config(path.parent if path.name == CONFIG_NAME else path), str(path))
         for family in FAMILIES.values():
             if isinstance(given, family.load(family.config_class)):
-                return cls(family, fields_of(given, family), given)
+                return cls(fields_of(given, family), _CONFIG_ARGUMENT, family, given)
         if type(given).__module__.startswith("transformers."):
-            return cls._from_huggingface(given.to_dict(), cls.source)
+            return cls._from_huggingface(given.to_dict(), _CONFIG_ARGUMENT)
         raise _no_config(type(given).__name__)
 
     @classmethod
@@ -64,30 +69,40 @@ class GivenConfig:
         config = normalise(raw, source=source)
         if config.problems:
             raise error_for(config.problems)
-        return cls(FAMILIES[config.schema.model_type], config.values, source=source)
+        return cls(config.values, source, FAMILIES[config.schema.model_type])
 
     @property
-    def absent_config(self) -> dict[str, Any]:
-        """What stands in for config.json in a directory that has none."""
-        return {"model_type": self.family.model_type, **self.values}
+    def absent_config(self) -> dict[str, Any] | None:
+        """What stands in for config.json in a directory that has none; None if these are but single fields."""
+        return None if self.family is None else {"model_type": self.family.model_type, **self.values}
 
     def dtypes(self, requested: Any, *, cpu: bool) -> dict[str, Any]:
-        """Return the dtypes that the object asks for.
+        """Return the dtypes that are asked for by fields of the config.
 
         Args:
-            requested: What the call asks for; it goes before the object's ``params_dtype``.
-            cpu: Whether the device is the CPU, where the object's own, made for Ascend, may have no kernels and
-                the dtypes are chosen as without it.
+            requested: What the call asks for by ``torch_dtype``; it goes before an object's ``params_dtype``.
+            cpu: Whether the device is the CPU, where an object's own, made for Ascend, may have no kernels and the
+                dtypes are chosen as without it.
         """
+        if self.family is None:
+            return {name: self.values[name] for name in _DTYPES if name in self.values}
         if self.config is None or cpu:
             return {}
         names = _DTYPES if requested is None else _DTYPES[1:]
         return {name: getattr(self.config, name, None) for name in names}
 
-    def copy_with(self, values: Mapping[str, Any]) -> Any:
-        """Return a copy of the object with other values; the caller's is left as it is."""
+    def build(self, values: Mapping[str, Any], choice: DtypeChoice, family: Family) -> Any:
+        """Make the config that the model is built from; an object that was given is copied and left as it is.
+
+        Args:
+            values: What config.json and the call say together.
+            choice: The dtypes.
+            family: The model family.
+        """
+        if self.config is None:
+            return build_config(with_defaults(values, choice), family)
         config = copy.deepcopy(self.config)
-        for name, value in values.items():
+        for name, value in choice.values.items():
             setattr(config, name, value)
         return config
 

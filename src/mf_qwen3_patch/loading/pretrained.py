@@ -20,10 +20,9 @@ from mf_qwen3_patch.checkpoint.config import normalise
 from mf_qwen3_patch.checkpoint.directory import read_config
 from mf_qwen3_patch.checkpoint.location import Location
 from mf_qwen3_patch.checkpoint.naming import LM_HEAD, axes_of, parse_name
-from mf_qwen3_patch.checkpoint.overrides import KEYWORD_ARGUMENT
 from mf_qwen3_patch.checkpoint.preflight import Preflight, preflight
 from mf_qwen3_patch.errors import CheckpointError
-from mf_qwen3_patch.loading.build import build_config, build_model, network_parameters
+from mf_qwen3_patch.loading.build import build_model, network_parameters
 from mf_qwen3_patch.loading.context import ensure_inference_context, on_cpu, tensor_parallel_size
 from mf_qwen3_patch.loading.dtypes import choose_dtypes
 from mf_qwen3_patch.loading.families import FAMILIES, QWEN3, Family
@@ -32,7 +31,6 @@ from mf_qwen3_patch.loading.given_config import GivenConfig, fields_of
 from mf_qwen3_patch.loading.keywords import config_overrides, warn_of_remote_code
 from mf_qwen3_patch.loading.loader import load
 from mf_qwen3_patch.loading.log import say, warn
-from mf_qwen3_patch.loading.model_config import with_defaults
 from mf_qwen3_patch.loading.plan import PlanNotPossible, plan
 from mf_qwen3_patch.loading.proof import prove
 from mf_qwen3_patch.loading.report import LoadReport
@@ -89,36 +87,25 @@ def load_pretrained(
     started = time.perf_counter()
     warn_of_remote_code(trust_remote_code)
     requested = torch_dtype if dtype is None else dtype
-    given = None if config is None else GivenConfig.of(config)
     location = Location.of(name, keywords)
     directory = location.find()
-    if given is not None:
-        family = given.family
-    elif family is None:
-        family = FAMILIES[normalise(_config_json(directory)).schema.model_type]
-    overrides = config_overrides(keywords, family)
-    if given is not None and overrides:
-        raise TypeError(f"config= and {', '.join(overrides)} are both given: set the field in the config")
+    given = _given(config, keywords, directory, family)
     found = _checked(
         directory,
-        overrides if given is None else given.values,
-        KEYWORD_ARGUMENT if given is None else given.source,
-        family,
-        absent_config=None if given is None else given.absent_config,
+        given.values,
+        given.source,
+        given.family or family,
+        absent_config=given.absent_config,
         variant=location.variant,
         fewer_layers=True,
         ignore_mismatched_sizes=ignore_mismatched_sizes,
     )
+    family = FAMILIES[found.model_type]
     ensure_inference_context()
-    explicit = overrides if given is None else given.dtypes(requested, cpu=on_cpu())
-    choice = choose_dtypes(found.memory.dtype, requested, explicit, cpu=on_cpu())
+    choice = choose_dtypes(found.memory.dtype, requested, given.dtypes(requested, cpu=on_cpu()), cpu=on_cpu())
     if choice.note:
         say(choice.note)
-    if given is None or given.config is None:
-        model_config = build_config(with_defaults(found.config, choice), family)
-    else:
-        model_config = given.copy_with(choice.values)
-    model = build_model(model_config, family)
+    model = build_model(given.build(found.config, choice, family), family)
     model.set_train(False)
     report = _load(model, found, family, started)
     if generation_config is None:
@@ -183,12 +170,22 @@ def _checked(
     return found
 
 
-def _config_json(directory: Path) -> dict[str, Any]:
-    """Return config.json, or nothing: the check that follows says what is wrong with it."""
-    try:
-        return read_config(directory)
-    except CheckpointError:
-        return {}
+def _given(config: Any, keywords: Mapping[str, Any], directory: Path, family: Family | None) -> GivenConfig:
+    """Return what the call says over config.json: ``config=``, or the config fields among the keywords."""
+    given = GivenConfig({}) if config is None else GivenConfig.of(config)
+    family = given.family or family
+    if family is None:
+        try:
+            raw = read_config(directory)
+        except CheckpointError:
+            raw = {}  # the check that follows says what is wrong with it
+        family = FAMILIES[normalise(raw).schema.model_type]
+    overrides = config_overrides(keywords, family)
+    if config is None:
+        return GivenConfig(overrides)
+    if overrides:
+        raise TypeError(f"config= and {', '.join(overrides)} are both given: set the field in the config")
+    return given
 
 
 def _load(model: Any, found: Preflight, family: Family, started: float) -> LoadReport:
