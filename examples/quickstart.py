@@ -12,9 +12,8 @@ import sys
 from pathlib import Path
 
 import mindspore
-from transformers import AutoTokenizer
 
-from mindformers import AutoModel
+from mindformers import AutoModel, AutoTokenizer
 
 MICRO_QWEN3 = Path(mf_qwen3_patch.__file__).parent / "micro_qwen3"
 

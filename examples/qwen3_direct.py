@@ -14,9 +14,8 @@ from pathlib import Path
 import mindspore
 import numpy as np
 from mindformers.tools.register import MindFormerConfig
-from transformers import AutoTokenizer
 
-from mindformers import AutoModel, build_context
+from mindformers import AutoModel, AutoTokenizer, build_context
 
 
 def load(options):

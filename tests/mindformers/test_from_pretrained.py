@@ -17,7 +17,7 @@ from tests.support.processes import run_script
 
 import mf_qwen3_patch
 from mf_qwen3_patch import CheckpointError, CheckpointWarning
-from mindformers import AutoConfig, AutoModel, AutoModelForCausalLM
+from mindformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 CLASSES = (AutoModel, AutoModelForCausalLM, Qwen3ForCausalLM, InferenceQwen3ForCausalLM)
 
@@ -250,7 +250,7 @@ def test_two_models_live_side_by_side(tmp_path: Path) -> None:
     np.testing.assert_array_equal(first.generate(prompts, max_new_tokens=4, do_sample=False)[0], alone)
 
 
-@pytest.mark.parametrize("cls", [AutoModel, AutoModelForCausalLM, AutoConfig, Qwen3ForCausalLM])
+@pytest.mark.parametrize("cls", [AutoModel, AutoModelForCausalLM, AutoConfig, AutoTokenizer, Qwen3ForCausalLM])
 def test_signature_and_documentation_are_stocks(cls: type) -> None:
     ours = cls.from_pretrained
     mf_qwen3_patch.deactivate()

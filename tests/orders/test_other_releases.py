@@ -86,15 +86,23 @@ def test_a_second_generation_release(change: str, said: str, tmp_path: Path) -> 
         ),
         ("auto_model", "AutoModel.register(Qwen3Config, InferenceQwen3ForCausalLM)", "AutoModel", "from_pretrained"),
         ("auto_config", "AutoConfig.register('qwen3', Qwen3Config)", "AutoConfig", "from_pretrained"),
+        (
+            "auto_tokenizer",
+            "AutoTokenizer.register(Qwen3Config, fast_tokenizer_class=Qwen2TokenizerFast)",
+            "AutoTokenizer",
+            "from_pretrained",
+        ),
     ],
 )
 def test_what_upstream_comes_to_do_itself(patch: str, change: str, owner: str, attribute: str, tmp_path: Path) -> None:
     """The one patch steps aside, the others are applied, and upstream's own is what is called."""
     script = f"""
-    from mindformers.models.auto import AutoConfig, AutoModel
+    from mindformers.models.auto import AutoConfig, AutoModel, AutoTokenizer
     from mindformers.models.qwen3.configuration_qwen3 import Qwen3Config
     from mindformers.models.qwen3.modeling_qwen3_infer import InferenceQwen3ForCausalLM
     from mindformers.models.qwen3.utils import Qwen3PreTrainedModel
+    from mindformers.models.tokenization_utils_fast import PreTrainedTokenizerFast
+    class Qwen2TokenizerFast(PreTrainedTokenizerFast): pass
     {change}
     before = vars({owner}).get({attribute!r})
     import mf_qwen3_patch

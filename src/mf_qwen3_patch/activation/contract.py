@@ -142,6 +142,19 @@ CONTRACT: tuple[Symbol, ...] = (
     Symbol(
         f"{_MODELS}.auto.modeling_auto", "AutoModelForCausalLM.from_pretrained", "wrapped", ("*model_args, **kwargs",)
     ),
+    Symbol(f"{_MODELS}.auto.tokenization_auto", "AutoTokenizer", "patched"),
+    Symbol(
+        f"{_MODELS}.auto.tokenization_auto",
+        "AutoTokenizer.from_pretrained",
+        "wrapped",
+        ("yaml_name_or_path, *args, **kwargs",),
+    ),
+    Symbol(
+        f"{_MODELS}.auto.tokenization_auto",
+        "tokenizer_class_from_name",
+        "steps aside if it finds Qwen3's tokenizer",
+        ("class_name",),
+    ),
     # MindFormers: the models
     Symbol(
         f"{_MODELS}.build_config", "merge_model_config", "replaced: the launcher's", ("pretrain_model_dir, config",)

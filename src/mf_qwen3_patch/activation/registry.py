@@ -85,6 +85,7 @@ PATCHES: tuple[Patch, ...] = (
     _patch("from_pretrained", "mindformers"),
     _patch("auto_model", "mindformers"),
     _patch("auto_config", "mindformers"),
+    _patch("auto_tokenizer", "mindformers"),
     _patch("model_config", "mindformers"),
 )
 

@@ -1,4 +1,4 @@
-"""A MindFormers YAML, as far as it says something about the model."""
+"""A MindFormers YAML, as far as it says something about the model and its tokenizer."""
 
 from __future__ import annotations
 
@@ -27,12 +27,14 @@ class YamlSettings:
         overrides: ``model.model_config``, which MindFormers lays over config.json.
         tensor_parallel: ``parallel_config.model_parallel`` if ``use_parallel`` is on, else 1.
         device_memory: ``context.max_device_memory`` in bytes, if given.
+        tokenizer: ``processor.tokenizer.type``, the name of a tokenizer of MindFormers' own, if given.
     """
 
     source: str
     overrides: Mapping[str, Any] = field(default_factory=dict)
     tensor_parallel: int = 1
     device_memory: int | None = None
+    tokenizer: str | None = None
 
 
 def read_yaml(path: str | os.PathLike[str]) -> YamlSettings:
@@ -67,6 +69,7 @@ def read_yaml(path: str | os.PathLike[str]) -> YamlSettings:
         overrides=overrides,
         tensor_parallel=_ranks(parallel.get("model_parallel"), name) if top.get("use_parallel") else 1,
         device_memory=_bytes(context.get("max_device_memory")),
+        tokenizer=_tokenizer(top.get("processor")),
     )
 
 
@@ -84,6 +87,12 @@ def _ranks(value: object, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         _fail(name, f"has an unusable parallel_config.model_parallel: {value!r:.60}")
     return value
+
+
+def _tokenizer(processor: object) -> str | None:
+    tokenizer = processor.get("tokenizer") if isinstance(processor, dict) else None
+    name = tokenizer.get("type") if isinstance(tokenizer, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _bytes(value: object) -> int | None:

@@ -1,0 +1,92 @@
+"""Qwen3's tokenizer, as HuggingFace transformers makes it.
+
+MindFormers' own road for Qwen3 (``build_tokenizer(use_legacy=False)``, which run_mindformer.py takes) hands out
+transformers' tokenizer, not a subclass of MindFormers' ``PreTrainedTokenizer``: MindFormers has no class for
+Qwen3's. What is returned here is that same object, so that scripts and launcher speak the same tokens.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+from mf_qwen3_patch.checkpoint.tokenizer_files import (
+    TOKENIZER_CLASS,
+    TOKENIZER_CONFIG_NAME,
+    damage,
+    read_tokenizer_config,
+)
+from mf_qwen3_patch.errors import CheckpointWarning, Problem, UnsupportedCheckpoint, error_for
+
+__all__ = ["load_tokenizer"]
+
+
+def load_tokenizer(
+    directory: str | os.PathLike[str], *inputs: Any, trust_remote_code: Any = None, **options: Any
+) -> Any:
+    """Make the tokenizer of a HuggingFace Qwen3 directory; nothing is looked up in a hub.
+
+    Args:
+        directory: With tokenizer_config.json and tokenizer.json, or vocab.json and merges.txt; weights are not needed.
+        inputs: For the tokenizer's constructor.
+        trust_remote_code: Accepted, as scripts for HuggingFace give it; no code of the directory is run.
+        options: For transformers' ``AutoTokenizer.from_pretrained``: ``use_fast``, ``padding_side``, ...
+
+    Returns:
+        transformers' ``Qwen2TokenizerFast`` (``Qwen2Tokenizer`` with ``use_fast=False``), chat template included.
+
+    Raises:
+        IncompleteCheckpoint: Files are not there.
+        CorruptCheckpoint: A file is damaged.
+        UnsupportedCheckpoint: The installed transformers has no such tokenizer.
+        ImportError: transformers is missing (it comes with MindFormers).
+    """
+    config = read_tokenizer_config(directory)
+    transformers = _transformers(config, str(directory))
+    if config.get("auto_map"):
+        message = f"{TOKENIZER_CONFIG_NAME} has an auto_map; its custom code is not run"
+        warnings.warn(message, CheckpointWarning, stacklevel=3)
+    settings = {**_in_older_words(config), **options, "local_files_only": True, "trust_remote_code": False}
+    try:
+        return transformers.AutoTokenizer.from_pretrained(os.fspath(directory), *inputs, **settings)
+    except Exception as error:
+        # transformers does not say which file it could not read.
+        if problems := damage(directory):
+            raise error_for(problems, str(directory)) from error
+        raise
+
+
+def _transformers(config: dict[str, Any], directory: str) -> Any:
+    """Import transformers and see that it has the class that the tokenizer is of."""
+    try:
+        import transformers
+    except ImportError as error:
+        raise ImportError(
+            "Qwen3's tokenizer needs HuggingFace transformers, which comes with MindFormers: pip install transformers"
+        ) from error
+    name = config.get("tokenizer_class") or TOKENIZER_CLASS
+    if not any(hasattr(transformers, str(known)) for known in (name, f"{name}Fast")):
+        problem = Problem(
+            UnsupportedCheckpoint,
+            f"transformers {transformers.__version__} has no {name}, which {TOKENIZER_CONFIG_NAME} asks for",
+            file=TOKENIZER_CONFIG_NAME,
+            field="tokenizer_class",
+            expected=TOKENIZER_CLASS,
+            found=name,
+            advice="install the transformers release that this MindFormers requires; if the tokenizer is the original "
+            f"one of Qwen3, its class is {TOKENIZER_CLASS}",
+        )
+        raise error_for([problem], directory)
+    return transformers
+
+
+def _in_older_words(config: dict[str, Any]) -> dict[str, Any]:
+    """Say what transformers 5 wrote so that transformers 4, which MindFormers requires, reads it, too.
+
+    The list of additional special tokens is called ``extra_special_tokens`` there; before, that was a map.
+    """
+    extra = config.get("extra_special_tokens")
+    if not isinstance(extra, list):
+        return {}
+    return {"additional_special_tokens": extra, "extra_special_tokens": {}}
