@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -72,15 +70,6 @@ def test_an_editable_installation_has_it_too(tmp_path: Path) -> None:
     assert run(python, "-c", script, cwd=tmp_path).stdout == "None\n"
 
 
-def test_uninstalling_takes_it_away(tmp_path: Path) -> None:
-    python = install(tmp_path / "venv")
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "uninstall", "--yes", "--quiet", "mf-qwen3-patch"]
-    subprocess.run(pip, check=True, env=clean_environment(), capture_output=True)
-
-    finished = run(python, "-c", _IS_THERE, cwd=tmp_path, MF_QWEN3_PATCH="1")
-    assert (finished.stdout, finished.stderr) == ("False\n", "")
-
-
 _CHILDREN = """
 import json, multiprocessing, subprocess, sys
 
@@ -124,13 +113,3 @@ def test_run_reaches_the_children_where_the_package_is_only_on_pythonpath(bare_p
     arguments = ["-m", "mf_qwen3_patch", "run", "program.py"]
 
     assert children(run(bare_python, *arguments, cwd=tmp_path, PYTHONPATH=str(ROOT / "src"))) == _IN_ALL
-
-
-def test_the_wheel_has_the_pth_at_its_root_and_the_files_that_run_and_startup_file_need(tmp_path: Path) -> None:
-    build = "import hatchling.build, sys; hatchling.build.build_wheel(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=ROOT, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-
-    assert [name for name in names if name.endswith(".pth")] == ["mf_qwen3_patch.pth"]
-    assert {"pythonstartup.py", "sitecustomize.py"} == {Path(name).name for name in names if "/injection/" in name}

@@ -26,11 +26,17 @@ def bare(place: Path) -> Path:
     return python
 
 
-def install(place: Path, *, editable: bool = False) -> Path:
-    """Make such a venv, install the project into it, and return its interpreter."""
+def install(place: Path, what: Path = ROOT, *, editable: bool = False) -> Path:
+    """Make such a venv, install the project into it, and return its interpreter.
+
+    Args:
+        place: Where the venv shall be.
+        what: The project's directory, a wheel, or an sdist.
+        editable: Leave the sources where they are.
+    """
     python = bare(place)
     options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check"]
-    project = ["--editable", str(ROOT)] if editable else [str(ROOT)]
+    project = ["--editable", str(what)] if editable else [str(what)]
     # The project may be installed here as well; for pip that would be "already satisfied".
     command = [
         sys.executable,
@@ -47,6 +53,12 @@ def install(place: Path, *, editable: bool = False) -> Path:
     if finished.returncode:
         raise AssertionError(finished.stdout + finished.stderr)
     return python
+
+
+def uninstall(python: Path) -> None:
+    """Take the project out of the venv of this interpreter again."""
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "uninstall", "--yes", "--quiet", "mf-qwen3-patch"]
+    subprocess.run(pip, check=True, env=clean_environment(), capture_output=True)
 
 
 def clean_environment(**variables: str) -> dict[str, str]:
