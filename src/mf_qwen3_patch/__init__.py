@@ -5,7 +5,8 @@ top of the script. Importing it imports neither; it registers hooks that patch a
 its own import. Names that other modules took from mindspore before that are rebound where they are
 MindSpore's, MindFormers' or ``__main__``'s, and listed in a ``LatePatchWarning`` where they are not.
 
-**What.** ``AutoModel.from_pretrained(directory)`` and its siblings load a HuggingFace Qwen3 directory;
+**What.** ``AutoModel.from_pretrained(directory)`` and its siblings load a HuggingFace Qwen3 directory,
+``AutoTokenizer.from_pretrained(directory)`` gives its tokenizer;
 ``InferenceQwen3ForCausalLM.convert_weight_dict`` works; ``mindspore.load_checkpoint`` returns named
 Parameters from safetensors; ``load_weights`` checks before it loads and proves that it did.
 

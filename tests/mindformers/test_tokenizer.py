@@ -14,8 +14,13 @@ from mindformers.tools.register import MindFormerModuleType, MindFormerRegister
 from tests.support.checkpoints import read_json, write_json
 from tests.support.processes import ROOT, run_script
 
-from mf_qwen3_patch import CheckpointError, CheckpointWarning, CorruptCheckpoint, IncompleteCheckpoint
-from mf_qwen3_patch.errors import UnsupportedCheckpoint
+from mf_qwen3_patch import (
+    CheckpointError,
+    CheckpointWarning,
+    CorruptCheckpoint,
+    IncompleteCheckpoint,
+    UnsupportedCheckpoint,
+)
 from mindformers import AutoModel, AutoTokenizer
 
 MICRO = ROOT / "src" / "mf_qwen3_patch" / "micro_qwen3"
