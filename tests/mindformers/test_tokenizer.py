@@ -12,6 +12,7 @@ import pytest
 import transformers
 from mindformers.tools.register import MindFormerModuleType, MindFormerRegister
 from tests.support.checkpoints import read_json, write_json
+from tests.support.hub import put_into_huggingface_cache
 from tests.support.processes import ROOT, run_script
 
 from mf_qwen3_patch import (
@@ -221,6 +222,22 @@ def test_nothing_is_looked_up_in_a_hub_nor_written(directory: Path, monkeypatch:
     AutoTokenizer.from_pretrained(directory, local_files_only=False)
 
     assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
+
+
+def test_a_hubs_id_and_a_subfolder(directory: Path, tmp_path: Path) -> None:
+    put_into_huggingface_cache(tmp_path / "hub", "Qwen/Qwen3-0.6B", directory, subfolder="text")
+    (tmp_path / "model").mkdir()
+    directory.rename(tmp_path / "model" / "text")
+    where = {"subfolder": "text", "cache_dir": tmp_path / "hub", "local_files_only": True}
+    expected = everything_said(transformers.AutoTokenizer.from_pretrained(MICRO))
+
+    assert everything_said(AutoTokenizer.from_pretrained("Qwen/Qwen3-0.6B", **where)) == expected
+    assert everything_said(AutoTokenizer.from_pretrained(tmp_path / "model", subfolder="text")) == expected
+
+
+def test_a_path_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(IncompleteCheckpoint, match=r"the checkpoint directory .*/no/Qwen3-14B is not there"):
+        AutoTokenizer.from_pretrained(tmp_path / "no" / "Qwen3-14B")
 
 
 def test_code_in_the_directory_is_not_run(directory: Path) -> None:

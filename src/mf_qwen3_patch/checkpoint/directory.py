@@ -28,6 +28,7 @@ __all__ = [
     "Checkpoint",
     "is_huggingface_directory",
     "is_qwen3_directory",
+    "list_entries",
     "open_checkpoint",
     "read_config",
 ]
@@ -94,7 +95,7 @@ def is_huggingface_directory(path: object) -> bool:
     if root is None:
         return False
     try:
-        listing = _list(root)
+        listing = list_entries(root)
     except CheckpointError:
         return False
     if _saved_by_mindformers(listing):
@@ -156,7 +157,7 @@ def open_checkpoint(
         CorruptCheckpoint: The directory can't be listed.
     """
     root = Path(directory)
-    listing = _list(root)
+    listing = list_entries(root)
     found = Findings()
     config = _config_or_problem(root, listing, found, absent_config)
     names, index = choose_files(root, listing, found, variant=variant)
@@ -181,7 +182,13 @@ def open_checkpoint(
     )
 
 
-def _list(root: Path) -> frozenset[str]:
+def list_entries(root: Path) -> frozenset[str]:
+    """Return the names of all entries of the checkpoint directory ``root``.
+
+    Raises:
+        IncompleteCheckpoint: It is not there, or is not a directory.
+        CorruptCheckpoint: It can't be read.
+    """
     try:
         return frozenset(entry.name for entry in root.iterdir())
     except (FileNotFoundError, NotADirectoryError) as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ __all__ = ["cached_directories", "download", "is_hub_id", "offline", "searched_c
 
 _CONFIG_NAME = "config.json"
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+_BESIDE_WEIGHTS = ("*.json", "*.jinja")
 # ModelScope's names for the newest revision; the caches keep only one.
 _NEWEST = (None, "main", "master")
 
@@ -75,15 +76,15 @@ def searched_caches(cache_dir: str | os.PathLike[str] | None = None) -> str:
 
 
 def download(
-    hub_id: str, *, subfolder: str = "", variant: str | None = None, config_only: bool = False, **keywords: Any
+    hub_id: str, *, subfolder: str = "", variant: str | None = None, only: Collection[str] = (), **keywords: Any
 ) -> Path:
-    """Download the safetensors and JSON files of a model, those that are not in the cache yet.
+    """Download the safetensors and JSON files of a model and its chat template, those that are not in the cache yet.
 
     Args:
         hub_id: ``owner/name``.
         subfolder: Of the model's directory.
         variant: Of the weights, as in ``model.fp16.safetensors``; without it those of a variant are left out.
-        config_only: Nothing but config.json.
+        only: Nothing but these files, as patterns.
         keywords: ``revision``, ``cache_dir``, ``token`` and ``force_download`` of huggingface_hub.
 
     Returns:
@@ -95,13 +96,13 @@ def download(
     from huggingface_hub import snapshot_download
 
     ignored = ["*/*"]
-    if config_only:
-        wanted = [_CONFIG_NAME]
+    if only:
+        wanted = [*only]
     elif variant is None:
-        wanted = ["*.json", "*.safetensors"]
+        wanted = [*_BESIDE_WEIGHTS, "*.safetensors"]
         ignored.append("*.*.safetensors")
     else:
-        wanted = ["*.json", f"*.{variant}.safetensors", f"*.{variant}-*.safetensors"]
+        wanted = [*_BESIDE_WEIGHTS, f"*.{variant}.safetensors", f"*.{variant}-*.safetensors"]
     snapshot = snapshot_download(
         hub_id,
         allow_patterns=[_inside(subfolder, pattern) for pattern in wanted],

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mf_qwen3_patch.checkpoint.directory import is_qwen3_directory, open_checkpoint
+from mf_qwen3_patch.checkpoint.directory import CONFIG_NAME, is_qwen3_directory, open_checkpoint
 from mf_qwen3_patch.checkpoint.hub import (
     cached_directories,
     download,
@@ -17,6 +18,7 @@ from mf_qwen3_patch.checkpoint.hub import (
     offline,
     searched_caches,
 )
+from mf_qwen3_patch.checkpoint.tokenizer_files import TOKENIZER_PATTERNS, has_tokenizer
 from mf_qwen3_patch.errors import CheckpointError, IncompleteCheckpoint, Problem
 
 __all__ = ["LOCATION_KEYWORDS", "Location"]
@@ -86,15 +88,32 @@ class Location:
         Raises:
             IncompleteCheckpoint: A hub's id that no cache has and that can't be downloaded.
         """
+        return self._find(
+            enough=lambda directory: config_only or self._is_whole(directory),
+            download=functools.partial(self._download, config_only),
+        )
+
+    def find_tokenizer(self) -> Path:
+        """Return the directory with the tokenizer's files; download those that are missing, if that is allowed.
+
+        Raises:
+            IncompleteCheckpoint: A hub's id that no cache has and that can't be downloaded.
+        """
+        return self._find(
+            enough=has_tokenizer,
+            download=functools.partial(self._download_only, (CONFIG_NAME, *TOKENIZER_PATTERNS)),
+        )
+
+    def _find(self, enough: Callable[[Path], bool], download: Callable[[], Path]) -> Path:
         if not self._is_hub_id:
             return Path(self.name) / self.subfolder
         if not self.force_download or not self._may_download:
             for directory in self._cached:
-                if config_only or self._is_whole(directory):
+                if enough(directory):
                     return directory
         if self._may_download:
             try:
-                return self._download(config_only)
+                return download()
             except (OSError, ValueError) as error:
                 if not self._cached:
                     reason = str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
@@ -105,13 +124,15 @@ class Location:
         raise self._nowhere(f"it was not looked for on the hub ({switch})")
 
     def _download(self, config_only: bool) -> Path:
-        keywords = {name: getattr(self, name) for name in ("revision", "cache_dir", "token", "force_download")}
-        hub_id = str(self.name)
-        directory = download(hub_id, subfolder=self.subfolder, config_only=True, **keywords)
+        directory = self._download_only([CONFIG_NAME])
         # The weights of another model are not downloaded only to be refused.
         if config_only or not is_qwen3_directory(directory):
             return directory
-        return download(hub_id, subfolder=self.subfolder, variant=self.variant, **keywords)
+        return self._download_only(())
+
+    def _download_only(self, only: Collection[str]) -> Path:
+        keywords = {name: getattr(self, name) for name in ("revision", "cache_dir", "token", "force_download")}
+        return download(str(self.name), subfolder=self.subfolder, variant=self.variant, only=only, **keywords)
 
     @cached_property
     def _speaks_of_qwen3(self) -> bool:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mf_qwen3_patch.checkpoint.directory import CONFIG_NAME, is_qwen3_directory
+from mf_qwen3_patch.checkpoint.directory import CONFIG_NAME, is_qwen3_directory, list_entries
 from mf_qwen3_patch.checkpoint.files import file_problem, read_bounded
 from mf_qwen3_patch.checkpoint.strict_json import parse_object
 from mf_qwen3_patch.checkpoint.yaml_config import read_yaml
@@ -18,7 +18,9 @@ from mf_qwen3_patch.errors import CheckpointError, IncompleteCheckpoint, Problem
 __all__ = [
     "TOKENIZER_CLASS",
     "TOKENIZER_CONFIG_NAME",
+    "TOKENIZER_PATTERNS",
     "damage",
+    "has_tokenizer",
     "is_qwen3_tokenizer_directory",
     "read_tokenizer_config",
 ]
@@ -30,6 +32,9 @@ TOKENIZER_CLASS = "Qwen2Tokenizer"
 _TOKENIZER_NAME = "tokenizer.json"
 _PARTS = ("vocab.json", "merges.txt")  # tokenizer.json made from these two says the same
 _NAMES = (TOKENIZER_CONFIG_NAME, _TOKENIZER_NAME, *_PARTS)
+
+TOKENIZER_PATTERNS = (*_NAMES, "added_tokens.json", "special_tokens_map.json", "chat_template.*")
+"""All files that a tokenizer can consist of."""
 
 
 def is_qwen3_tokenizer_directory(path: object) -> bool:
@@ -55,13 +60,14 @@ def read_tokenizer_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
     """Read tokenizer_config.json, and see that what goes with it is there.
 
     Raises:
-        IncompleteCheckpoint: Files are not there; all of them are named.
+        IncompleteCheckpoint: Files are not there, all of which are named; or the directory itself is not.
         CorruptCheckpoint: One is empty, a Git LFS pointer or unreadable, or tokenizer_config.json is not one sound
             JSON object.
     """
     root = Path(directory)
     # A link to nowhere counts as there: its own message says more.
-    absent = [name for name in _NAMES if not os.path.lexists(root / name)]
+    listing = list_entries(root)
+    absent = [name for name in _NAMES if name not in listing]
     wanted = (TOKENIZER_CONFIG_NAME, *(_PARTS if _TOKENIZER_NAME in absent else (_TOKENIZER_NAME,)))
     missing = [name for name in wanted if name in absent]
     if missing:
@@ -77,6 +83,15 @@ def read_tokenizer_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
     if unreadable := [found for name in wanted if (found := file_problem(root / name, name))]:
         raise error_for(unreadable, str(directory))
     return _object(root, TOKENIZER_CONFIG_NAME)
+
+
+def has_tokenizer(directory: Path) -> bool:
+    """Say whether all files that the tokenizer needs are there."""
+    try:
+        read_tokenizer_config(directory)
+    except CheckpointError as error:
+        return not isinstance(error, IncompleteCheckpoint)
+    return True
 
 
 def damage(directory: str | os.PathLike[str]) -> tuple[Problem, ...]:

@@ -11,6 +11,7 @@ import os
 import warnings
 from typing import Any
 
+from mf_qwen3_patch.checkpoint.location import LOCATION_KEYWORDS, Location
 from mf_qwen3_patch.checkpoint.tokenizer_files import (
     TOKENIZER_CLASS,
     TOKENIZER_CONFIG_NAME,
@@ -23,15 +24,18 @@ __all__ = ["load_tokenizer"]
 
 
 def load_tokenizer(
-    directory: str | os.PathLike[str], *inputs: Any, trust_remote_code: Any = None, **options: Any
+    name: str | os.PathLike[str], *inputs: Any, trust_remote_code: bool | None = None, **keywords: Any
 ) -> Any:
-    """Make the tokenizer of a HuggingFace Qwen3 directory; nothing is looked up in a hub.
+    """Make the tokenizer of a HuggingFace Qwen3 directory; weights are not needed.
 
     Args:
-        directory: With tokenizer_config.json and tokenizer.json, or vocab.json and merges.txt; weights are not needed.
+        name: A directory with tokenizer_config.json and tokenizer.json, or vocab.json and merges.txt; nothing of it is
+            looked up in a hub. Or a hub's id, found or downloaded as ``load_pretrained`` does it.
         inputs: For the tokenizer's constructor.
         trust_remote_code: Accepted, as scripts for HuggingFace give it; no code of the directory is run.
-        options: For transformers' ``AutoTokenizer.from_pretrained``: ``use_fast``, ``padding_side``, ...
+        keywords: ``subfolder``, ``revision``, ``cache_dir``, ``local_files_only``, ``force_download``, ``token`` say
+            where it is; the others are for transformers' ``AutoTokenizer.from_pretrained``: ``use_fast``,
+            ``padding_side``, ...
 
     Returns:
         transformers' ``Qwen2TokenizerFast`` (``Qwen2Tokenizer`` with ``use_fast=False``), chat template included.
@@ -42,14 +46,16 @@ def load_tokenizer(
         UnsupportedCheckpoint: The installed transformers has no such tokenizer.
         ImportError: transformers is missing (it comes with MindFormers).
     """
+    directory = Location.of(name, keywords).find_tokenizer()
     config = read_tokenizer_config(directory)
     transformers = _transformers(config, str(directory))
     if config.get("auto_map"):
         message = f"{TOKENIZER_CONFIG_NAME} has an auto_map; its custom code is not run"
         warnings.warn(message, CheckpointWarning, stacklevel=3)
-    settings = {**_in_older_words(config), **options, "local_files_only": True, "trust_remote_code": False}
+    given = {key: value for key, value in keywords.items() if key not in LOCATION_KEYWORDS}
+    settings = {**_in_older_words(config), **given, "local_files_only": True, "trust_remote_code": False}
     try:
-        return transformers.AutoTokenizer.from_pretrained(os.fspath(directory), *inputs, **settings)
+        return transformers.AutoTokenizer.from_pretrained(str(directory), *inputs, **settings)
     except Exception as error:
         # transformers does not say which file it could not read.
         if problems := damage(directory):

@@ -163,7 +163,9 @@ _FIND = """
     try:
         location = Location.of(sys.argv[1], json.loads(sys.argv[2]))
         assert location.says_qwen3()
-        give(sorted(p.name for p in location.find(config_only=len(sys.argv) > 3).iterdir()))
+        what = sys.argv[3] if len(sys.argv) > 3 else ""
+        place = location.find_tokenizer() if what == "tokenizer" else location.find(config_only=bool(what))
+        give(sorted(p.name for p in place.iterdir()))
     except CheckpointError as error:
         give(str(error))
 """
@@ -186,10 +188,10 @@ def published(tmp_path: Path, directory: Path) -> Path:
     return published
 
 
-def test_a_download_takes_safetensors_and_json_only(tmp_path: Path, published: Path) -> None:
+def test_a_download_takes_safetensors_json_and_the_chat_template_only(tmp_path: Path, published: Path) -> None:
     with serve({NAME: published}) as hub:
         found = _find(hub, tmp_path, {}).result
-        wanted = {p.name for p in published.iterdir() if p.suffix in (".json", ".safetensors")}
+        wanted = {p.name for p in published.iterdir() if p.suffix in (".json", ".jinja", ".safetensors")}
         wanted -= {"model.fp16.safetensors"}
 
         assert set(found) == set(hub.requested) == wanted
@@ -221,6 +223,30 @@ def test_a_config_alone(tmp_path: Path, published: Path) -> None:
     with serve({NAME: published}) as hub:
         _find(hub, tmp_path, {}, "config only")
         assert hub.requested == ["config.json"]
+
+
+def test_a_tokenizer_alone(tmp_path: Path, published: Path) -> None:
+    tokenizer = {"tokenizer.json", "tokenizer_config.json", "merges.txt", "chat_template.jinja"}
+    for name in tokenizer:
+        (published / name).write_text(json.dumps(name))  # one content each: a cache keeps equal files once
+    with serve({NAME: published}) as hub:
+        assert "no cache has it" in _find(hub, tmp_path, {"local_files_only": True}, "tokenizer").result
+        found = _find(hub, tmp_path, {}, "tokenizer").result
+        assert set(found) == set(hub.requested) == {"config.json"} | tokenizer
+        hub.requested.clear()
+        assert _find(hub, tmp_path, {}, "tokenizer").result == found
+        assert hub.requested == []
+
+
+def test_a_downloaded_model_has_its_tokenizer(tmp_path: Path, published: Path) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        (published / name).write_text(json.dumps(name))  # one content each: a cache keeps equal files once
+    with serve({NAME: published}) as hub:
+        found = _find(hub, tmp_path, {}).result
+        assert "chat_template.jinja" in found
+        hub.requested.clear()
+        assert _find(hub, tmp_path, {}, "tokenizer").result == found
+        assert hub.requested == []
 
 
 def test_the_weights_of_another_model_are_not_downloaded(tmp_path: Path, published: Path) -> None:
