@@ -13,7 +13,14 @@ from mf_qwen3_patch.checkpoint.naming import LAYER_TENSORS, MOE_LAYER_TENSORS, i
 from mf_qwen3_patch.checkpoint.weight_files import ADAPTER_CONFIG_NAME, ADAPTER_NAMES
 from mf_qwen3_patch.errors import Problem, UnsupportedCheckpoint
 
-__all__ = ["LOADABLE_DTYPES", "MERGE_ADAPTER", "is_of_an_adapter", "quantisation_of", "unsupported_kinds"]
+__all__ = [
+    "LOADABLE_DTYPES",
+    "MERGE_ADAPTER",
+    "is_of_an_adapter",
+    "other_model",
+    "quantisation_of",
+    "unsupported_kinds",
+]
 
 LOADABLE_DTYPES = frozenset({"F32", "F16", "BF16"})
 """Dtypes whose values mean what they say; others are quantised and need their scales."""
@@ -79,7 +86,7 @@ def unsupported_kinds(checkpoint: Checkpoint, model_type: str | None = None) -> 
     config, tensors = checkpoint.config, checkpoint.tensors
     rules: tuple[Callable[[], Problem | None], ...] = (
         lambda: _adapter(checkpoint),
-        lambda: _architecture(config, model_type) if checkpoint.config_read else None,
+        lambda: other_model(config, model_type) if checkpoint.config_read else None,
         lambda: _quantisation(config, tensors),
         lambda: _mindformers_layout(tensors),
         lambda: _embedding(checkpoint),
@@ -113,7 +120,13 @@ def _adapter(checkpoint: Checkpoint) -> Problem | None:
     )
 
 
-def _architecture(config: Mapping[str, Any], wanted: str | None) -> Problem | None:
+def other_model(config: Mapping[str, Any], wanted: str | None = None) -> Problem | None:
+    """Return what is wrong if a raw config describes no Qwen3 that is known here, or not the one that is wanted.
+
+    Args:
+        config: config.json as it is.
+        wanted: ``qwen3`` or ``qwen3_moe``; by default either.
+    """
     model_type, architectures = config.get("model_type"), config.get("architectures")
     names = architectures if isinstance(architectures, list) else []
     schema = find_schema(config)
@@ -134,11 +147,13 @@ def _architecture(config: Mapping[str, Any], wanted: str | None) -> Problem | No
             advice="load it with AutoModel.from_pretrained, which builds the class that config.json names",
         )
     described = _TASKS.get(str(names[0])) if names else None
+    if schema is not None and any(known.architecture in names for known in SCHEMAS.values()):
+        described = f"both {model_type} (model_type) and {found} (architectures)"
     if described is None:
         lowered = f"{model_type} {found}".lower()
         described = next((text for key, text in _OTHER_MODELS if key in lowered), f"{found}, not Qwen3")
     return _unsupported(
-        f"{CONFIG_NAME} describes {described}; only a {_loadable()} is loaded",
+        f"{CONFIG_NAME} describes {described}; only a {_loadable()} is supported",
         file=CONFIG_NAME,
         field=field,
         expected=expected.architecture if field == "architectures" else expected.model_type,

@@ -1,7 +1,7 @@
 """Writing safetensors files tensor by tensor, whole or not at all.
 
-The format is the one that ``header`` reads. Tensors are made when they are written, so that no more than one
-is in memory. A file gets its name when all of it is on the disk.
+The format is the one that ``header`` reads. Tensors are made when they are written, and large ones piece by piece, so
+that no more than one piece is in memory. A file gets its name when all of it is on the disk.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class NewTensor:
         name: Its name in the file.
         dtype: The safetensors name, e.g. ``"BF16"``.
         shape: The shape.
-        make: Returns its elements: any contiguous array with ``nbytes`` bytes.
+        make: Returns its elements, in order: contiguous arrays with ``nbytes`` bytes together.
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
-    make: Callable[[], Array]
+    make: Callable[[], Iterator[Array]]
 
     @property
     def nbytes(self) -> int:
@@ -110,11 +110,13 @@ class NewFile:
         with unfinished.open("wb") as stream:
             wrote(stream.write(self.header))
             for tensor in self.tensors:
-                memory = tensor.make().reshape(-1).view(np.uint8).data
-                if memory.nbytes != tensor.nbytes:
-                    raise AssertionError(f"{tensor.name} has {memory.nbytes} bytes instead of {tensor.nbytes}")
-                wrote(stream.write(memory))
-                del memory
+                written = 0
+                for piece in tensor.make():
+                    written += stream.write(piece.reshape(-1).view(np.uint8).data)
+                    wrote(piece.nbytes)
+                    del piece  # before the next one is made
+                if written != tensor.nbytes:
+                    raise AssertionError(f"{tensor.name} has {written} bytes instead of {tensor.nbytes}")
             stream.flush()
             os.fsync(stream.fileno())
         unfinished.replace(path)

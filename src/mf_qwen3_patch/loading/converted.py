@@ -16,13 +16,24 @@ import mindspore
 from mindformers.parallel_core.inference.parallel_state import get_tensor_model_parallel_rank
 from mindspore import Parameter
 
+from mf_qwen3_patch.checkpoint.fields import SCHEMAS
 from mf_qwen3_patch.checkpoint.header import inspect_header
-from mf_qwen3_patch.checkpoint.layout import INFERENCE, INFERENCE_LAYOUT, LAYOUT_KEY, RANKS_KEY, TRAINING
+from mf_qwen3_patch.checkpoint.layout import (
+    INFERENCE,
+    INFERENCE_LAYOUT,
+    LAYOUT_KEY,
+    RANKS_KEY,
+    TRAINING,
+    Merging,
+    Shape,
+)
 from mf_qwen3_patch.errors import ConfigMismatch, IncompleteCheckpoint, Problem, UnsupportedCheckpoint, error_for
 from mf_qwen3_patch.loading.build import network_parameters
 from mf_qwen3_patch.loading.context import tensor_parallel_size
+from mf_qwen3_patch.loading.families import QWEN3, Family
 from mf_qwen3_patch.loading.handing_over import hand_over
 from mf_qwen3_patch.loading.log import say
+from mf_qwen3_patch.loading.merged import of_another_family
 from mf_qwen3_patch.loading.parameters import to_numpy
 from mf_qwen3_patch.loading.stock import load_with_stock
 
@@ -41,15 +52,16 @@ def is_converted_directory(path: object) -> bool:
     return bool(files) and all(inspect_header(file).metadata.get(LAYOUT_KEY) in (INFERENCE, TRAINING) for file in files)
 
 
-def load_converted(model: Any, directory: str | os.PathLike[str]) -> None:
+def load_converted(model: Any, directory: str | os.PathLike[str], *, family: Family = QWEN3) -> None:
     """Load a converted directory into a model that is already built; all of it, or nothing.
 
     Args:
         model: The inference network.
         directory: With the converted files.
+        family: The model family.
 
     Raises:
-        UnsupportedCheckpoint: The files were not made for this number of ranks.
+        UnsupportedCheckpoint: The files were not made for this number of ranks, or from another kind of model.
         IncompleteCheckpoint: A parameter of the network is not there.
         ConfigMismatch: A parameter has another shape than in the network.
         CorruptCheckpoint: A file is damaged.
@@ -67,15 +79,19 @@ def load_converted(model: Any, directory: str | os.PathLike[str]) -> None:
         raise error_for([_mixed(layouts)], str(root))
     parameters = network_parameters(model)
     shapes = {name: info.shape for header in headers.values() for name, info in header.tensors.items()}
+    if found := of_another_family(shapes.keys(), family):
+        raise error_for([_of_another_family(*found, family)], str(root))
+    wanted = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
     if layouts == {TRAINING}:
         # Stock's own loader takes merged parameters for this layout, and cuts each rank's slices out of them.
-        _raise(_problems(parameters, shapes if ranks == 1 else {}, shapes), root)
+        wanted = {name: _in_training(name, shape, family) for name, shape in wanted.items()}
+        _raise(_problems(wanted, shapes if ranks == 1 else {}, shapes), root)
         load_with_stock(model, files)
         say("loaded %d parameters from %d files in the training layout in %s", len(parameters), len(files), root)
         return
     if sliced != {ranks}:
         raise error_for([_for_other_ranks(sliced.pop(), ranks)], str(root))
-    _raise(_problems(parameters, shapes, shapes), root)
+    _raise(_problems(wanted, shapes, shapes), root)
     loaded: dict[str, Parameter] = {}
     for file in files:
         loaded.update(mindspore.load_checkpoint(str(file), format="safetensors"))
@@ -92,6 +108,13 @@ def _files_of_this_rank(root: Path, ranks: int) -> tuple[Path, list[Path]]:
     if files := _weight_files(own):
         return own, files
     raise error_for([_for_other_ranks(len(list(root.glob("rank_*"))), ranks)], str(root))
+
+
+def _in_training(name: str, shape: Shape, family: Family) -> Shape:
+    """Return the shape that a parameter of the network has in the training layout."""
+    if name.rsplit(".", 1)[-1] not in family.stacked:
+        return shape
+    return Merging(experts=True, flat=True).parameter_shape(shape[1:], shape[0])
 
 
 def _raise(problems: list[Problem], root: Path) -> None:
@@ -111,6 +134,18 @@ def _for_other_ranks(sliced: int, ranks: int) -> Problem:
     )
 
 
+def _of_another_family(parameter: str, other: Family, family: Family) -> Problem:
+    return Problem(
+        UnsupportedCheckpoint,
+        f"the converted files are of {SCHEMAS[other.model_type].title}, but the model that they are loaded into is "
+        f"{SCHEMAS[family.model_type].title}",
+        parameter=parameter,
+        expected=family.model_type,
+        found=other.model_type,
+        advice="build the model from the config.json that belongs to these weights",
+    )
+
+
 def _mixed(layouts: set[str | None]) -> Problem:
     return Problem(
         UnsupportedCheckpoint,
@@ -121,9 +156,7 @@ def _mixed(layouts: set[str | None]) -> Problem:
     )
 
 
-def _problems(
-    parameters: Mapping[str, Parameter], shapes: Mapping[str, tuple[int, ...]], there: Collection[str]
-) -> list[Problem]:
+def _problems(wanted: Mapping[str, Shape], shapes: Mapping[str, Shape], there: Collection[str]) -> list[Problem]:
     problems = [
         Problem(
             IncompleteCheckpoint,
@@ -131,7 +164,7 @@ def _problems(
             parameter=name,
             advice="convert the HuggingFace directory again, or load it directly, without qkv_concat",
         )
-        for name in parameters
+        for name in wanted
         if name not in there
     ]
     problems += [
@@ -139,11 +172,11 @@ def _problems(
             ConfigMismatch,
             f"{name} has another shape than in the model",
             parameter=name,
-            expected=list(own.shape),
+            expected=list(own),
             found=list(shapes[name]),
             advice="the files are not from this model, or its config contradicts them",
         )
-        for name, own in parameters.items()
-        if name in shapes and tuple(shapes[name]) != tuple(own.shape)
+        for name, own in wanted.items()
+        if name in shapes and shapes[name] != own
     ]
     return problems

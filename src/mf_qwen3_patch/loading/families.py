@@ -41,6 +41,11 @@ class Family:
     fused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     stacked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    @property
+    def merged(self) -> set[str]:
+        """The path elements of all parameters that MindFormers merges."""
+        return {*self.fused, *self.stacked}
+
     def parts(self, element: str) -> tuple[str, ...]:
         """Return the path elements of the parts of a merged parameter, or of one expert's in a stacked one."""
         return self.stacked[element] if element in self.stacked else self.fused[element]

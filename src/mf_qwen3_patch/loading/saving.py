@@ -96,8 +96,8 @@ def _tensors(model: Any, family: Family) -> Iterator[NewTensor]:
 
 
 def _tensor(parameter: Parameter, copy: SliceCopy, dtype: str) -> NewTensor:
-    def make() -> Array:
-        return np.ascontiguousarray(cast_like_numpy(copy.written(to_numpy(parameter)), TARGET_DTYPES[dtype]))
+    def make() -> Iterator[Array]:
+        yield np.ascontiguousarray(cast_like_numpy(copy.written(to_numpy(parameter)), TARGET_DTYPES[dtype]))
 
     return NewTensor(copy.tensor.name, _STORED[dtype], copy.tensor.shape, make)
 

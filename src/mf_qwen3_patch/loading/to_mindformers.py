@@ -1,24 +1,22 @@
 """A HuggingFace directory becomes a MindFormers one: files to files, without a device.
 
-Tensors are read, merged and written one parameter at a time. The bytes stay what they are, unless another
-dtype is asked for.
+Tensors are read, merged and written one parameter at a time, and experts one by one. The bytes stay what they are,
+unless another dtype is asked for.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from mf_qwen3_patch.checkpoint.companions import companion_files, config_bytes, with_dtype
 from mf_qwen3_patch.checkpoint.config import normalise
 from mf_qwen3_patch.checkpoint.directory import CONFIG_NAME, Checkpoint
 from mf_qwen3_patch.checkpoint.header import TensorInfo
-from mf_qwen3_patch.checkpoint.layout import INFERENCE, Layout, blocks_of, layout_metadata, merge_parts
+from mf_qwen3_patch.checkpoint.layout import INFERENCE, Layout, Merging, layout_metadata, merging_of
 from mf_qwen3_patch.checkpoint.naming import LM_HEAD, Qwen3Shape, expected_tensors
 from mf_qwen3_patch.checkpoint.new_directory import NewDirectory, Written, source_identity
 from mf_qwen3_patch.checkpoint.new_files import NewFile, NewTensor, split_into_files
@@ -27,13 +25,13 @@ from mf_qwen3_patch.errors import Problem, UnsupportedCheckpoint, error_for
 from mf_qwen3_patch.loading.as_rank import shards_of_rank
 from mf_qwen3_patch.loading.casting import Array
 from mf_qwen3_patch.loading.context import ensure_inference_context
-from mf_qwen3_patch.loading.families import QWEN3, Family
-from mf_qwen3_patch.loading.merged import place_of
+from mf_qwen3_patch.loading.families import FAMILIES, Family
+from mf_qwen3_patch.loading.merged import merged_parameters
 from mf_qwen3_patch.loading.reading import Files
 from mf_qwen3_patch.loading.shards import Shard
 from mf_qwen3_patch.loading.tensor_bytes import TensorReader
 
-__all__ = ["Converted", "convert_to_mindformers", "refuse_other_models"]
+__all__ = ["Converted", "convert_to_mindformers", "refuse_nesting"]
 
 # Of the rule by which a directory is made from its source: another number, and a run never goes on with the old files.
 _FORMAT = 1
@@ -58,11 +56,22 @@ class Converted:
 
 @dataclass(frozen=True)
 class _Target:
-    """One parameter: its tensors in the order in which they are merged."""
+    """One parameter.
+
+    Attributes:
+        name: Its name.
+        merging: How its tensors are merged.
+        matrices: They, part by part: of one matrix, or of each expert's.
+    """
 
     name: str
-    merged: str | None
-    tensors: tuple[TensorInfo, ...]
+    merging: Merging
+    matrices: tuple[tuple[TensorInfo, ...], ...]
+
+    @property
+    def tensors(self) -> tuple[TensorInfo, ...]:
+        """All its tensors, in order."""
+        return tuple(chain.from_iterable(self.matrices))
 
 
 def convert_to_mindformers(
@@ -74,9 +83,8 @@ def convert_to_mindformers(
     dtype: str | None = None,
     max_shard_bytes: int | None = None,
     progress: bool = True,
-    family: Family = QWEN3,
 ) -> Converted:
-    """Convert a HuggingFace Qwen3 directory.
+    """Convert a HuggingFace Qwen3 directory, dense or a mixture of experts.
 
     Args:
         source: The directory, which is only read.
@@ -87,7 +95,6 @@ def convert_to_mindformers(
         dtype: ``float32``, ``float16`` or ``bfloat16``; None keeps the tensors' own.
         max_shard_bytes: Of one file; None for no limit. A rank has one file in any case: that is all stock looks for.
         progress: Show a progress bar.
-        family: The model family.
 
     Raises:
         CheckpointError: The source cannot be converted rightly; ``target`` is not there.
@@ -98,15 +105,17 @@ def convert_to_mindformers(
     refuse_nesting(root, destination)
     if ranks > 1 and layout != INFERENCE:
         raise ValueError("the training layout is not cut for ranks beforehand: each cuts its own as it loads")
-    found = _checked(root, ranks)
-    checkpoint = found.checkpoint
-    model_class = family.load(family.inference_class)
-    targets = _targets(model_class, checkpoint, found.shape, family, dtype)
+    found = preflight(root, tensor_parallel=ranks)
+    found.raise_for_problems()
+    checkpoint, family = found.checkpoint, FAMILIES[found.model_type]
+    targets = _targets(checkpoint, found.shape, family, layout)
+    if dtype is None:
+        _refuse_mixed_dtypes(targets, checkpoint)
     used = {tensor.name for target_ in targets for tensor in target_.tensors}
     with Files(tensor.file for tensor in checkpoint.tensors.values()) as files:
         reader = TensorReader(files, dtype)
         if ranks == 1:
-            tensors = [_new_tensor(target_, reader, layout, found.shape, None) for target_ in targets]
+            tensors = [_new_tensor(target_, reader, None) for target_ in targets]
             new_files = split_into_files(tensors, max_shard_bytes, layout_metadata(layout))
         else:
             ensure_inference_context()
@@ -154,91 +163,66 @@ def refuse_nesting(source: Path, target: Path) -> None:
         raise ValueError(f"{target} is inside the source {source}, which is never written to: name another directory")
 
 
-def refuse_other_models(config: Mapping[str, Any], source: Path) -> None:
-    """Refuse what the layouts here do not fit: anything but a dense Qwen3.
-
-    Raises:
-        UnsupportedCheckpoint: config.json describes another model.
-    """
-    architectures, model_type = config.get("architectures"), config.get("model_type")
-    names = architectures if isinstance(architectures, list) else []
-    if model_type in ("qwen3", None) and (not names or "Qwen3ForCausalLM" in names):
-        return
-    found = str(model_type or ", ".join(map(str, names)))[:80]
-    kind = "a mixture of experts" if "moe" in f"{model_type} {names}".lower() else "another model"
-    problem = Problem(
-        UnsupportedCheckpoint,
-        f"{CONFIG_NAME} describes {kind}, and only a dense Qwen3 can be converted from file to file",
-        file=CONFIG_NAME,
-        field="model_type",
-        expected="qwen3",
-        found=found,
-        advice="load the HuggingFace directory itself; what can be loaded needs no conversion beforehand",
-    )
-    raise error_for([problem], str(source))
-
-
-def _checked(root: Path, ranks: int) -> Preflight:
-    found = preflight(root, tensor_parallel=ranks)
-    if found.checkpoint.config_read:
-        refuse_other_models(found.checkpoint.config, root)
-    found.raise_for_problems()
-    return found
-
-
-def _targets(
-    model_class: Any, checkpoint: Checkpoint, shape: Qwen3Shape, family: Family, dtype: str | None
-) -> list[_Target]:
+def _targets(checkpoint: Checkpoint, shape: Qwen3Shape, family: Family, layout: Layout) -> list[_Target]:
     names = dict.fromkeys(expected_tensors(shape))
     if LM_HEAD in checkpoint.tensors:  # a tied checkpoint may hold it all the same: nothing gets lost
         names[LM_HEAD] = None
-    merged: dict[str, tuple[str | None, dict[int, TensorInfo]]] = {}
-    for name in names:
-        place = place_of(model_class, name, family)
-        merged.setdefault(place.parameter, (place.merged, {}))[1][place.part] = checkpoint.tensors[name]
-    targets = [
-        _Target(name, element, tuple(parts[part] for part in sorted(parts)))
-        for name, (element, parts) in merged.items()
-    ]
-    problems = [
-        Problem(
-            UnsupportedCheckpoint,
-            f"{', '.join(tensor.name for tensor in target.tensors)} differ in dtype, and become one parameter",
-            tensor=target.tensors[0].name,
-            parameter=target.name,
-            found=", ".join(tensor.dtype for tensor in target.tensors),
-            advice="say which dtype all shall have: --dtype",
+    return [
+        _Target(
+            parameter.name,
+            merging_of(parameter.element, layout, shape, experts=parameter.experts),
+            tuple(tuple(checkpoint.tensors[name] for name in matrix) for matrix in parameter.matrices),
         )
-        for target in targets
-        if dtype is None and len({tensor.dtype for tensor in target.tensors}) > 1
+        for parameter in merged_parameters(family.load(family.inference_class), names, family)
     ]
+
+
+def _refuse_mixed_dtypes(targets: list[_Target], checkpoint: Checkpoint) -> None:
+    problems = []
+    for target in targets:
+        first = target.tensors[0]
+        other = next((tensor for tensor in target.tensors if tensor.dtype != first.dtype), None)
+        if other is not None:
+            problems.append(
+                Problem(
+                    UnsupportedCheckpoint,
+                    f"{first.name} and {other.name} differ in dtype, and become one parameter",
+                    tensor=other.name,
+                    parameter=target.name,
+                    expected=first.dtype,
+                    found=other.dtype,
+                    advice="say which dtype all shall have: --dtype",
+                )
+            )
     if problems:
         raise error_for(problems, str(checkpoint.directory))
-    return targets
 
 
-def _new_tensor(
-    target: _Target, reader: TensorReader, layout: Layout, shape: Qwen3Shape, shards: tuple[Shard, ...] | None
-) -> NewTensor:
+def _new_tensor(target: _Target, reader: TensorReader, shards: tuple[Shard, ...] | None) -> NewTensor:
     """Describe a parameter: whole, or what ``shards`` say of each of its tensors."""
-    sizes = [tensor.shape if shards is None else _cut_shape(shards[i]) for i, tensor in enumerate(target.tensors)]
-    rows = sum(size[0] for size in sizes)
+    parts = len(target.matrices[0])
+    first = [
+        tensor.shape if shards is None else _cut_shape(shards[part]) for part, tensor in enumerate(target.matrices[0])
+    ]
     return NewTensor(
         target.name,
         reader.dtype_of(target.tensors[0]),
-        (rows, *sizes[0][1:]),
-        _maker(target, reader, 1 if target.merged is None else blocks_of(target.merged, layout, shape), shards),
+        target.merging.parameter_shape(target.merging.matrix_shape(first), len(target.matrices)),
+        _maker(target, reader, shards, parts),
     )
 
 
-def _maker(target: _Target, reader: TensorReader, blocks: int, shards: tuple[Shard, ...] | None) -> Callable[[], Array]:
-    def make() -> Array:
-        arrays = [reader.read(tensor) for tensor in target.tensors]
+def _maker(
+    target: _Target, reader: TensorReader, shards: tuple[Shard, ...] | None, parts: int
+) -> Callable[[], Iterator[Array]]:
+    def matrix(number: int) -> Array:
+        arrays = [reader.read(tensor) for tensor in target.matrices[number]]
         if shards is not None:
-            arrays = [np.ascontiguousarray(_cut(array, shard)) for array, shard in zip(arrays, shards, strict=True)]
-        return arrays[0] if len(arrays) == 1 else merge_parts(arrays, blocks)
+            own = shards[number * parts : (number + 1) * parts]
+            arrays = [_cut(array, shard) for array, shard in zip(arrays, own, strict=True)]
+        return target.merging.merge(arrays)
 
-    return make
+    return lambda: map(matrix, range(len(target.matrices)))
 
 
 def _cut(array: Array, shard: Shard) -> Array:
@@ -256,7 +240,7 @@ def _file_of_rank(
 ) -> NewFile:
     shards = shards_of_rank(normalise(found.checkpoint.config).values, rank, ranks, family)
     tensors = [
-        _new_tensor(target, reader, INFERENCE, found.shape, shards[target.name])
+        _new_tensor(target, reader, shards[target.name])
         for target in targets
         if target.name in shards  # a tied network has no output layer of its own
     ]

@@ -22,7 +22,7 @@ def _method(family: Family) -> Any:
     def load_weights(self: Any, weights_path: Any = None, weights: Any = None) -> None:
         # Before the other: a converted directory has a config.json, too.
         if is_converted_directory(weights_path):
-            load_converted(self, weights_path)
+            load_converted(self, weights_path, family=family)
         elif is_huggingface_directory(weights_path):
             load_into(self, weights_path, family=family)
         else:

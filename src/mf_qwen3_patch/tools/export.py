@@ -71,6 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
             layouts = Layouts(
                 linear_qkv=INFERENCE if arguments.contiguous_attention else arguments.layout,
                 linear_fc1=INFERENCE if arguments.contiguous_mlp else arguments.layout,
+                experts=arguments.layout,
             )
         done = export_to_huggingface(
             arguments.source,

@@ -10,11 +10,12 @@ from typing import Any
 import mindspore
 import numpy as np
 import pytest
-from mindformers.models.qwen3.modeling_qwen3_infer import InferenceQwen3ForCausalLM
 from mindformers.models.qwen3.modeling_qwen3_train import TrainingQwen3ForCausalLM
+from mindformers.models.qwen3_moe.modeling_qwen3_moe_train import TrainingQwen3MoeForCausalLM
 from mindformers.parallel_core.utils.model_mixin import TrainModelMixin
 from tests.mindformers.loader.stock import as_rank, bits, build, differences, load_with_stock
 from tests.support.checkpoints import (
+    TINY_MOE,
     Raw,
     decode,
     edit_config,
@@ -45,7 +46,17 @@ CASES: dict[str, dict[str, Any]] = {
     "every head its own key": {"dtype": "BF16", "num_key_value_heads": 4},
     "one key for all, tied, shards": {"dtype": "F32", "tie": True, "shards": 2, "num_key_value_heads": 1},
     "config of transformers 5": {"dtype": "BF16", "dialect": "5"},
+    "experts": {"dtype": "F32", **TINY_MOE},
+    "experts, bfloat16, shards": {"dtype": "BF16", "shards": 3, **TINY_MOE},
+    "experts, float16, tied, every head its own key": {
+        "dtype": "F16",
+        "tie": True,
+        "num_key_value_heads": 4,
+        **TINY_MOE,
+    },
+    "experts, config of transformers 5": {"dtype": "BF16", "dialect": "5", **TINY_MOE},
 }
+FAMILIES = [pytest.param({}, id="dense"), pytest.param(TINY_MOE, id="experts")]
 
 
 @pytest.fixture(params=CASES)
@@ -129,38 +140,54 @@ def test_there_and_back_every_tensor_is_the_same_bytes(directory: Path, layout: 
     } == index
 
 
-def test_the_training_layout_is_that_of_the_training_class_with_its_default_flags(tmp_path: Path) -> None:
-    directory = write_checkpoint(tmp_path / "hf", dtype="F32", num_attention_heads=8, num_key_value_heads=2)
+@pytest.mark.parametrize(
+    ("training_class", "options"),
+    [(TrainingQwen3ForCausalLM, {}), (TrainingQwen3MoeForCausalLM, TINY_MOE)],
+    ids=["dense", "experts"],
+)
+def test_the_training_layout_is_that_of_the_training_class_with_its_default_flags(
+    training_class: Any, options: dict[str, Any], tmp_path: Path
+) -> None:
+    directory = write_checkpoint(tmp_path / "hf", num_attention_heads=8, num_key_value_heads=2, **options)
     convert_to_mindformers(directory, tmp_path / "mf", layout="training")
     config = read_json(directory / "config.json")
 
     class Host(TrainModelMixin):
+        transformer_config = SimpleNamespace(
+            use_contiguous_weight_layout_attention=False,
+            use_interleaved_weight_layout_mlp=True,
+            kv_channels=config["head_dim"],
+            num_query_groups=config["num_key_value_heads"],
+            num_attention_heads=config["num_attention_heads"],
+            ffn_hidden_size=config["intermediate_size"],
+            num_layers=config["num_hidden_layers"],
+            hidden_size=config["hidden_size"],
+            num_moe_experts=config.get("num_experts"),
+            moe_ffn_hidden_size=config.get("moe_intermediate_size"),
+        )
+
         def convert_name(self, name: str) -> str:
-            return convert_name(InferenceQwen3ForCausalLM, name)
+            return convert_name(training_class, name)
 
         def get_gpt_transformer_config(self) -> Any:
-            return SimpleNamespace(
-                use_contiguous_weight_layout_attention=False,
-                use_interleaved_weight_layout_mlp=True,
-                kv_channels=config["head_dim"],
-                num_query_groups=config["num_key_value_heads"],
-                num_attention_heads=config["num_attention_heads"],
-                ffn_hidden_size=config["intermediate_size"],
-            )
+            return self.transformer_config
 
     source = {name: decode(raw) for name, raw in all_tensors(directory).items()}
-    expected = TrainingQwen3ForCausalLM.convert_weight_dict(Host(), source)
+    expected = training_class.convert_weight_dict(Host(), source)
     found = {name: decode(raw) for name, raw in all_tensors(tmp_path / "mf").items()}
 
-    assert found.keys() == expected.keys()
+    assert {name: array.shape for name, array in found.items()} == {name: expected[name].shape for name in expected}
     assert [name for name in expected if not np.array_equal(expected[name], found[name])] == []
 
 
 @pytest.mark.parametrize("ranks", [2, 4])
 @pytest.mark.parametrize("tie", [False, True], ids=["untied", "tied"])
-def test_each_rank_gets_the_slices_that_stock_gives_it(ranks: int, tie: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", FAMILIES)
+def test_each_rank_gets_the_slices_that_stock_gives_it(
+    family: dict[str, Any], ranks: int, tie: bool, tmp_path: Path
+) -> None:
     # Two key/value heads: with four ranks, two ranks hold the same one.
-    directory = write_checkpoint(tmp_path / "hf", dtype="BF16", tie=tie, shards=2, num_attention_heads=8)
+    directory = write_checkpoint(tmp_path / "hf", dtype="BF16", tie=tie, shards=2, num_attention_heads=8, **family)
     convert_to_mindformers(directory, tmp_path / "ranks", ranks=ranks, max_shard_bytes=SHARD)
     convert_to_mindformers(directory, tmp_path / "training", layout="training", max_shard_bytes=SHARD)
     # With a config.json there, run_mindformer.py would take it for a model without weights, and run that.
@@ -178,8 +205,9 @@ def test_each_rank_gets_the_slices_that_stock_gives_it(ranks: int, tie: bool, tm
             assert differences(bits(expected), bits(model)) == {}, f"rank {rank} of {ranks}"
 
 
-def test_files_for_other_ranks_are_refused(tmp_path: Path) -> None:
-    directory = write_checkpoint(tmp_path / "hf")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_files_for_other_ranks_are_refused(family: dict[str, Any], tmp_path: Path) -> None:
+    directory = write_checkpoint(tmp_path / "hf", **family)
     convert_to_mindformers(directory, tmp_path / "two", ranks=2)
     convert_to_mindformers(directory, tmp_path / "whole")
     with pytest.raises(UnsupportedCheckpoint, match="sliced for 2 tensor-parallel ranks"):
@@ -194,23 +222,31 @@ def test_files_for_other_ranks_are_refused(tmp_path: Path) -> None:
         convert_to_mindformers(directory, tmp_path / "no", ranks=2, layout="training")
 
 
-def test_stocks_own_load_weights_takes_the_inference_layout_for_the_training_layout(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("family", "misread_parameters"),
+    [({}, {"linear_qkv", "linear_fc1"}), (TINY_MOE, {"linear_qkv"})],
+    ids=["dense", "experts"],
+)
+def test_stocks_own_load_weights_takes_the_inference_layout_for_the_training_layout(
+    family: dict[str, Any], misread_parameters: set[str], tmp_path: Path
+) -> None:
     """Why there are two layouts to choose from, and why the files say which."""
-    directory = write_checkpoint(tmp_path / "hf")
+    directory = write_checkpoint(tmp_path / "hf", **family)
     convert_to_mindformers(directory, tmp_path / "mf")
     expected, misread = build(directory), build(directory)
     load_with_stock(expected, directory)
     load_with_stock(misread, tmp_path / "mf")
 
     wrong = differences(bits(expected), bits(misread))
-    assert {name.split(".")[-2] for name in wrong} == {"linear_qkv", "linear_fc1"}
+    assert {name.split(".")[-2] for name in wrong} == misread_parameters
 
 
 @pytest.mark.parametrize(("source", "target"), [("F32", "bfloat16"), ("BF16", "float32"), ("F32", "float16")])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_another_dtype_is_rounded_to_nearest_even_and_noted_in_the_config(
-    source: str, target: str, tmp_path: Path
+    family: dict[str, Any], source: str, target: str, tmp_path: Path
 ) -> None:
-    directory = write_checkpoint(tmp_path / "hf", dtype=source)
+    directory = write_checkpoint(tmp_path / "hf", dtype=source, **family)
     convert_to_mindformers(directory, tmp_path / "mf", dtype=target)
     export_to_huggingface(tmp_path / "mf", tmp_path / "back")
 
@@ -269,12 +305,12 @@ def _mix_dtypes(directory: Path) -> None:
         (_mix_dtypes, "differ in dtype"),
         (
             lambda hf: edit_config(hf, model_type="qwen3_moe", architectures=["Qwen3MoeForCausalLM"]),
-            "a mixture of experts, and only a dense Qwen3 can be converted",
+            "describes a Qwen3 mixture of experts .*, but the weights are those of Qwen3",
         ),
         (lambda hf: edit_config(hf, hidden_size=64), "hidden_size"),
         (lambda hf: (hf / "config.json").unlink(), "config.json"),
     ],
-    ids=["a tensor is missing", "NaN", "mixed dtypes", "mixture of experts", "wrong config", "no config"],
+    ids=["a tensor is missing", "NaN", "mixed dtypes", "another family's config", "wrong config", "no config"],
 )
 def test_what_cannot_be_converted_rightly_is_an_error_and_no_directory(spoil: Any, text: str, tmp_path: Path) -> None:
     directory = write_checkpoint(tmp_path / "hf")
@@ -295,27 +331,37 @@ def test_a_lost_file_is_an_error_in_either_layout(tmp_path: Path) -> None:
             build(directory).load_weights(str(tmp_path / layout))
 
 
-def test_the_names_are_those_of_the_networks_parameters(tmp_path: Path) -> None:
-    directory = write_checkpoint(tmp_path / "hf", tie=True)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_names_are_those_of_the_networks_parameters(family: dict[str, Any], tmp_path: Path) -> None:
+    directory = write_checkpoint(tmp_path / "hf", tie=True, **family)
     convert_to_mindformers(directory, tmp_path / "mf")
     shapes = {name: raw.shape for name, raw in all_tensors(tmp_path / "mf").items()}
     assert shapes == {parameter.name: tuple(parameter.shape) for parameter in build(directory).get_parameters()}
     assert "lm_head.weight" not in tensor_shapes(read_json(directory / "config.json"))
 
 
-def test_mindformers_alone_loads_both_layouts(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("family", "classes", "parameters"),
+    [
+        ({}, ("qwen3", "Qwen3Config", "InferenceQwen3ForCausalLM"), 19),
+        (TINY_MOE, ("qwen3_moe", "Qwen3MoeConfig", "InferenceQwen3MoeForCausalLM"), 21),
+    ],
+    ids=["dense", "experts"],
+)
+def test_mindformers_alone_loads_both_layouts(
+    family: dict[str, Any], classes: tuple[str, str, str], parameters: int, tmp_path: Path
+) -> None:
     """In an interpreter without the shim."""
-    directory = write_checkpoint(tmp_path / "hf", dtype="BF16", shards=2)
+    directory = write_checkpoint(tmp_path / "hf", dtype="BF16", shards=2, **family)
     convert_to_mindformers(directory, tmp_path / "inference", max_shard_bytes=SHARD)
     convert_to_mindformers(directory, tmp_path / "training", layout="training", max_shard_bytes=SHARD)
     script = """
-        import glob, json, sys
+        import glob, importlib, json, sys
         import mindspore, numpy
         from mindformers import build_context
-        from mindformers.models.qwen3.configuration_qwen3 import Qwen3Config
-        from mindformers.models.qwen3.modeling_qwen3_infer import InferenceQwen3ForCausalLM
 
-        hf, inference, training = sys.argv[1:]
+        hf, inference, training, package, config_class, network_class = sys.argv[1:]
+        package = importlib.import_module("mindformers.models." + package)
         build_context({"use_legacy": False, "run_mode": "predict", "use_parallel": False,
                        "context": {"mode": 1, "device_target": "CPU"}, "parallel_config": {}})
         config = json.load(open(hf + "/config.json"))
@@ -323,7 +369,8 @@ def test_mindformers_alone_loads_both_layouts(tmp_path: Path) -> None:
 
         def network():
             dtypes = {"params_dtype": "float32", "compute_dtype": "float32"}
-            return InferenceQwen3ForCausalLM(Qwen3Config(**config, **dtypes, seq_length=128))
+            settings = getattr(package, config_class)(**config, **dtypes, seq_length=128)
+            return getattr(package, network_class)(settings)
 
         def values(model):
             return {parameter.name: parameter.asnumpy() for parameter in model.get_parameters()}
@@ -342,5 +389,5 @@ def test_mindformers_alone_loads_both_layouts(tmp_path: Path) -> None:
         assert "mf_qwen3_patch" not in sys.modules
         give([len(values(expected)), *outcome])
     """
-    paths = (directory, tmp_path / "inference", tmp_path / "training")
-    assert run_script(script, *paths, cwd=tmp_path, env={"RUN_MODE": "predict"}).result == [19, [], []]
+    arguments = (directory, tmp_path / "inference", tmp_path / "training", *classes)
+    assert run_script(script, *arguments, cwd=tmp_path, env={"RUN_MODE": "predict"}).result == [parameters, [], []]

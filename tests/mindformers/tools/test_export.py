@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tests.golden import oracle
 from tests.support.checkpoints import (
+    TINY_MOE,
     Raw,
     Tensors,
     edit_config,
@@ -25,8 +26,8 @@ from mf_qwen3_patch.errors import CheckpointError, ConfigMismatch, IncompleteChe
 from mf_qwen3_patch.loading.to_huggingface import Layouts, export_to_huggingface
 from mf_qwen3_patch.loading.to_mindformers import convert_to_mindformers
 
-BOTH_TRAINING = Layouts(TRAINING, TRAINING)
-BOTH_INFERENCE = Layouts(INFERENCE, INFERENCE)
+ALL_TRAINING = Layouts.all_in(TRAINING)
+ALL_INFERENCE = Layouts.all_in(INFERENCE)
 QKV = "decoder.layers.1.self_attention.linear_qkv.weight"
 
 
@@ -51,7 +52,7 @@ def tensors_of(directory: Path) -> Tensors:
 @pytest.mark.parametrize("layout", ["training", "inference"])
 def test_what_mindformers_saved_is_exported_when_the_layout_is_said(layout: Any, tmp_path: Path) -> None:
     saved = as_mindformers_saves_it(tmp_path, layout, dtype="BF16")
-    layouts = BOTH_TRAINING if layout == "training" else BOTH_INFERENCE
+    layouts = ALL_TRAINING if layout == "training" else ALL_INFERENCE
     done = export_to_huggingface(saved, tmp_path / "back", layouts=layouts, config=tmp_path / "hf")
     assert tensors_of(tmp_path / "back") == tensors_of(tmp_path / "hf")
     assert done.layouts == layouts
@@ -68,8 +69,8 @@ def test_a_layout_that_nobody_says_is_not_guessed(tmp_path: Path) -> None:
 def test_a_layout_that_contradicts_the_files_is_an_error(tmp_path: Path) -> None:
     convert_to_mindformers(hf(tmp_path), tmp_path / "mf")
     with pytest.raises(ConfigMismatch, match="inference layout, which contradicts the command line"):
-        export_to_huggingface(tmp_path / "mf", tmp_path / "back", layouts=BOTH_TRAINING)
-    export_to_huggingface(tmp_path / "mf", tmp_path / "back", layouts=BOTH_INFERENCE)
+        export_to_huggingface(tmp_path / "mf", tmp_path / "back", layouts=ALL_TRAINING)
+    export_to_huggingface(tmp_path / "mf", tmp_path / "back", layouts=ALL_INFERENCE)
 
 
 @pytest.mark.parametrize("contiguous", ["attention", "mlp"])
@@ -78,8 +79,8 @@ def test_training_with_one_part_contiguous(contiguous: str, tmp_path: Path) -> N
     saved = as_mindformers_saves_it(tmp_path)
     convert_to_mindformers(tmp_path / "hf", tmp_path / "inference")
     element, layouts = {
-        "attention": ("linear_qkv", Layouts(INFERENCE, TRAINING)),
-        "mlp": ("linear_fc1", Layouts(TRAINING, INFERENCE)),
+        "attention": ("linear_qkv", Layouts(INFERENCE, TRAINING, TRAINING)),
+        "mlp": ("linear_fc1", Layouts(TRAINING, INFERENCE, TRAINING)),
     }[contiguous]
     mixed = tensors_of(saved) | {
         name: raw for name, raw in tensors_of(tmp_path / "inference").items() if element in name
@@ -95,7 +96,7 @@ def test_an_optimizers_state_stays_behind_and_is_named(tmp_path: Path) -> None:
     (file,) = weight_files(saved)
     state = {f"adam_m.{QKV}": Raw("F32", (2,), bytes(8)), "global_step": Raw("I32", (1,), bytes(4))}
     write_safetensors(file, tensors_of(saved) | state)
-    done = export_to_huggingface(saved, tmp_path / "back", layouts=BOTH_TRAINING, config=tmp_path / "hf")
+    done = export_to_huggingface(saved, tmp_path / "back", layouts=ALL_TRAINING, config=tmp_path / "hf")
     assert sorted(done.ignored) == sorted(state)
     assert tensors_of(tmp_path / "back") == tensors_of(tmp_path / "hf")
 
@@ -112,11 +113,37 @@ def _without_a_parameter(saved: Path) -> None:
         (lambda saved, hf: edit_config(hf, num_hidden_layers=1), ConfigMismatch, "a layer or a module that the config"),
         (lambda saved, hf: edit_config(hf, num_hidden_layers=3), IncompleteCheckpoint, "decoder.layers.2"),
         (lambda saved, hf: edit_config(hf, intermediate_size=48), ConfigMismatch, "another shape"),
-        (lambda saved, hf: edit_config(hf, model_type="qwen3_moe"), UnsupportedCheckpoint, "a mixture of experts"),
+        (
+            lambda saved, hf: edit_config(hf, model_type="llama", architectures=["LlamaForCausalLM"]),
+            UnsupportedCheckpoint,
+            "describes LlamaForCausalLM, not Qwen3",
+        ),
+        (
+            lambda saved, hf: edit_config(hf, model_type="qwen3_moe"),
+            UnsupportedCheckpoint,
+            r"both qwen3_moe \(model_type\) and Qwen3ForCausalLM \(architectures\)",
+        ),
+        (lambda saved, hf: edit_config(hf, **TINY_MOE), UnsupportedCheckpoint, "the parameters are those of Qwen3"),
+        (
+            lambda saved, hf: edit_config(hf, num_hidden_layers=10**9),
+            ConfigMismatch,
+            "num_hidden_layers: 1000000000, which is more than the files can hold",
+        ),
         (lambda saved, hf: (hf / "config.json").unlink(), IncompleteCheckpoint, "--config"),
         (lambda saved, hf: (saved / "rank_0").mkdir(), UnsupportedCheckpoint, "the slices of single ranks"),
     ],
-    ids=["parameter missing", "fewer layers", "more layers", "other shape", "moe", "no config", "ranks"],
+    ids=[
+        "parameter missing",
+        "fewer layers",
+        "more layers",
+        "other shape",
+        "another model",
+        "contradictory config",
+        "moe",
+        "absurdly many layers",
+        "no config",
+        "ranks",
+    ],
 )
 def test_what_cannot_be_exported_rightly_is_an_error(
     spoil: Any, kind: type[CheckpointError], text: str, tmp_path: Path
@@ -124,7 +151,7 @@ def test_what_cannot_be_exported_rightly_is_an_error(
     saved = as_mindformers_saves_it(tmp_path)
     spoil(saved, tmp_path / "hf")
     with pytest.raises(kind, match=text):
-        export_to_huggingface(saved, tmp_path / "back", layouts=BOTH_TRAINING, config=tmp_path / "hf")
+        export_to_huggingface(saved, tmp_path / "back", layouts=ALL_TRAINING, config=tmp_path / "hf")
     assert not (tmp_path / "back").exists()
 
 
@@ -145,7 +172,7 @@ def test_the_config_says_the_dtype_that_the_tensors_have(tmp_path: Path) -> None
 
 @pytest.mark.oracle
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs torch (extra `oracle`)")
-@pytest.mark.parametrize("name", ["gqa2", "tied", "sharded", "bf16"])
+@pytest.mark.parametrize("name", ["gqa2", "tied", "sharded", "bf16", "moe", "moe_tied", "moe_bf16", "moe_top1"])
 @pytest.mark.parametrize("layout", ["inference", "training"])
 def test_transformers_loads_it_and_says_the_same(name: str, layout: Any, tmp_path: Path) -> None:
     source = Path(__file__).parents[2] / "golden" / "checkpoints" / name

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from tests.support.checkpoints import edit_weights, weight_files, write_checkpoint
+from tests.support.checkpoints import TINY_MOE, edit_weights, weight_files, write_checkpoint
 
 from mf_qwen3_patch.checkpoint import new_directory, new_files
 from mf_qwen3_patch.checkpoint.directory import is_qwen3_directory
@@ -97,8 +97,9 @@ def test_kill_9_at_any_moment_leaves_what_the_next_run_completes(tmp_path: Path)
     assert len(stages) > 3, "the moments are too much alike"
 
 
-def test_killed_twice_and_completed(tmp_path: Path) -> None:
-    source = write_checkpoint(tmp_path / "hf")
+@pytest.mark.parametrize("family", [{}, TINY_MOE], ids=["dense", "experts"])
+def test_killed_twice_and_completed(family: dict[str, Any], tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "hf", **family)
     lines = lines_of_a_run(source, tmp_path / "undisturbed")
     assert killed_at(lines // 3, source, tmp_path / "mf")
     assert killed_at(lines // 3, source, tmp_path / "mf")

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from mf_qwen3_patch.checkpoint.layout import (
     INFERENCE,
     TRAINING,
-    blocks_of,
+    Merging,
     layout_metadata,
-    merge_parts,
-    split_parts,
+    merging_of,
 )
 from mf_qwen3_patch.checkpoint.naming import Qwen3Shape
 
@@ -43,26 +42,49 @@ def rows(name: str, count: int) -> np.ndarray:
 )
 def test_query_key_value(layout: str, expected: str) -> None:
     parts = [rows("q", 8), rows("k", 4), rows("v", 4)]
-    merged = merge_parts(parts, blocks_of("linear_qkv", layout, SHAPE))  # type: ignore[arg-type]
+    merged = merging_of("linear_qkv", layout, SHAPE).merge(parts)  # type: ignore[arg-type]
     assert merged[:, 0].tolist() == expected.split()
 
 
 @pytest.mark.parametrize(("layout", "expected"), [(INFERENCE, "g0 g1 g2 u0 u1 u2"), (TRAINING, "g0 u0 g1 u1 g2 u2")])
 def test_gate_up(layout: str, expected: str) -> None:
-    merged = merge_parts([rows("g", 3), rows("u", 3)], blocks_of("linear_fc1", layout, SHAPE))  # type: ignore[arg-type]
+    merged = merging_of("linear_fc1", layout, SHAPE).merge([rows("g", 3), rows("u", 3)])  # type: ignore[arg-type]
     assert merged[:, 0].tolist() == expected.split()
+
+
+@pytest.mark.parametrize(("layout", "shape"), [(INFERENCE, (5, 2, 6)), (TRAINING, (10, 6))])
+def test_gate_up_of_an_expert(layout: str, shape: tuple[int, ...]) -> None:
+    """As the columns of a matrix, one after the other in either layout; only the training layout stacks by rows."""
+    gate, up = np.array([["g00", "g01"], ["g10", "g11"], ["g20", "g21"]]), np.full((3, 2), "u")
+    merging = merging_of("weight1", layout, SHAPE, experts=True)  # type: ignore[arg-type]
+    assert merging.merge([gate, up]).tolist() == [["g00", "g10", "g20", *"uuu"], ["g01", "g11", "g21", *"uuu"]]
+    assert merging.parameter_shape(merging.matrix_shape([gate.shape, up.shape]), 5) == shape
+
+
+@pytest.mark.parametrize("layout", [INFERENCE, TRAINING])
+def test_what_is_one_tensor_stays_as_it_is(layout: str) -> None:
+    merging = merging_of(None, layout, SHAPE)  # type: ignore[arg-type]
+    norm = np.arange(3)
+    assert merging.merge([norm]) is norm
+    assert merging.split(norm, [3])[0] is norm
+    assert merging.parameter_shape(merging.matrix_shape([(3,)]), 1) == (3,)
 
 
 @given(
     blocks=st.integers(1, 6),
     heights=st.lists(st.integers(1, 5), min_size=1, max_size=4),
     columns=st.integers(1, 4),
+    experts=st.booleans(),
 )
-def test_splitting_is_the_inverse_of_merging(blocks: int, heights: list[int], columns: int) -> None:
+def test_splitting_is_the_inverse_of_merging(blocks: int, heights: list[int], columns: int, experts: bool) -> None:
     generator = np.random.default_rng(0)
     parts = [generator.integers(0, 1000, (blocks * height, columns)) for height in heights]
-    found = split_parts(merge_parts(parts, blocks), [len(part) for part in parts], blocks)
+    merging = Merging(blocks, experts)
+    merged = merging.merge(parts)
+    assert merged.shape == merging.matrix_shape([part.shape for part in parts])
+    found = merging.split(merged, [len(part) for part in parts])
     assert [part.tolist() for part in found] == [part.tolist() for part in parts]
+    assert all(array.flags.c_contiguous for array in (merged, *found))
 
 
 def test_files_of_a_rank_say_whose_they_are() -> None:
