@@ -25,9 +25,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "convert",
         help="convert a HuggingFace Qwen3 directory to MindFormers' names and merged layout",
-        description="Convert a HuggingFace Qwen3 directory, file to file, without a device. OUT_DIR appears when it is "
-        "whole; until then it grows in OUT_DIR.partial, where a run that was stopped is continued. "
-        "Exit code 0: converted; 2: it was not, and why.",
+        description="Convert a HuggingFace Qwen3 directory, dense or a mixture of experts, file to file, without a "
+        "device. OUT_DIR appears when it is whole; until then it grows in OUT_DIR.partial, where a run that was "
+        "stopped is continued. Exit code 0: converted; 2: it was not, and why.",
     )
     parser.add_argument("source", metavar="HF_DIR", help="the HuggingFace directory; only read")
     parser.add_argument("target", metavar="OUT_DIR", help="the directory to make: not there yet, or empty")

@@ -23,9 +23,10 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "export",
         help="export MindFormers Qwen3 weights to a HuggingFace directory",
-        description="Export safetensors with MindFormers' names and merged parameters to HuggingFace's, file to file, "
-        "without a device. HF_DIR appears when it is whole; until then it grows in HF_DIR.partial, where a run that "
-        "was stopped is continued. Exit code 0: exported; 2: it was not, and why.",
+        description="Export safetensors with MindFormers' names and merged parameters, of a dense Qwen3 or a mixture "
+        "of experts, to HuggingFace's, file to file, without a device. HF_DIR appears when it is whole; until then it "
+        "grows in HF_DIR.partial, where a run that was stopped is continued. Exit code 0: exported; 2: it was not, and "
+        "why.",
     )
     parser.add_argument("source", metavar="MF_DIR", help="whole parameters, not the slices of ranks; only read")
     parser.add_argument("target", metavar="HF_DIR", help="the directory to make: not there yet, or empty")
@@ -43,7 +44,8 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--contiguous-mlp",
         action="store_true",
-        help="with --layout training: it was trained with use_interleaved_weight_layout_mlp: False",
+        help="with --layout training: it was trained with use_interleaved_weight_layout_mlp: False; says nothing about "
+        "experts",
     )
     parser.add_argument(
         "--config",
