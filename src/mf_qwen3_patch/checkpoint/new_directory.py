@@ -25,7 +25,15 @@ from tqdm.auto import tqdm  # type: ignore[import-untyped]
 from mf_qwen3_patch.checkpoint.index import INDEX_NAME
 from mf_qwen3_patch.checkpoint.new_files import NewFile, sync_directory
 
-__all__ = ["MANIFEST_NAME", "NewDirectory", "Written", "index_bytes", "source_identity", "write_small"]
+__all__ = [
+    "MANIFEST_NAME",
+    "NewDirectory",
+    "Written",
+    "index_bytes",
+    "refuse_nesting",
+    "source_identity",
+    "write_small",
+]
 
 MANIFEST_NAME = "mf_qwen3_patch.manifest.json"
 """What the directory was made from."""
@@ -172,6 +180,19 @@ class NewDirectory:
             files = [file for file in self.files if Path(file.name).parent == directory]
             small |= {str(directory / name): content for name, content in index_bytes(files).items()}
         return small
+
+
+def refuse_nesting(source: Path, target: Path) -> None:
+    """Make sure that nothing is written into the source.
+
+    Raises:
+        ValueError: ``target`` is ``source``, or inside it.
+    """
+    ours, theirs = target.resolve(), source.resolve()
+    if ours == theirs:
+        raise ValueError(f"{target} is the source itself, which is never written to: name another directory")
+    if theirs in ours.parents:
+        raise ValueError(f"{target} is inside the source {source}, which is never written to: name another directory")
 
 
 def source_identity(files: Sequence[Path]) -> dict[str, Any]:

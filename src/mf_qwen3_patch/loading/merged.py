@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from mf_qwen3_patch.loading.conversion import convert_name
 from mf_qwen3_patch.loading.families import FAMILIES, Family
 
-__all__ = ["MergedParameter", "Place", "merged_parameters", "of_another_family", "place_of"]
-
-_T = TypeVar("_T")
+__all__ = ["Place", "of_another_family", "place_of"]
 
 # The path element of MindFormers' module that holds the experts.
 _EXPERTS = "experts"
@@ -34,42 +32,6 @@ class Place:
     expert: int | None = None
 
 
-@dataclass(frozen=True)
-class MergedParameter:
-    """A MindFormers parameter and the HuggingFace tensors that it is made of.
-
-    Attributes:
-        name: Its name.
-        element: Its path element if it is merged, e.g. ``linear_qkv``, else None.
-        experts: Whether it holds the matrices of all experts.
-        matrices: The tensors' names, part by part: of one matrix, or of each expert's, in order.
-    """
-
-    name: str
-    element: str | None
-    experts: bool
-    matrices: tuple[tuple[str, ...], ...]
-
-
-def merged_parameters(model_class: Any, names: Iterable[str], family: Family) -> list[MergedParameter]:
-    """Group HuggingFace tensors by the parameters that they make, in the order of their first tensors.
-
-    Args:
-        model_class: The inference class.
-        names: Of all the tensors of a sound model.
-        family: The model family.
-    """
-    found: dict[str, tuple[Place, dict[int, dict[int, str]]]] = {}
-    for name in names:
-        place = place_of(model_class, name, family)
-        _, matrices = found.setdefault(place.parameter, (place, {}))
-        matrices.setdefault(place.expert or 0, {})[place.part] = name
-    return [
-        MergedParameter(name, place.merged, place.expert is not None, tuple(map(_in_order, _in_order(matrices))))
-        for name, (place, matrices) in found.items()
-    ]
-
-
 def of_another_family(parameters: Collection[str], family: Family) -> tuple[str, Family] | None:
     """Recognise the parameters of a mixture of experts where those of a dense model should be, and the reverse.
 
@@ -89,10 +51,6 @@ def of_another_family(parameters: Collection[str], family: Family) -> tuple[str,
         if witness is not None and first(family.merged - other.merged) is None:
             return witness, other
     return None
-
-
-def _in_order(numbered: dict[int, _T]) -> tuple[_T, ...]:
-    return tuple(numbered[number] for number in sorted(numbered))
 
 
 def place_of(model_class: Any, name: str, family: Family) -> Place:

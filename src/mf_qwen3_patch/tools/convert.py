@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
             _on_the_cpu()
         # Whose name map it goes by; before our own modules, as its import applies the patches, which import them, too.
         importlib.import_module("mindformers")
-        from mf_qwen3_patch.loading.to_mindformers import convert_to_mindformers
+        from mf_qwen3_patch.offline.to_mindformers import convert_to_mindformers
 
         done = convert_to_mindformers(
             arguments.source,

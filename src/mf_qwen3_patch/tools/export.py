@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise NotADirectoryError(f"{arguments.source} is not a directory with MindFormers weights: check the path")
         # Whose name map it goes by; before our own modules, as its import applies the patches, which import them, too.
         importlib.import_module("mindformers")
-        from mf_qwen3_patch.loading.to_huggingface import Layouts, export_to_huggingface
+        from mf_qwen3_patch.offline.to_huggingface import Layouts, export_to_huggingface
 
         layouts = None
         if arguments.layout is not None:

@@ -12,12 +12,12 @@ from tests.support.checkpoints import read_json
 
 from mf_qwen3_patch.checkpoint.config import normalise
 from mf_qwen3_patch.checkpoint.directory import open_checkpoint
-from mf_qwen3_patch.loading.as_rank import as_rank
 from mf_qwen3_patch.loading.build import build_config, build_model, network_parameters
 from mf_qwen3_patch.loading.context import ensure_inference_context
 from mf_qwen3_patch.loading.families import FAMILIES
 from mf_qwen3_patch.loading.loader import LoadStats, load
 from mf_qwen3_patch.loading.plan import Plan, plan
+from mf_qwen3_patch.offline.as_rank import as_rank
 
 __all__ = ["as_rank", "bits", "build", "differences", "load_with_shim", "load_with_stock", "plan_for"]
 

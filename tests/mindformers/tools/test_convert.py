@@ -34,8 +34,8 @@ from mf_qwen3_patch.checkpoint.header import read_header
 from mf_qwen3_patch.checkpoint.new_directory import MANIFEST_NAME
 from mf_qwen3_patch.errors import CheckpointError, InvalidValues, UnsupportedCheckpoint
 from mf_qwen3_patch.loading.conversion import convert_name
-from mf_qwen3_patch.loading.to_huggingface import export_to_huggingface
-from mf_qwen3_patch.loading.to_mindformers import convert_to_mindformers
+from mf_qwen3_patch.offline.to_huggingface import export_to_huggingface
+from mf_qwen3_patch.offline.to_mindformers import convert_to_mindformers
 
 SHARD = 40_000
 

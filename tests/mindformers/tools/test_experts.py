@@ -31,8 +31,8 @@ from tests.support.checkpoints import (
 from mf_qwen3_patch.checkpoint.new_files import NewFile
 from mf_qwen3_patch.errors import CheckpointError, ConfigMismatch, IncompleteCheckpoint, UnsupportedCheckpoint
 from mf_qwen3_patch.loading.parameters import to_numpy
-from mf_qwen3_patch.loading.to_huggingface import Layouts, export_to_huggingface
-from mf_qwen3_patch.loading.to_mindformers import convert_to_mindformers
+from mf_qwen3_patch.offline.to_huggingface import Layouts, export_to_huggingface
+from mf_qwen3_patch.offline.to_mindformers import convert_to_mindformers
 from mf_qwen3_patch.tools.cli import main
 
 EXPERTS, FFN, HIDDEN = 6, 40, 80

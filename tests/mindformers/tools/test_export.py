@@ -23,8 +23,8 @@ from tests.support.checkpoints import (
 
 from mf_qwen3_patch.checkpoint.layout import INFERENCE, TRAINING
 from mf_qwen3_patch.errors import CheckpointError, ConfigMismatch, IncompleteCheckpoint, UnsupportedCheckpoint
-from mf_qwen3_patch.loading.to_huggingface import Layouts, export_to_huggingface
-from mf_qwen3_patch.loading.to_mindformers import convert_to_mindformers
+from mf_qwen3_patch.offline.to_huggingface import Layouts, export_to_huggingface
+from mf_qwen3_patch.offline.to_mindformers import convert_to_mindformers
 
 ALL_TRAINING = Layouts.all_in(TRAINING)
 ALL_INFERENCE = Layouts.all_in(INFERENCE)

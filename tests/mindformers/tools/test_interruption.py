@@ -18,7 +18,7 @@ from tests.support.checkpoints import TINY_MOE, edit_weights, weight_files, writ
 from mf_qwen3_patch.checkpoint import new_directory, new_files
 from mf_qwen3_patch.checkpoint.directory import is_qwen3_directory
 from mf_qwen3_patch.loading.converted import is_converted_directory
-from mf_qwen3_patch.loading.to_mindformers import convert_to_mindformers
+from mf_qwen3_patch.offline.to_mindformers import convert_to_mindformers
 from mf_qwen3_patch.tools.cli import main
 
 SHARD = 30_000

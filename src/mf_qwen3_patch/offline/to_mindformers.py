@@ -18,20 +18,20 @@ from mf_qwen3_patch.checkpoint.directory import CONFIG_NAME, Checkpoint
 from mf_qwen3_patch.checkpoint.header import TensorInfo
 from mf_qwen3_patch.checkpoint.layout import INFERENCE, Layout, Merging, layout_metadata, merging_of
 from mf_qwen3_patch.checkpoint.naming import LM_HEAD, Qwen3Shape, expected_tensors
-from mf_qwen3_patch.checkpoint.new_directory import NewDirectory, Written, source_identity
+from mf_qwen3_patch.checkpoint.new_directory import NewDirectory, Written, refuse_nesting, source_identity
 from mf_qwen3_patch.checkpoint.new_files import NewFile, NewTensor, split_into_files
 from mf_qwen3_patch.checkpoint.preflight import Preflight, preflight
 from mf_qwen3_patch.errors import Problem, UnsupportedCheckpoint, error_for
-from mf_qwen3_patch.loading.as_rank import shards_of_rank
 from mf_qwen3_patch.loading.casting import Array
 from mf_qwen3_patch.loading.context import ensure_inference_context
 from mf_qwen3_patch.loading.families import FAMILIES, Family
-from mf_qwen3_patch.loading.merged import merged_parameters
 from mf_qwen3_patch.loading.reading import Files
 from mf_qwen3_patch.loading.shards import Shard
-from mf_qwen3_patch.loading.tensor_bytes import TensorReader
+from mf_qwen3_patch.offline.as_rank import shards_of_rank
+from mf_qwen3_patch.offline.merged_parameters import merged_parameters
+from mf_qwen3_patch.offline.tensor_bytes import TensorReader
 
-__all__ = ["Converted", "convert_to_mindformers", "refuse_nesting"]
+__all__ = ["Converted", "convert_to_mindformers"]
 
 # Of the rule by which a directory is made from its source: another number, and a run never goes on with the old files.
 _FORMAT = 1
@@ -148,19 +148,6 @@ def convert_to_mindformers(
             "convert to bfloat16 or float32, or leave the dtype as it is"
         )
     return Converted(written, len(new_files[0].tensors) if ranks > 1 else len(targets), ignored, tuple(warnings))
-
-
-def refuse_nesting(source: Path, target: Path) -> None:
-    """Make sure that nothing is written into the source.
-
-    Raises:
-        ValueError: ``target`` is ``source``, or inside it.
-    """
-    ours, theirs = target.resolve(), source.resolve()
-    if ours == theirs:
-        raise ValueError(f"{target} is the source itself, which is never written to: name another directory")
-    if theirs in ours.parents:
-        raise ValueError(f"{target} is inside the source {source}, which is never written to: name another directory")
 
 
 def _targets(checkpoint: Checkpoint, shape: Qwen3Shape, family: Family, layout: Layout) -> list[_Target]:
