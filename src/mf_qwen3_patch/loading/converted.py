@@ -29,7 +29,7 @@ from mf_qwen3_patch.checkpoint.layout import (
 )
 from mf_qwen3_patch.errors import ConfigMismatch, IncompleteCheckpoint, Problem, UnsupportedCheckpoint, error_for
 from mf_qwen3_patch.loading.build import network_parameters
-from mf_qwen3_patch.loading.context import tensor_parallel_size
+from mf_qwen3_patch.loading.context import on_cpu, tensor_parallel_size
 from mf_qwen3_patch.loading.families import QWEN3, Family
 from mf_qwen3_patch.loading.handing_over import hand_over
 from mf_qwen3_patch.loading.log import say
@@ -61,7 +61,8 @@ def load_converted(model: Any, directory: str | os.PathLike[str], *, family: Fam
         family: The model family.
 
     Raises:
-        UnsupportedCheckpoint: The files were not made for this number of ranks, or from another kind of model.
+        UnsupportedCheckpoint: The files were not made for this number of ranks, or are of another kind of model; or
+            stock, which loads the training layout, can't do it on this device.
         IncompleteCheckpoint: A parameter of the network is not there.
         ConfigMismatch: A parameter has another shape than in the network.
         CorruptCheckpoint: A file is damaged.
@@ -86,6 +87,7 @@ def load_converted(model: Any, directory: str | os.PathLike[str], *, family: Fam
         # Stock's own loader takes merged parameters for this layout, and cuts each rank's slices out of them.
         wanted = {name: _in_training(name, shape, family) for name, shape in wanted.items()}
         _raise(_problems(wanted, shapes if ranks == 1 else {}, shapes), root)
+        _raise(_without_a_kernel(parameters, family), root)
         load_with_stock(model, files)
         say("loaded %d parameters from %d files in the training layout in %s", len(parameters), len(files), root)
         return
@@ -112,9 +114,32 @@ def _files_of_this_rank(root: Path, ranks: int) -> tuple[Path, list[Path]]:
 
 def _in_training(name: str, shape: Shape, family: Family) -> Shape:
     """Return the shape that a parameter of the network has in the training layout."""
-    if name.rsplit(".", 1)[-1] not in family.stacked:
+    if not _holds_experts(name, family):
         return shape
     return Merging(experts=True, flat=True).parameter_shape(shape[1:], shape[0])
+
+
+def _holds_experts(name: str, family: Family) -> bool:
+    return name.rsplit(".", 1)[-1] in family.stacked
+
+
+def _without_a_kernel(parameters: Mapping[str, Parameter], family: Family) -> list[Problem]:
+    """Foresee that stock assigns experts one by one, which MindSpore can't in bfloat16 on the CPU."""
+    if not on_cpu():
+        return []
+    return [
+        Problem(
+            UnsupportedCheckpoint,
+            f"{name} is bfloat16, and MindFormers' own loader, which takes the training layout, can't fill that in on "
+            "the CPU",
+            parameter=name,
+            expected="float32 or float16",
+            found="bfloat16",
+            advice="build the network in float32, or load the HuggingFace directory itself",
+        )
+        for name, parameter in parameters.items()
+        if _holds_experts(name, family) and parameter.dtype == mindspore.bfloat16
+    ][:1]
 
 
 def _raise(problems: list[Problem], root: Path) -> None:

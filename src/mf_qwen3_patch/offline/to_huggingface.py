@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
@@ -103,9 +103,9 @@ class _Parts:
 
     def maker(
         self, parameter: SourceParameter, tensor: TensorInfo, number: int, part: int
-    ) -> Callable[[], tuple[Array]]:
+    ) -> Callable[[], Iterator[Array]]:
         """Return what makes one part of the matrix with this number, out of the tensor that holds the parameter."""
-        return lambda: (self._make(parameter, tensor, number, part),)
+        return lambda: iter((self._make(parameter, tensor, number, part),))
 
     def _make(self, parameter: SourceParameter, tensor: TensorInfo, number: int, part: int) -> Array:
         if self._matrix != (parameter.name, number):

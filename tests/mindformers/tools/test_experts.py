@@ -13,7 +13,7 @@ import pytest
 from mindformers.models.qwen3_moe.modeling_qwen3_moe_infer import InferenceQwen3MoeForCausalLM
 from tests.faults.catalogue import Fault
 from tests.faults.moe import MOE_FAULTS
-from tests.mindformers.loader.stock import as_rank, bits, build, differences, load_with_shim
+from tests.mindformers.loader.stock import as_rank, bits, build, differences, load_with_shim, load_with_stock
 from tests.mindformers.test_golden import CASES, generate
 from tests.mindformers.tools.test_convert import all_tensors, load_as_stock_does
 from tests.mindformers.tools.test_export import ALL_INFERENCE, ALL_TRAINING, as_mindformers_saves_it, tensors_of
@@ -278,6 +278,22 @@ def test_a_network_of_the_other_kind_takes_neither(layout: Any, tmp_path: Path) 
         with pytest.raises(UnsupportedCheckpoint, match="but the model that they are loaded into is") as caught:
             build(network).load_weights(str(tmp_path / f"{source.name} mf"))
         assert len(caught.value.problems) == 1
+
+
+def test_what_stock_cannot_load_on_the_cpu_is_an_error_before_the_network_is_touched(tmp_path: Path) -> None:
+    """Stock fails halfway; the inference layout, and a dense model in either, it can load."""
+    directory = moe(tmp_path / "hf", dtype="BF16")
+    for layout in ("inference", "training"):
+        convert_to_mindformers(directory, tmp_path / layout, layout=layout)
+    network, expected = build(directory, "bfloat16"), build(directory, "bfloat16")
+    load_with_shim(expected, directory)
+    network.load_weights(str(tmp_path / "inference"))
+    assert differences(bits(expected), bits(network)) == {}
+    with pytest.raises(UnsupportedCheckpoint, match=r"experts\.weight1 is bfloat16"):
+        network.load_weights(str(tmp_path / "training"))
+    assert differences(bits(expected), bits(network)) == {}
+    with pytest.raises(RuntimeError, match="is invalid"):
+        load_with_stock(build(directory, "bfloat16"), tmp_path / "training")
 
 
 def test_the_commands(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
