@@ -9,7 +9,6 @@ which ``python -m tests.matrix.table`` makes README's table.
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -49,7 +48,6 @@ def matrix(session: nox.Session, row: str) -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
     report = RESULTS / f"{row}.xml"
     report.unlink(missing_ok=True)
-    (RESULTS / f"{row}.json").write_text(json.dumps(ROWS[row]))
     tests = ["tests/mindformers", "tests/orders"] + ([] if ROWS[row][0] == UNIT_TESTED else ["tests/unit"])
     session.run(
         *("pytest", "--numprocesses", JOBS, "--dist", "loadfile", f"--junit-xml={report}", *tests, *session.posargs),

@@ -1,14 +1,13 @@
 """Makes the documents' table of the matrix, models by releases, from what the last run of it left in ``.nox/results``.
 
-    make test-matrix && python -m tests.matrix.table
+    make test test-matrix && python -m tests.matrix.table
 
-A test that compares a model's tokens or logits with HuggingFace's records which model, by the property
-``model``; a cell says how many of them a row of the matrix has passed.
+A test that compares a model's tokens or logits with HuggingFace's records which model, by the property ``model``, and on what
+it ran, by ``stack``; a cell says how many of them a row of the matrix has passed.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
@@ -39,15 +38,15 @@ class Row:
 
 
 def read_row(report: Path) -> Row:
-    """Read a JUnit report and, beside it, what was installed."""
-    python, *packages = json.loads(report.with_suffix(".json").read_text())
-    names = [package.replace("==", " ").replace(">=", " ≥ ") for package in packages]
-    row = Row("<br>".join([*names, f"Python {python}"]))
+    """Read a JUnit report."""
+    row = Row(report.stem)
     for case in ElementTree.parse(report).iter("testcase"):
         kinds = {child.tag for child in case}
         outcome = "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
         row.outcomes[outcome] += 1
         for item in case.iter("property"):
+            if item.get("name") == "stack":
+                row.title = str(item.get("value")).replace(", ", "<br>")
             if item.get("name") == "model" and outcome != "skipped":
                 (row.passed if outcome == "passed" else row.failed)[str(item.get("value"))] += 1
     return row

@@ -10,7 +10,9 @@ import mf_qwen3_patch  # first, as the documentation says
 mf_qwen3_patch.enable_cpu_kernels()
 
 import importlib
+import platform
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -27,7 +29,9 @@ def _in_a_directory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture(autouse=True)
 def _says_which_model(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> None:
-    """Put the test's ``model`` marker into the report that the table of the matrix is made from."""
+    """Put the test's ``model`` marker into the report that the table of the matrix is made from, and what it ran on."""
     marker = request.node.get_closest_marker("model")
     if marker is not None:
         record_property("model", marker.args[0])
+        packages = (f"{name} {version(name)}" for name in ("mindformers", "mindspore", "wrapt"))
+        record_property("stack", ", ".join([*packages, f"Python {platform.python_version()}"]))
