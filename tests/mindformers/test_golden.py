@@ -88,7 +88,8 @@ def test_tokens_are_huggingfaces_one_prompt_after_the_other(name: str) -> None:
         assert generate(model(name), [prompt], case) == [sequence]
 
 
-@pytest.mark.parametrize("name", NAMES)
+# What makes it so does not know one shape from another.
+@pytest.mark.parametrize("name", [MICRO.name, "gqa2", "tied", "bf16", "yarn", "moe"])
 def test_tokens_are_huggingfaces_again_on_the_same_model(name: str) -> None:
     case = CASES[name]
     calls = [generate(model(name), [case.prompts[0]], case) for _ in range(3)]

@@ -253,6 +253,23 @@ class TestConfigArgument:
         assert next(iter(model.get_parameters())).dtype == mindspore.bfloat16
         assert config.params_dtype == "float16"
 
+    @needs_torch
+    @pytest.mark.oracle
+    def test_transformers_says_the_same(self, directory: Path) -> None:
+        from transformers import AutoConfig as HuggingFaceConfig
+
+        ours, theirs = (cls.from_pretrained(directory) for cls in (AutoConfig, HuggingFaceConfig))
+        for config in (ours, theirs):
+            config.num_hidden_layers = 1
+            config.rope_theta = 500.0
+        with pytest.warns(CheckpointWarning):
+            model = AutoModel.from_pretrained(directory, config=ours)
+
+        expected = _huggingfaces_next_tokens(_huggingface(directory, config=theirs), [5, 6, 7])
+        assert _next_tokens(model, [5, 6, 7]) == expected
+        with pytest.raises(TypeError, match="num_hidden_layers"):
+            _huggingface(directory, config=theirs, num_hidden_layers=1)
+
     def test_fields_beside_it_are_refused_as_by_transformers(self, directory: Path) -> None:
         config = AutoConfig.from_pretrained(directory)
         with pytest.raises(TypeError, match="config= and num_hidden_layers are both given"):
