@@ -9,6 +9,7 @@ from typing import Any
 
 from mf_qwen3_patch.checkpoint.directory import CONFIG_NAME
 from mf_qwen3_patch.checkpoint.files import read_bounded
+from mf_qwen3_patch.checkpoint.strict_json import json_bytes
 
 __all__ = ["companion_files", "config_bytes", "with_dtype"]
 
@@ -53,7 +54,7 @@ def with_dtype(config: bytes, dtype: str) -> bytes:
     if all(values.get(key) == dtype for key in keys):
         return config
     values |= dict.fromkeys(keys, dtype)
-    return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
+    return json_bytes(values)
 
 
 def config_bytes(directory: Path) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mf_qwen3_patch.checkpoint.config import NormalisedConfig
@@ -145,20 +146,12 @@ def misshapen_tensors(checkpoint: Checkpoint, config: NormalisedConfig, evidence
     The yardstick is what most tensors show, so a wrong config field does not come up again here.
     """
     sizes = evidence.sizes(config.shape)
-    groups: dict[tuple[str, tuple[int, ...]], list[TensorInfo]] = {}
-    for name, info in checkpoint.tensors.items():
-        axes = _axes(name, config.shape, sizes["num_experts"])
-        layer, _, role = parse_name(name)
-        if axes is None or (name == LM_HEAD and config.shape.tie_word_embeddings):
-            continue
-        if layer is not None and layer >= config.shape.num_hidden_layers:
-            continue
-        if info.shape != tuple(sizes[axis] for axis in axes):
-            groups.setdefault((role, info.shape), []).append(info)
+    groups: dict[tuple[str, tuple[int, ...]], list[tuple[TensorInfo, tuple[Axis, ...]]]] = {}
+    for info, axes in _of_another_shape(checkpoint, config.shape, sizes):
+        groups.setdefault((parse_name(info.name).role, info.shape), []).append((info, axes))
     problems = []
     for infos in groups.values():
-        info = infos[0]
-        axes = axes_of(info.name, config.shape.layer_tensors) or ()
+        info, axes = infos[0]
         others = f" (and {len(infos) - 1} more of its kind)" if len(infos) > 1 else ""
         problems.append(
             Problem(
@@ -195,17 +188,26 @@ class Misfit:
 
 def misfits(checkpoint: Checkpoint, config: NormalisedConfig) -> tuple[Misfit, ...]:
     """Return the tensors whose shape is not the config's, of those that the config asks for."""
-    shape, sizes = config.shape, axis_sizes(config.shape)
-    found = []
+    sizes = axis_sizes(config.shape)
+    return tuple(
+        Misfit(info.name, info.shape, tuple(sizes[axis] for axis in axes))
+        for info, axes in _of_another_shape(checkpoint, config.shape, sizes)
+    )
+
+
+def _of_another_shape(
+    checkpoint: Checkpoint, shape: Qwen3Shape, sizes: Mapping[Axis, int]
+) -> Iterator[tuple[TensorInfo, tuple[Axis, ...]]]:
+    """Yield the tensors that the config asks for, but not in the shape that ``sizes`` imply; with their axes."""
     for name, info in checkpoint.tensors.items():
         axes = _axes(name, shape, sizes["num_experts"])
         layer = parse_name(name).layer
         if axes is None or (name == LM_HEAD and shape.tie_word_embeddings):
             continue
-        wanted = tuple(sizes[axis] for axis in axes)
-        if info.shape != wanted and (layer is None or layer < shape.num_hidden_layers):
-            found.append(Misfit(name, info.shape, wanted))
-    return tuple(found)
+        if layer is not None and layer >= shape.num_hidden_layers:
+            continue
+        if info.shape != tuple(sizes[axis] for axis in axes):
+            yield info, axes
 
 
 def unexpected_tensors(

@@ -12,9 +12,10 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from mf_qwen3_patch.checkpoint.directory import CONFIG_NAME
+
 __all__ = ["cached_directories", "download", "is_hub_id", "offline", "searched_caches"]
 
-_CONFIG_NAME = "config.json"
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _BESIDE_WEIGHTS = ("*.json", "*.jinja")
 # ModelScope's names for the newest revision; the caches keep only one.
@@ -56,12 +57,12 @@ def cached_directories(
         pass
     else:
         place = None if cache_dir is None else Path(cache_dir)
-        found = try_to_load_from_cache(hub_id, _inside(subfolder, _CONFIG_NAME), cache_dir=place, revision=revision)
+        found = try_to_load_from_cache(hub_id, _inside(subfolder, CONFIG_NAME), cache_dir=place, revision=revision)
         if isinstance(found, str):
             yield Path(found).parent
     if cache_dir is None and revision in _NEWEST:
         directories = (place / subfolder for place in _modelscope_places(hub_id))
-        yield from (directory for directory in directories if (directory / _CONFIG_NAME).is_file())
+        yield from (directory for directory in directories if (directory / CONFIG_NAME).is_file())
 
 
 def searched_caches(cache_dir: str | os.PathLike[str] | None = None) -> str:

@@ -24,6 +24,7 @@ from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
 from mf_qwen3_patch.checkpoint.index import INDEX_NAME
 from mf_qwen3_patch.checkpoint.new_files import NewFile, sync_directory
+from mf_qwen3_patch.checkpoint.strict_json import json_bytes
 
 __all__ = [
     "MANIFEST_NAME",
@@ -145,12 +146,12 @@ class NewDirectory:
         foreign = sorted(entry.name for entry in self.partial.iterdir() if not entry.name.startswith(MANIFEST_NAME))
         if foreign:
             raise FileExistsError(f"{self.partial} holds {foreign[0]}, which this tool did not write: move it away")
-        write_small(self.partial / MANIFEST_NAME, _as_json(self.manifest))
+        write_small(self.partial / MANIFEST_NAME, json_bytes(self.manifest))
         sync_directory(self.partial)
 
     def _compare(self, directory: Path) -> None:
         found = _read_manifest(directory) or {}
-        expected = json.loads(_as_json(self.manifest))
+        expected = json.loads(json_bytes(self.manifest))
         for key in dict.fromkeys([*expected, *found]):
             if found.get(key) != expected.get(key):
                 what = f"{key}: {_difference(found.get(key), expected.get(key))}"
@@ -226,17 +227,13 @@ def _read_manifest(directory: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _as_json(value: object) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
-
-
 def index_bytes(files: Sequence[NewFile]) -> dict[str, bytes]:
     """Return the index of the files of one directory, its name to its content; nothing if there is only one file."""
     if len(files) < 2:
         return {}
     weight_map = {tensor.name: Path(file.name).name for file in files for tensor in file.tensors}
     total = sum(tensor.nbytes for file in files for tensor in file.tensors)
-    return {INDEX_NAME: _as_json({"metadata": {"total_size": total}, "weight_map": weight_map})}
+    return {INDEX_NAME: json_bytes({"metadata": {"total_size": total}, "weight_map": weight_map})}
 
 
 def write_small(path: Path, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""JSON as a checkpoint needs it: bounded, UTF-8, without duplicate keys, and only our own errors."""
+"""JSON as a checkpoint needs it: bounded, UTF-8, without duplicate keys, and only our own errors; and its writing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from typing import Any, NoReturn
 
 from mf_qwen3_patch.errors import CorruptCheckpoint, Problem
 
-__all__ = ["parse_object"]
+__all__ = ["json_bytes", "parse_object"]
+
+
+def json_bytes(value: object) -> bytes:
+    """Return a JSON file's content as HuggingFace formats it: two spaces, UTF-8, a newline at the end."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def parse_object(data: bytes, *, file: str, what: str, advice: str) -> dict[str, Any]:

@@ -76,8 +76,8 @@ class GivenConfig:
         """What stands in for config.json in a directory that has none; None if these are but single fields."""
         return None if self.family is None else {"model_type": self.family.model_type, **self.values}
 
-    def dtypes(self, requested: Any, *, cpu: bool) -> dict[str, Any]:
-        """Return the dtypes that are asked for by fields of the config.
+    def dtypes(self, requested: Any, *, cpu: bool) -> Mapping[str, Any]:
+        """Return the fields of the config that ask for dtypes, maybe among others.
 
         Args:
             requested: What the call asks for by ``torch_dtype``; it goes before an object's ``params_dtype``.
@@ -85,7 +85,7 @@ class GivenConfig:
                 dtypes are chosen as without it.
         """
         if self.family is None:
-            return {name: self.values[name] for name in _DTYPES if name in self.values}
+            return self.values
         if self.config is None or cpu:
             return {}
         names = _DTYPES if requested is None else _DTYPES[1:]

@@ -6,9 +6,8 @@ round.
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from mf_qwen3_patch.checkpoint.header import DTYPE_NAMES, TensorInfo
 from mf_qwen3_patch.checkpoint.naming import Qwen3Shape, expected_tensors
 from mf_qwen3_patch.checkpoint.new_directory import index_bytes, write_small
 from mf_qwen3_patch.checkpoint.new_files import NewTensor, split_into_files, sync_directory
+from mf_qwen3_patch.checkpoint.strict_json import json_bytes
 from mf_qwen3_patch.loading.build import network_parameters
 from mf_qwen3_patch.loading.casting import TARGET_DTYPES, Array, cast_like_numpy
 from mf_qwen3_patch.loading.context import tensor_parallel_size
@@ -65,9 +65,9 @@ def save_pretrained(
         )
     for file in files:
         file.write(root, lambda _: None)
-    small = index_bytes(files) | {GENERATION_CONFIG_NAME: _json(generation_settings(model))}
+    small = index_bytes(files) | {GENERATION_CONFIG_NAME: json_bytes(generation_settings(model))}
     # Last, since a directory without it is no checkpoint to anyone.
-    small[CONFIG_NAME] = _json(_config(model, family, tensors[0].dtype))
+    small[CONFIG_NAME] = json_bytes(_config(model, family, tensors[0].dtype))
     for name, content in small.items():
         write_small(root / name, content)
     sync_directory(root)
@@ -121,7 +121,3 @@ def _config(model: Any, family: Family, stored: str) -> dict[str, Any]:
         "use_cache": True,
         "use_sliding_window": False,
     }
-
-
-def _json(values: Mapping[str, Any]) -> bytes:
-    return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
