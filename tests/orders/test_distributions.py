@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.support.installed import clean_environment, install, uninstall
+from tests.support.installed import clean_environment, install, start, uninstall
 from tests.support.processes import ROOT
 
 import mf_qwen3_patch
@@ -59,15 +59,7 @@ def python(request: pytest.FixtureRequest, built: Built, tmp_path_factory: pytes
 
 def run(*command: object, cwd: Path, **variables: str) -> str:
     """Run a command to its good end, and return what it printed."""
-    finished = subprocess.run(
-        [*map(str, command)],
-        cwd=cwd,
-        env=clean_environment(**variables),
-        text=True,
-        capture_output=True,
-        check=False,
-        timeout=300,
-    )
+    finished = start(*command, cwd=cwd, timeout=300, **variables)
     assert finished.returncode == 0, finished.stdout[-4000:] + finished.stderr[-4000:]
     return finished.stdout
 

@@ -7,22 +7,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.support.installed import clean_environment, install
+from tests.support.installed import install, start
 from tests.support.processes import ROOT
 
 _IS_THERE = "import sys; print('mf_qwen3_patch' in sys.modules)"
 
 
 def run(python: Path, *arguments: object, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(python), *map(str, arguments)],
-        cwd=cwd,
-        env=clean_environment(**variables),
-        text=True,
-        capture_output=True,
-        check=False,
-        timeout=120,
-    )
+    return start(python, *arguments, cwd=cwd, timeout=120, **variables)
 
 
 @pytest.mark.parametrize("value", ["1", "strict"])

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.support.installed import clean_environment
+from tests.support.installed import clean_environment, start
 from tests.support.processes import ROOT
 
 from mf_qwen3_patch.activation import startup
@@ -27,16 +27,8 @@ print(json.dumps({
 """
 
 
-def start(*command: object, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*map(str, command)],
-        cwd=cwd,
-        env=clean_environment(**variables),
-        text=True,
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
+def launch(*command: object, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    return start(*command, cwd=cwd, timeout=60, **variables)
 
 
 @pytest.fixture(params=["installed", "on PYTHONPATH"])
@@ -56,7 +48,7 @@ def test_the_program_sees_its_own_arguments_and_environment(
     command, environ = runner
     (tmp_path / "program.py").write_text(_REPORT + "sys.exit(7)\n")
     arguments = ["--config", "a.yaml", "-m", "--cpu", "--", "x=y"]
-    finished = start(*command, "program.py", *arguments, cwd=tmp_path, **environ)
+    finished = launch(*command, "program.py", *arguments, cwd=tmp_path, **environ)
 
     assert finished.returncode == 7, finished.stderr
     seen = json.loads(finished.stdout)
@@ -70,7 +62,7 @@ def test_cpu_and_module(runner: tuple[list[str], dict[str, str]], tmp_path: Path
     command, environ = runner
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "program.py").write_text(_REPORT)
-    finished = start(*command, "--cpu", "-m", "package.program", "--config", "a.yaml", cwd=tmp_path, **environ)
+    finished = launch(*command, "--cpu", "-m", "package.program", "--config", "a.yaml", cwd=tmp_path, **environ)
 
     seen = json.loads(finished.stdout)
     assert seen["argv"] == [str(tmp_path / "package" / "program.py"), "--config", "a.yaml"]
@@ -80,8 +72,8 @@ def test_cpu_and_module(runner: tuple[list[str], dict[str, str]], tmp_path: Path
 def test_what_is_set_already_is_kept(runner: tuple[list[str], dict[str, str]], tmp_path: Path) -> None:
     command, environ = runner
     (tmp_path / "program.py").write_text(_REPORT)
-    off = start(*command, "program.py", cwd=tmp_path, **environ, MF_QWEN3_PATCH="0")
-    strict = start(*command, "program.py", cwd=tmp_path, **environ, MF_QWEN3_PATCH="strict")
+    off = launch(*command, "program.py", cwd=tmp_path, **environ, MF_QWEN3_PATCH="0")
+    strict = launch(*command, "program.py", cwd=tmp_path, **environ, MF_QWEN3_PATCH="strict")
 
     assert json.loads(off.stdout)["environ"] == {"MF_QWEN3_PATCH": "0"}
     assert json.loads(strict.stdout)["environ"] == {"MF_QWEN3_PATCH": "strict"}
@@ -93,7 +85,7 @@ def test_the_users_own_sitecustomize_runs(runner: tuple[list[str], dict[str, str
     (tmp_path / "mine" / "sitecustomize.py").write_text("import sys; sys.modules['own_sitecustomize'] = sys\n")
     (tmp_path / "program.py").write_text(_REPORT)
     path = os.pathsep.join([str(tmp_path / "mine"), *environ.values()])
-    seen = json.loads(start(*command, "program.py", cwd=tmp_path, PYTHONPATH=path).stdout)
+    seen = json.loads(launch(*command, "program.py", cwd=tmp_path, PYTHONPATH=path).stdout)
 
     assert (seen["own"], seen["shim"]) == (True, True)
 
@@ -120,14 +112,14 @@ def test_the_console_command_is_the_same(installed_python: Path, tmp_path: Path)
     command = installed_python.with_name("mf-qwen3-run")
     (tmp_path / "program.py").write_text(_REPORT)
 
-    assert json.loads(start(command, "program.py", "a", cwd=tmp_path).stdout)["shim"] is True
-    nothing = start(command, cwd=tmp_path)
+    assert json.loads(launch(command, "program.py", "a", cwd=tmp_path).stdout)["shim"] is True
+    nothing = launch(command, cwd=tmp_path)
     assert (nothing.returncode, nothing.stderr) == (
         2,
         "error: which program shall run? Give a file, or -m and a module\n",
     )
-    assert start(command, "absent.py", cwd=tmp_path).returncode == 2
-    misspelt = start(command, "program.py", cwd=tmp_path, MF_QWEN3_PATCH="on")
+    assert launch(command, "absent.py", cwd=tmp_path).returncode == 2
+    misspelt = launch(command, "program.py", cwd=tmp_path, MF_QWEN3_PATCH="on")
     assert misspelt.returncode == 1
     assert "MF_QWEN3_PATCH='on' is not one of '1', '0', 'strict'" in misspelt.stderr
 

@@ -6,22 +6,14 @@ import json
 import subprocess
 from pathlib import Path
 
-from tests.support.installed import clean_environment
+from tests.support.installed import start
 from tests.support.processes import ROOT
 
 from mf_qwen3_patch.activation.registry import PATCHES
 
 
 def status(python: Path, *options: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(python), "-m", "mf_qwen3_patch", "status", *options],
-        cwd=cwd,
-        env=clean_environment(**variables),
-        text=True,
-        capture_output=True,
-        check=False,
-        timeout=100,
-    )
+    return start(python, "-m", "mf_qwen3_patch", "status", *options, cwd=cwd, timeout=100, **variables)
 
 
 def test_json_on_the_real_stack(installed_python: Path, tmp_path: Path) -> None:
@@ -73,14 +65,7 @@ def test_a_stack_that_cannot_be_imported_is_reported_not_raised(installed_python
 
 def test_a_program_that_run_starts_is_injected(installed_python: Path, tmp_path: Path) -> None:
     (tmp_path / "mindspore.py").write_text("raise ImportError('not here')\n")
-    command = [str(installed_python), "-m", "mf_qwen3_patch", "run", "-m", "mf_qwen3_patch", "status"]
-    finished = subprocess.run(
-        command,
-        cwd=tmp_path,
-        env=clean_environment(PYTHONPATH=str(tmp_path)),
-        text=True,
-        capture_output=True,
-        check=False,
-    )
+    command = [installed_python, "-m", "mf_qwen3_patch", "run", "-m", "mf_qwen3_patch", "status"]
+    finished = start(*command, cwd=tmp_path, timeout=100, PYTHONPATH=str(tmp_path))
 
     assert "injection: active in every program started from here, by mf_qwen3_patch.pth" in finished.stdout

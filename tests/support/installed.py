@@ -61,6 +61,19 @@ def uninstall(python: Path) -> None:
     subprocess.run(pip, check=True, env=clean_environment(), capture_output=True)
 
 
+def start(*command: object, cwd: Path, timeout: float, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end in a clean environment with ``variables``, whatever its exit code."""
+    return subprocess.run(
+        [*map(str, command)],
+        cwd=cwd,
+        env=clean_environment(**variables),
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=timeout,
+    )
+
+
 def clean_environment(**variables: str) -> dict[str, str]:
     """Return this process's environment without whatever steers Python, MindFormers or the shim, plus ``variables``."""
     forgotten = ("RUN_MODE", "ENFORCE_EAGER", "RANK_ID", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONDONTWRITEBYTECODE")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.checkpoints import QWEN3_14B, read_safetensors, write_sparse_checkpoint
-from tests.support.installed import clean_environment
+from tests.support.installed import start
 from tests.support.processes import ROOT
 
 READMES = ("README.md", "README.zh-CN.md")
@@ -32,15 +32,7 @@ def micro_qwen3() -> Path:
 
 def run(command: list[str], cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
-    finished = subprocess.run(
-        command,
-        cwd=cwd,
-        env=clean_environment(PYTHONPATH=path, **variables),
-        text=True,
-        capture_output=True,
-        check=False,
-        timeout=300,
-    )
+    finished = start(*command, cwd=cwd, timeout=300, PYTHONPATH=path, **variables)
     assert finished.returncode == 0, finished.stdout[-4000:] + finished.stderr[-4000:]
     return finished
 
