@@ -256,7 +256,7 @@ def _missing_experts(experts: Experts, parts_are_shared: bool) -> list[Problem]:
 
 def _stacked(name: str, value: np.ndarray[Any, Any], experts: Experts, family: Family) -> np.ndarray[Any, Any]:
     """Give the matrices of all experts, which come one below the other, an axis for the expert."""
-    if name.rsplit(".", 1)[-1] not in family.stacked or value.ndim != 2 or not experts.experts:
+    if not family.stacks(name) or value.ndim != 2 or not experts.experts:
         return value
     return value.reshape(experts.experts, -1, value.shape[1])
 

@@ -114,13 +114,9 @@ def _files_of_this_rank(root: Path, ranks: int) -> tuple[Path, list[Path]]:
 
 def _in_training(name: str, shape: Shape, family: Family) -> Shape:
     """Return the shape that a parameter of the network has in the training layout."""
-    if not _holds_experts(name, family):
+    if not family.stacks(name):
         return shape
     return Merging(experts=True, flat=True).parameter_shape(shape[1:], shape[0])
-
-
-def _holds_experts(name: str, family: Family) -> bool:
-    return name.rsplit(".", 1)[-1] in family.stacked
 
 
 def _without_a_kernel(parameters: Mapping[str, Parameter], family: Family) -> list[Problem]:
@@ -138,7 +134,7 @@ def _without_a_kernel(parameters: Mapping[str, Parameter], family: Family) -> li
             advice="build the network in float32, or load the HuggingFace directory itself",
         )
         for name, parameter in parameters.items()
-        if _holds_experts(name, family) and parameter.dtype == mindspore.bfloat16
+        if family.stacks(name) and parameter.dtype == mindspore.bfloat16
     ][:1]
 
 

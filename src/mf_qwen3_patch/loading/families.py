@@ -59,6 +59,10 @@ class Family:
         *_, element, last = (parameter, *parameter.split("."))
         return self.stacked[last] if last in self.stacked else self.fused.get(element, (element,))
 
+    def stacks(self, parameter: str) -> bool:
+        """Return whether the MindFormers parameter of that name holds the matrices of all experts."""
+        return parameter.rsplit(".", 1)[-1] in self.stacked
+
     def load(self, path: str) -> Any:
         """Import one of the classes by its path."""
         submodule, name = path.rsplit(".", 1)

@@ -180,7 +180,7 @@ def _sources(
     for name, tensor in tensors.items():
         place = place_of(model_class, name, family)
         count = len(family.parts_of(place.parameter))
-        if place.merged is None and (count > 1 or _is_stacked(place.parameter, family)):
+        if place.merged is None and (count > 1 or family.stacks(place.parameter)):
             raise PlanNotPossible(f"{name} is merged already, in a layout that the file does not tell")
         part = place.part + (place.expert or 0) * count
         parts = sources.setdefault(place.parameter, {})
@@ -199,10 +199,6 @@ def _sources(
     return sources, problems
 
 
-def _is_stacked(name: str, family: Family) -> bool:
-    return name.rsplit(".", 1)[-1] in family.stacked
-
-
 def _dtype(parameter: Parameter) -> str:
     name = str(parameter.dtype).lower()
     if name not in TARGET_DTYPES:
@@ -213,7 +209,7 @@ def _dtype(parameter: Parameter) -> str:
 def _missing(name: str, part: int, tensors: Mapping[str, TensorInfo], family: Family) -> Problem:
     parts = family.parts_of(name)
     *path, element, last = name.split(".")
-    if _is_stacked(name, family):
+    if family.stacks(name):
         expert, part = divmod(part, len(parts))
         what, wanted = f"expert {expert}'s {parts[part]}", [*path, element, str(expert), parts[part], "weight"]
     else:
