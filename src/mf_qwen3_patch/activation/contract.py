@@ -111,6 +111,7 @@ CONTRACT: tuple[Symbol, ...] = (
     Symbol("mindspore", "get_seed", "the values of parameters that start anew", ("",)),
     Symbol("mindspore", "Parameter.set_data", "hands loaded memory over", ("self, data, slice_shape=",)),
     Symbol("mindspore", "Tensor.from_numpy", "adopts memory without a copy", ("array",)),
+    Symbol("mindspore", "runtime.launch_blocking", "the CPU kernels: no pipeline to wait for", ("",)),
     Symbol("mindspore.common.np_dtype", "bfloat16", "numpy's bfloat16"),
     Symbol("mindspore.common.initializer", "initializer", "lazy embeddings", ("init, shape=, dtype=",)),
     Symbol("mindspore.nn.utils", "no_init_parameters", "builds without filling"),

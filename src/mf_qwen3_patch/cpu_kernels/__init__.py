@@ -4,6 +4,9 @@ With them the stock inference network runs on a laptop, slowly and rightly: to t
 compare with HuggingFace. They are numpy, confined to MindFormers' inference modules, and pass every
 call on to the real kernel as soon as MindSpore's device target is anything but the CPU.
 
+As soon as one is used, MindSpore launches operations one at a time in this process
+(``mindspore.runtime.launch_blocking``, which can't be taken back).
+
 ``enable_cpu_kernels()`` must come before the model is built: a network keeps the kernels that it
 was built with.
 """

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 __all__ = ["Overlay", "choose_by_device"]
 
 
-def _on_cpu() -> bool:
+def _stands_in() -> bool:
     import mindspore
 
-    return bool(mindspore.get_context("device_target") == "CPU")
+    if mindspore.get_context("device_target") != "CPU":
+        return False
+    _launch_one_by_one()
+    return True
+
+
+@cache
+def _launch_one_by_one() -> None:
+    """Have MindSpore wait for each operation, from now on in this process.
+
+    A stand-in reads its arguments back, and waiting for MindSpore's pipeline of threads takes several
+    times as long as the operations of a small model.
+    """
+    import mindspore
+
+    mindspore.runtime.launch_blocking()
 
 
 class Overlay:
@@ -30,7 +46,7 @@ class Overlay:
         self._replacements = replacements
 
     def __getattr__(self, name: str) -> Any:
-        if name in self._replacements and (isinstance(self._replacements[name], Overlay) or _on_cpu()):
+        if name in self._replacements and (isinstance(self._replacements[name], Overlay) or _stands_in()):
             return self._replacements[name]
         return getattr(self._module, name)
 
@@ -39,6 +55,6 @@ def choose_by_device(stand_in: Callable[..., Any], real: Callable[..., Any]) -> 
     """Return a factory that makes ``stand_in`` on the CPU and ``real`` elsewhere."""
 
     def factory(*args: Any, **kwargs: Any) -> Any:
-        return (stand_in if _on_cpu() else real)(*args, **kwargs)
+        return (stand_in if _stands_in() else real)(*args, **kwargs)
 
     return factory
