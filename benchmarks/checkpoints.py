@@ -10,9 +10,25 @@ from typing import Any
 
 import numpy as np
 
-SHAPES: dict[str, dict[str, int]] = {
+SHAPES: dict[str, dict[str, Any]] = {
     "0.6B": {"hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28},
     "1.7B": {"hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers": 28},
+    # Two of its 48 layers.
+    "30B-A3B": {
+        "architectures": ["Qwen3MoeForCausalLM"],
+        "decoder_sparse_step": 1,
+        "hidden_size": 2048,
+        "intermediate_size": 6144,
+        "mlp_only_layers": [],
+        "model_type": "qwen3_moe",
+        "moe_intermediate_size": 768,
+        "norm_topk_prob": True,
+        "num_attention_heads": 32,
+        "num_experts": 128,
+        "num_experts_per_tok": 8,
+        "num_hidden_layers": 2,
+        "num_key_value_heads": 4,
+    },
     "tiny": {"hidden_size": 64, "intermediate_size": 192, "num_hidden_layers": 2},
 }
 
@@ -90,9 +106,7 @@ def _tensors(config: dict[str, Any]) -> Iterator[tuple[str, list[int]]]:
             f"model.layers.{layer}.{name}": shape
             for name, shape in {
                 "input_layernorm": [hidden],
-                "mlp.down_proj": [hidden, inner],
-                "mlp.gate_proj": [inner, hidden],
-                "mlp.up_proj": [inner, hidden],
+                **_mlp(config, inner),
                 "post_attention_layernorm": [hidden],
                 "self_attn.k_norm": [dim],
                 "self_attn.k_proj": [keys, hidden],
@@ -105,3 +119,17 @@ def _tensors(config: dict[str, Any]) -> Iterator[tuple[str, list[int]]]:
     shapes["model.norm"] = [hidden]
     for name in sorted(shapes):
         yield f"{name}.weight", shapes[name]
+
+
+def _mlp(config: dict[str, Any], inner: int, prefix: str = "mlp.") -> dict[str, list[int]]:
+    hidden = config["hidden_size"]
+    if "num_experts" not in config or prefix != "mlp.":
+        return {
+            f"{prefix}down_proj": [hidden, inner],
+            f"{prefix}gate_proj": [inner, hidden],
+            f"{prefix}up_proj": [inner, hidden],
+        }
+    shapes = {f"{prefix}gate": [config["num_experts"], hidden]}
+    for expert in range(config["num_experts"]):
+        shapes |= _mlp(config, config["moe_intermediate_size"], f"{prefix}experts.{expert}.")
+    return shapes

@@ -25,25 +25,26 @@ def shim(directory: str, dtype: str) -> tuple[Load, Load]:
     mf_qwen3_patch.enable_cpu_kernels()
     _context()
     from mf_qwen3_patch.loading.build import build_model
+    from mf_qwen3_patch.loading.families import FAMILIES
     from mf_qwen3_patch.loading.pretrained import load_into
 
-    config = _config(directory, dtype)
+    config, _ = _config_and_network(directory, dtype)
+    family = FAMILIES[config.model_type]
     model: list[Any] = []
-    return lambda: model.append(build_model(config)), lambda: load_into(model[0], directory)
+    return lambda: model.append(build_model(config, family)), lambda: load_into(model[0], directory)
 
 
 def stock(directory: str, dtype: str) -> tuple[Load, Load]:
     """Stock MindFormers: load_weights, as run_mindformer.py calls it."""
     _context()
-    from mindformers.models.qwen3.modeling_qwen3_infer import InferenceQwen3ForCausalLM
     from mindspore.nn.utils import no_init_parameters
 
-    config = _config(directory, dtype)
+    config, network = _config_and_network(directory, dtype)
     model: list[Any] = []
 
     def build() -> None:
         with no_init_parameters():
-            model.append(InferenceQwen3ForCausalLM(config))
+            model.append(network(config))
 
     return build, lambda: model[0].load_weights(directory)
 
@@ -53,22 +54,21 @@ def diary(directory: str, dtype: str) -> tuple[Load, Load]:
     os.environ["MF_QWEN3_PATCH"] = "0"  # its conversion is borrowed, in the inference layout; nothing is patched
     _context()
     import mindspore
-    from mindformers.models.qwen3.modeling_qwen3_infer import InferenceQwen3ForCausalLM
     from mindspore import Parameter, Tensor
     from mindspore.nn.utils import no_init_parameters
 
     from mf_qwen3_patch.loading.conversion import convert_weight_dict
 
-    config = _config(directory, dtype)
+    config, network = _config_and_network(directory, dtype)
     model: list[Any] = []
 
     def build() -> None:
         with no_init_parameters():
-            model.append(InferenceQwen3ForCausalLM(config))
+            model.append(network(config))
 
     def load() -> None:
         weights = mindspore.load_checkpoint(f"{directory}/model.safetensors", format="safetensors")
-        converted = convert_weight_dict(InferenceQwen3ForCausalLM, weights)
+        converted = convert_weight_dict(network, weights)
         parameters = {
             name: value if isinstance(value, Parameter) else Parameter(Tensor(value), name=name)
             for name, value in converted.items()
@@ -80,24 +80,42 @@ def diary(directory: str, dtype: str) -> tuple[Load, Load]:
     return build, load
 
 
+def shim_from_pretrained(directory: str, dtype: str) -> tuple[Load, Load]:
+    """mf_qwen3_patch as it is used: the first AutoModel.from_pretrained of a process, which builds and loads."""
+    import mf_qwen3_patch
+
+    mf_qwen3_patch.enable_cpu_kernels()
+    from mindformers import AutoModel
+
+    model: list[Any] = []
+    return lambda: None, lambda: model.append(AutoModel.from_pretrained(directory, torch_dtype=dtype))
+
+
 def huggingface(directory: str, dtype: str) -> tuple[Load, Load]:
-    """HuggingFace transformers: from_pretrained, which builds and loads in one."""
+    """HuggingFace transformers as it is used: the first AutoModelForCausalLM.from_pretrained of a process."""
     import torch
-    from transformers import Qwen3ForCausalLM
+    from transformers import AutoModelForCausalLM
 
     kind = getattr(torch, dtype)
     model: list[Any] = []
 
     def load() -> Any:
-        model.append(Qwen3ForCausalLM.from_pretrained(directory, torch_dtype=kind))
+        model.append(AutoModelForCausalLM.from_pretrained(directory, torch_dtype=kind))
         return model[0]
 
     return lambda: None, load
 
 
+def huggingface_imported(directory: str, dtype: str) -> tuple[Load, Load]:
+    """The same, but for its imports: from_pretrained brings in the model's code when it is first called."""
+    from transformers import Qwen3ForCausalLM, modeling_utils  # noqa: F401
+
+    return huggingface(directory, dtype)
+
+
 def huggingface_read(directory: str, dtype: str) -> tuple[Load, Load]:
     """The same, until every weight is in memory: where the dtype is the file's it only maps the file."""
-    prepare, from_pretrained = huggingface(directory, dtype)
+    prepare, from_pretrained = huggingface_imported(directory, dtype)
     import torch
 
     def load() -> None:
@@ -134,7 +152,13 @@ def floor(directory: str, dtype: str) -> tuple[Load, Load]:
     return lambda: None, load
 
 
-CONTESTANTS = {function.__name__: function for function in (shim, stock, diary, huggingface, huggingface_read, floor)}
+CONTESTANTS = {
+    function.__name__: function
+    for function in (
+        *(shim, shim_from_pretrained, stock, diary),
+        *(huggingface, huggingface_imported, huggingface_read, floor),
+    )
+}
 
 
 def _context() -> None:
@@ -146,12 +170,17 @@ def _context() -> None:
     build_context({"use_legacy": False, "run_mode": "predict", "context": context, "parallel": {}})
 
 
-def _config(directory: str, dtype: str) -> Any:
-    from mindformers.models.qwen3 import Qwen3Config
-
+def _config_and_network(directory: str, dtype: str) -> tuple[Any, Any]:
+    """Return MindFormers' config of the checkpoint, and the class of its network."""
     values = json.loads((Path(directory) / "config.json").read_text())
     del values["torch_dtype"]
-    return Qwen3Config(**values, params_dtype=dtype, compute_dtype="float32", seq_length=128)
+    if values["model_type"] == "qwen3_moe":
+        from mindformers.models.qwen3_moe import Qwen3MoeConfig as Config
+        from mindformers.models.qwen3_moe.modeling_qwen3_moe_infer import InferenceQwen3MoeForCausalLM as Network
+    else:
+        from mindformers.models.qwen3 import Qwen3Config as Config
+        from mindformers.models.qwen3.modeling_qwen3_infer import InferenceQwen3ForCausalLM as Network
+    return Config(**values, params_dtype=dtype, compute_dtype="float32", seq_length=128), Network
 
 
 def _status(field: str) -> int:

@@ -33,10 +33,12 @@ _LEFT_OUT = {
 }
 LABELS = {
     "shim": "mf_qwen3_patch",
+    "shim_from_pretrained": "its from_pretrained",
     "stock": "stock load_weights",
     "diary": "the diary's recipe",
     "huggingface": "HuggingFace from_pretrained",
-    "huggingface_read": "the same, every page read",
+    "huggingface_imported": "the same, imported before",
+    "huggingface_read": "and every page read",
     "floor": "floor: read once, write once",
 }
 

@@ -51,19 +51,6 @@ TINY_MOE: dict[str, Any] = {
     "router_aux_loss_coef": 0.001,
 }
 
-QWEN3_30B_A3B: dict[str, Any] = TINY_MOE | {
-    "vocab_size": 151936,
-    "hidden_size": 2048,
-    "intermediate_size": 6144,
-    "num_hidden_layers": 48,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 4,
-    "head_dim": 128,
-    "num_experts": 128,
-    "num_experts_per_tok": 8,
-    "moe_intermediate_size": 768,
-}
-
 _REST: dict[str, Any] = {
     "architectures": ["Qwen3ForCausalLM"],
     "attention_bias": False,

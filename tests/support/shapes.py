@@ -1,4 +1,4 @@
-"""The dense Qwen3 models as published: what their config.json says, and the same shapes at a width fit for tests."""
+"""The Qwen3 models as published: what their config.json says, and the dense ones at a width fit for tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["PUBLISHED", "PUBLISHED_BYTES", "reduced"]
+__all__ = ["DENSE", "MIXTURES", "PUBLISHED", "PUBLISHED_BYTES", "reduced"]
 
 _ALL: dict[str, Any] = {
     "architectures": ["Qwen3ForCausalLM"],
@@ -46,7 +46,7 @@ def _shape(hidden: int, intermediate: int, layers: int, heads: int, tie: bool, *
 
 _2507 = {"max_position_embeddings": 262144, "rope_theta": 5000000}
 
-PUBLISHED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+DENSE: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "Qwen3-0.6B": _shape(1024, 3072, 28, 16, True),
         "Qwen3-1.7B": _shape(2048, 6144, 28, 16, True),
@@ -60,8 +60,43 @@ PUBLISHED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 """config.json by the model's name."""
 
+
+def _mixture(hidden: int, intermediate: int, experts: int, layers: int, heads: int) -> Mapping[str, Any]:
+    """Return the config of a mixture of experts, ``experts`` wide each."""
+    rest = {
+        "architectures": ["Qwen3MoeForCausalLM"],
+        "model_type": "qwen3_moe",
+        "decoder_sparse_step": 1,
+        "mlp_only_layers": [],
+        "moe_intermediate_size": experts,
+        "norm_topk_prob": True,
+        "num_experts": 128,
+        "num_experts_per_tok": 8,
+        "num_key_value_heads": 4,
+        "output_router_logits": False,
+        "router_aux_loss_coef": 0.001,
+    }
+    return _shape(hidden, intermediate, layers, heads, tie=False, **rest)
+
+
+MIXTURES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "Qwen3-30B-A3B": _mixture(2048, 6144, 768, layers=48, heads=32),
+        "Qwen3-235B-A22B": _mixture(4096, 12288, 1536, layers=94, heads=64),
+    }
+)
+"""The same of those with experts."""
+
+PUBLISHED: Mapping[str, Mapping[str, Any]] = MappingProxyType({**DENSE, **MIXTURES})
+
 PUBLISHED_BYTES: Mapping[str, int] = MappingProxyType(
-    {"Qwen3-8B": 16381470720, "Qwen3-14B": 29536614400, "Qwen3-32B": 65524246528}
+    {
+        "Qwen3-8B": 16381470720,
+        "Qwen3-14B": 29536614400,
+        "Qwen3-32B": 65524246528,
+        "Qwen3-30B-A3B": 61064245248,
+        "Qwen3-235B-A22B": 470187269120,
+    }
 )
 """``total_size`` of the index that is published with the weights, where they have one that says no more than that."""
 
@@ -73,10 +108,10 @@ def reduced(name: str, head_dim: int) -> dict[str, Any]:
     """Return a published config at a small width: the ratios of heads, widths and head_dim are the same.
 
     Args:
-        name: Of ``PUBLISHED``.
+        name: Of ``DENSE``.
         head_dim: Its size instead of 128; everything else follows from it.
     """
-    config = dict(PUBLISHED[name])
+    config = dict(DENSE[name])
     heads = config["num_attention_heads"] * _KEY_VALUE_HEADS // config["num_key_value_heads"]
     scale = heads * head_dim / (config["num_attention_heads"] * config["head_dim"])
     hidden = config["hidden_size"] * scale

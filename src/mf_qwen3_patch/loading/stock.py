@@ -37,7 +37,8 @@ def load_with_stock(model: Any, files: Sequence[Path]) -> float:
         model.check_hf_weight(weights_files=paths),
     )
     model.process_weights_after_loading(model.model)
-    if missing := sorted(network_parameters(model).keys() - set(loaded)):
+    names = network_parameters(model).keys()
+    if missing := sorted(names - set(loaded)):
         shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-        raise LoadNotProven(f"MindFormers' own loader left {len(missing)} parameters unloaded: {shown}")
+        raise LoadNotProven(f"MindFormers' own loader did not load {len(missing)} of {len(names)} parameters: {shown}")
     return time.perf_counter() - started

@@ -1,14 +1,15 @@
-"""Every published dense Qwen3, at full size: config.json, the names, the preflight and ``check``."""
+"""Every published Qwen3, at full size: config.json, the names, the preflight and ``check``."""
 
 from __future__ import annotations
 
 import json
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.checkpoints import edit_config, tensor_shapes, write_sparse_checkpoint
-from tests.support.shapes import PUBLISHED, PUBLISHED_BYTES, reduced
+from tests.support.shapes import DENSE, MIXTURES, PUBLISHED, PUBLISHED_BYTES, reduced
 
 from mf_qwen3_patch.checkpoint.config import normalise
 from mf_qwen3_patch.checkpoint.naming import expected_tensors
@@ -29,8 +30,10 @@ def test_config_json_is_taken_as_it_is(name: str) -> None:
 @pytest.mark.parametrize("name", PUBLISHED)
 @pytest.mark.parametrize("ranks", [1, 2, 4, 8])
 def test_it_will_load_on_any_usual_number_of_ranks(name: str, ranks: int, tmp_path: Path) -> None:
-    result = preflight(write_sparse_checkpoint(tmp_path, shards=3, **PUBLISHED[name]), tensor_parallel=ranks)
+    config = PUBLISHED[name]
+    result = preflight(write_sparse_checkpoint(tmp_path, shards=3, **config), tensor_parallel=ranks)
     assert result.problems == ()
+    assert result.memory.parameters == sum(map(prod, tensor_shapes(config).values()))
     assert result.memory.dtype == "bfloat16"
     # Too little memory on this machine is all that may be said.
     assert [text for text in result.warnings if "host memory" not in text] == []
@@ -65,7 +68,7 @@ def test_the_table_has_the_published_sizes(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_another_model_of_the_family_is_not_mistaken_for_it(name: str, tmp_path: Path) -> None:
     """The wrong config.json beside the weights, of a model that has other weights."""
-    for other, config in PUBLISHED.items():
+    for other, config in (MIXTURES if name in MIXTURES else DENSE).items():
         if tensor_shapes(config) == tensor_shapes(PUBLISHED[name]):
             continue
         directory = write_sparse_checkpoint(tmp_path / other, shards=1, **PUBLISHED[name])
@@ -73,9 +76,9 @@ def test_another_model_of_the_family_is_not_mistaken_for_it(name: str, tmp_path:
         assert preflight(directory).problems, other
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", DENSE)
 def test_the_reduced_width_keeps_what_makes_the_shape(name: str) -> None:
-    full, small = PUBLISHED[name], reduced(name, head_dim=16)
+    full, small = DENSE[name], reduced(name, head_dim=16)
 
     def ratios(config: Any) -> tuple[float, ...]:
         heads = config["num_attention_heads"]
