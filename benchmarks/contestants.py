@@ -31,7 +31,7 @@ def shim(directory: str, dtype: str) -> tuple[Load, Load]:
     config, _ = _config_and_network(directory, dtype)
     family = FAMILIES[config.model_type]
     model: list[Any] = []
-    return lambda: model.append(build_model(config, family)), lambda: load_into(model[0], directory)
+    return lambda: model.append(build_model(config, family)), lambda: load_into(model[0], directory, family=family)
 
 
 def stock(directory: str, dtype: str) -> tuple[Load, Load]:
