@@ -221,9 +221,10 @@ def unexpected_tensors(
     """
     biases: list[TensorInfo] = []
     unknown: list[str] = []
-    experts = evidence.sizes(config.shape)["num_experts"]
+    shape = config.shape
+    experts = evidence.sizes(shape)["num_experts"]
     for name, info in checkpoint.tensors.items():
-        if _axes(name, config.shape, experts) is not None:
+        if _axes(name, shape, experts) is not None:
             continue
         layer, role = split_layer(name)
         if layer is not None and role in _ATTENTION_BIASES:

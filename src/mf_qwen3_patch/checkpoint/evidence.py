@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -90,7 +90,7 @@ def gather_evidence(tensors: Mapping[str, TensorInfo], config: Qwen3Shape, lost:
         config: What the config says; decides between values with equally many votes.
         lost: Names of tensors in missing files; they can't vote, but show which layers there are.
     """
-    votes: dict[Axis, Counter[int]] = {}
+    votes: defaultdict[Axis, Counter[int]] = defaultdict(Counter)
     witnesses: dict[tuple[Axis, int], Witness] = {}
     layers: set[int] = set()
     experts: set[int] = set()
@@ -109,8 +109,9 @@ def gather_evidence(tensors: Mapping[str, TensorInfo], config: Qwen3Shape, lost:
         for number, (axis, value) in enumerate(zip(axes, info.shape, strict=True)):
             if value < 1:
                 continue
-            votes.setdefault(axis, Counter())[value] += 1
-            witnesses.setdefault((axis, value), Witness(info, number, value))
+            votes[axis][value] += 1
+            if (axis, value) not in witnesses:
+                witnesses[axis, value] = Witness(info, number, value)
     expected = axis_sizes(config)
     winners: dict[Axis, Witness] = {}
     for axis, counter in votes.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from mf_qwen3_patch.checkpoint.files import read_bounded
@@ -126,6 +127,7 @@ def _refused(index: str, shard: str, tensors: list[str]) -> Problem:
     )
 
 
+@lru_cache  # an index names each of its files once for every tensor
 def _stays_inside(shard: str) -> bool:
     path = PurePosixPath(shard)
     return (
