@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mindformers.parallel_core import process_group_config
+from mindformers.parallel_core.inference import parallel_state
 from mindformers.parallel_core.inference.model_utils import InferModelMixin
 from tests.support.checkpoints import read_json
 
@@ -19,9 +22,30 @@ from mf_qwen3_patch.loading.loader import LoadStats, load
 from mf_qwen3_patch.loading.plan import Plan, plan
 from mf_qwen3_patch.offline.as_rank import as_rank
 
-__all__ = ["as_rank", "bits", "build", "differences", "load_with_shim", "load_with_stock", "plan_for"]
+__all__ = [
+    "as_expert_rank",
+    "as_rank",
+    "bits",
+    "build",
+    "differences",
+    "load_with_shim",
+    "load_with_stock",
+    "plan_for",
+]
 
 _NOT_FOR_MINDFORMERS = ("torch_dtype", "transformers_version")
+
+
+@contextmanager
+def as_expert_rank(rank: int, ranks: int) -> Iterator[None]:
+    """Let stock build networks as one of several ranks that share the experts and nothing else."""
+    default = process_group_config.default_model_comm_pgs
+    before = default.dp, default.moe_ep
+    default.dp = default.moe_ep = parallel_state.ProcessGroup("moe_ep", list(range(ranks)), ranks, rank)
+    try:
+        yield
+    finally:
+        default.dp, default.moe_ep = before
 
 
 def build(directory: Path, params_dtype: str = "float32", **overrides: Any) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from mindformers.parallel_core.inference.tensor_parallel.layers import ColumnParallelLinear
 from mindformers.tools.logger import get_logger
-from tests.mindformers.loader.stock import as_rank, bits, build, differences, load_with_shim
+from tests.mindformers.loader.stock import as_expert_rank, as_rank, bits, build, differences, load_with_shim
 from tests.support.checkpoints import edit_weights, write_checkpoint
 
 import mf_qwen3_patch.loading.plan as planning
@@ -113,6 +113,25 @@ def test_an_unknown_kind_of_layer_is_loaded_too(tmp_path: Path, logged: list[str
 
     assert differences(loaded_fast(directory), bits(network)) == {}
     assert [line for line in logged if "belongs to a Quantised, an unknown kind of layer" in line]
+
+
+@pytest.mark.parametrize("rank", range(2))
+def test_an_expert_parallel_rank_gets_its_own_experts(rank: int, logged: list[str]) -> None:
+    whole = loaded_fast(GOLDEN / "moe")
+    with as_expert_rank(rank, 2):
+        network = build(GOLDEN / "moe")
+        network.load_weights(str(GOLDEN / "moe"))
+    mine = bits(network)
+
+    expected = dict(whole)
+    for name, values in whole.items():
+        half = len(values) // 2
+        if ".experts." in name:
+            expected[name] = values[rank * half : (rank + 1) * half]
+        elif ".router." in name:  # a rank's own experts come first
+            expected[name] = np.roll(values, -rank * half, axis=0)
+    assert differences(expected, mine) == {}
+    assert [line for line in logged if "expert parallelism spreads the experts over ranks" in line]
 
 
 @pytest.mark.usefixtures("on_310p")
