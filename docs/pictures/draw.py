@@ -93,7 +93,14 @@ def draw_load() -> str:
             "which bytes of which file become which rows",
             "of which parameter of this rank",
         ),
-        _box(right, 309, 380, ORANGE, "MindFormers' own weight_loader", "quantised layers, 310P, pipeline or expert parallelism"),
+        _box(
+            right,
+            309,
+            380,
+            ORANGE,
+            "MindFormers' own weight_loader",
+            "quantised layers, 310P, pipeline or expert parallelism",
+        ),
         _box(
             left,
             405,

@@ -8,7 +8,6 @@ Qwen3's. What is returned here is that same object, so that scripts and launcher
 from __future__ import annotations
 
 import os
-import warnings
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.location import LOCATION_KEYWORDS, Location
@@ -18,7 +17,8 @@ from mf_qwen3_patch.checkpoint.tokenizer_files import (
     damage,
     read_tokenizer_config,
 )
-from mf_qwen3_patch.errors import CheckpointWarning, Problem, UnsupportedCheckpoint, error_for
+from mf_qwen3_patch.errors import Problem, UnsupportedCheckpoint, error_for
+from mf_qwen3_patch.loading.log import warn
 
 __all__ = ["load_tokenizer"]
 
@@ -50,8 +50,7 @@ def load_tokenizer(
     config = read_tokenizer_config(directory)
     transformers = _transformers(config, str(directory))
     if config.get("auto_map"):
-        message = f"{TOKENIZER_CONFIG_NAME} has an auto_map; its custom code is not run"
-        warnings.warn(message, CheckpointWarning, stacklevel=3)
+        warn([f"{TOKENIZER_CONFIG_NAME} has an auto_map; its custom code is not run"])
     given = {key: value for key, value in keywords.items() if key not in LOCATION_KEYWORDS}
     settings = {**_in_older_words(config), **given, "local_files_only": True, "trust_remote_code": False}
     try:
