@@ -133,7 +133,10 @@ class TestIgnoreMismatchedSizes:
             ("model.embed_tokens.weight", *shapes),
         ]
         assert "not all were loaded" in str(model.mf_qwen3_report)
-        assert len(_next_tokens(model, [5, 6, 7])) == 8
+        tokens = _next_tokens(model, [5, 6, 7])
+        # Of random embeddings any token may come next, the one that ends the text as well.
+        assert len(tokens) == 8 or tokens[-1] == make_config()["eos_token_id"]
+        assert all(0 <= token < self.SMALLER for token in tokens)
 
     @needs_torch
     @pytest.mark.oracle
