@@ -34,6 +34,9 @@ Dtype: TypeAlias = "np.dtype[Any]"
 Bits: TypeAlias = npt.NDArray[Any]
 """Elements as unsigned integers of the same width, one axis, contiguous."""
 
+_Convert: TypeAlias = Callable[[Bits, Bits], int]
+_CastOnly: TypeAlias = Callable[[Bits, Bits], None]
+
 SOURCE_DTYPES: Mapping[str, Dtype] = MappingProxyType(
     {
         "BF16": np.dtype(np_dtype.bfloat16),
@@ -65,7 +68,8 @@ class Cast:
         name: ``"BF16->float32"``.
         source: The unsigned integer dtype of the elements in the file.
         target: The unsigned integer dtype of the elements in the parameter.
-        convert: Casts its first argument into its second; None if the bits are the same.
+        convert: Casts its first argument into its second, and returns the largest magnitude of the first; None if the
+            bits are the same. See ``apply``.
         infinity: The bits of +infinity in the source: a magnitude from here on is infinite or NaN.
         overflow: The smallest magnitude in the source that becomes infinite; ``infinity`` if none
             that is finite does.
@@ -74,9 +78,21 @@ class Cast:
     name: str
     source: Dtype
     target: Dtype
-    convert: Callable[[Bits, Bits], None] | None
+    convert: _Convert | None
     infinity: int
     overflow: int
+
+    def apply(self, bits: Bits, out: Bits) -> int:
+        """Cast elements, and look at each of them on the way.
+
+        Args:
+            bits: At least one element; left as it is.
+            out: As many; where the bits are the same, ``bits`` itself.
+
+        Returns:
+            The largest magnitude in ``bits``, see ``largest_magnitude``.
+        """
+        return largest_magnitude(bits) if self.convert is None else self.convert(bits, out)
 
     def count_from(self, bits: Bits, magnitude: int) -> int:
         """Count the elements whose magnitude is ``magnitude`` or larger; NaN is larger than infinity."""
@@ -86,8 +102,7 @@ class Cast:
         """Return whether the cast makes zero of the element with these bits."""
         source = np.array([magnitude], self.source)
         out = source if self.convert is None else np.empty(1, self.target)
-        if self.convert is not None:
-            self.convert(source, out)
+        self.apply(source, out)
         return not out[0]
 
 
@@ -101,17 +116,17 @@ def cast_between(source: str, target: str) -> Cast:
     """
     source_dtype, target_dtype = SOURCE_DTYPES[source], TARGET_DTYPES[target]
     source_bits, target_bits = _bits(source_dtype), _bits(target_dtype)
-    convert: Callable[[Bits, Bits], None] | None
+    convert: _Convert | None
     if source_dtype == target_dtype:
         convert = None
     elif source == "BF16" and target == "float32":
-        convert = _widen_bfloat16
+        convert = _after_a_look(_widen_bfloat16)
     elif source == "BF16" and target == "float16":
         convert = _narrow_bfloat16()
     elif source_bits.itemsize == 2:
-        convert = _by_table(source_dtype, target_dtype)
+        convert = _after_a_look(_by_table(source_dtype, target_dtype))
     else:
-        convert = _by_numpy(source_dtype, target_dtype)
+        convert = _after_a_look(_by_numpy(source_dtype, target_dtype))
     infinity = int(np.array(np.inf, np.float32).astype(source_dtype).view(source_bits))
     overflow = _smallest_overflow(source_dtype, target_dtype, infinity)
     return Cast(f"{source}->{target}", source_bits, target_bits, convert, infinity, overflow)
@@ -161,12 +176,21 @@ def _magnitudes(bits: Bits) -> Bits:
     return magnitudes
 
 
+def _after_a_look(cast: _CastOnly) -> _Convert:
+    def convert(bits: Bits, out: Bits) -> int:
+        largest = largest_magnitude(bits)
+        cast(bits, out)
+        return largest
+
+    return convert
+
+
 def _widen_bfloat16(bits: Bits, out: Bits) -> None:
     # bfloat16 is the upper half of a float32.
     np.left_shift(bits, 16, out=out, dtype=np.uint32)
 
 
-def _narrow_bfloat16() -> Callable[[Bits, Bits], None]:
+def _narrow_bfloat16() -> _Convert:
     """Return the cast to float16: in integers where it is exact, by table elsewhere.
 
     Both have the sign first and 5 of bfloat16's 8 exponent bits are float16's, with another bias. Where the
@@ -175,24 +199,28 @@ def _narrow_bfloat16() -> Callable[[Bits, Bits], None]:
     table = _table(SOURCE_DTYPES["BF16"], TARGET_DTYPES["float16"])
     exponent_bias = np.uint16((15 - 127 << 10) % (1 << 16))
     sign = np.uint16(0x8000)
-    # Without the sign, which an addition to itself shifts out: normal in float16 are 2**-14 up to below 2**16.
+    # Doubled, as they are compared with what has lost its sign: normal in float16 are 2**-14 up to below 2**16.
     smallest_normal = np.uint16((127 - 14) << 8)
-    normal_range = np.uint16((127 + 16 << 8) - smallest_normal)
+    too_large = np.uint16((127 + 16) << 8)
 
-    def convert(bits: Bits, out: Bits) -> None:
-        np.multiply(bits, np.uint16(8), out=out)
-        np.add(out, exponent_bias, out=out)
-        scratch = np.bitwise_and(bits, sign)
-        np.bitwise_or(out, scratch, out=out)
-        np.add(bits, bits, out=scratch)
-        np.subtract(scratch, smallest_normal, out=scratch)
-        others = np.flatnonzero(scratch >= normal_range)
+    def convert(bits: Bits, out: Bits) -> int:
+        doubled = np.add(bits, bits)  # shifts the sign out
+        largest = int(doubled.max())
+        exceptional = np.less(doubled, smallest_normal)
+        if largest >= too_large:
+            exceptional |= doubled >= too_large
+        np.multiply(doubled, np.uint16(4), out=doubled)
+        np.add(doubled, exponent_bias, out=doubled)
+        np.bitwise_and(bits, sign, out=out)
+        np.bitwise_or(out, doubled, out=out)
+        others = np.flatnonzero(exceptional)
         out[others] = table[bits[others]]
+        return largest >> 1
 
     return convert
 
 
-def _by_table(source: Dtype, target: Dtype) -> Callable[[Bits, Bits], None]:
+def _by_table(source: Dtype, target: Dtype) -> _CastOnly:
     table = _table(source, target)
 
     def convert(bits: Bits, out: Bits) -> None:
@@ -210,7 +238,7 @@ def _table(source: Dtype, target: Dtype) -> Bits:
     return table
 
 
-def _by_numpy(source: Dtype, target: Dtype) -> Callable[[Bits, Bits], None]:
+def _by_numpy(source: Dtype, target: Dtype) -> _CastOnly:
     def convert(bits: Bits, out: Bits) -> None:
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             np.copyto(out.view(target), bits.view(source), casting="unsafe")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mf_qwen3_patch.loading.casting import Array, Bits, Cast, cast_between, largest_magnitude
+from mf_qwen3_patch.loading.casting import Array, Bits, Cast, cast_between
 from mf_qwen3_patch.loading.pieces import Piece, Stretch
 from mf_qwen3_patch.loading.reading import Files
 
@@ -36,6 +36,23 @@ class TensorFindings:
     nan: int = 0
     infinite: int = 0
     overflowed: int = 0
+
+    def add(self, largest: int, bits: Bits, cast: Cast) -> None:
+        """Take a chunk into account.
+
+        Args:
+            largest: What ``cast.apply`` has returned for it.
+            bits: The chunk.
+            cast: How it was cast.
+        """
+        self.largest = max(self.largest, largest)
+        if largest < cast.overflow:
+            return
+        not_finite = cast.count_from(bits, cast.infinity)
+        nan = cast.count_from(bits, cast.infinity + 1)
+        self.nan += nan
+        self.infinite += not_finite - nan
+        self.overflowed += cast.count_from(bits, cast.overflow) - not_finite
 
 
 @dataclass
@@ -121,9 +138,7 @@ class Worker:
                 out = self._turning.take(chunk.elements, cast.target)
             bits = out if cast.convert is None else self._scratch.take(chunk.elements, cast.source)
             read += files.read(tensor, chunk, bits)
-            _look(bits, cast, seen)
-            if cast.convert is not None:
-                cast.convert(bits, out)
+            seen.add(cast.apply(bits, out), bits, cast)
             if matrix is not None:
                 _write_rows(out, matrix, chunk)
         self._report(tensor.name, seen, read)
@@ -171,15 +186,3 @@ def _write_rows(values: Bits, matrix: Array, chunk: Stretch) -> None:
     for number in range(1, together):
         words |= rows[number::together].astype(_WORD) << _WORD.type(8 * values.itemsize * number)
     turned.view(_WORD)[...] = words.T
-
-
-def _look(bits: Bits, cast: Cast, seen: TensorFindings) -> None:
-    largest = largest_magnitude(bits)
-    seen.largest = max(seen.largest, largest)
-    if largest < cast.overflow:
-        return
-    not_finite = cast.count_from(bits, cast.infinity)
-    nan = cast.count_from(bits, cast.infinity + 1)
-    seen.nan += nan
-    seen.infinite += not_finite - nan
-    seen.overflowed += cast.count_from(bits, cast.overflow) - not_finite

@@ -8,7 +8,7 @@ import numpy as np
 
 from mf_qwen3_patch.checkpoint.header import DTYPE_BITS, DTYPE_NAMES, TensorInfo
 from mf_qwen3_patch.errors import InvalidValues
-from mf_qwen3_patch.loading.casting import Array, Cast, cast_between, largest_magnitude
+from mf_qwen3_patch.loading.casting import Array, Cast, cast_between
 from mf_qwen3_patch.loading.not_finite import not_finite
 from mf_qwen3_patch.loading.pieces import Stretch
 from mf_qwen3_patch.loading.reading import Files
@@ -51,15 +51,11 @@ class TensorReader:
         cast = cast_between(tensor.dtype, self._dtype or DTYPE_NAMES[tensor.dtype])
         bits = np.empty(prod(tensor.shape), f"u{DTYPE_BITS[tensor.dtype] // 8}")
         self._files.read(tensor, Stretch(tensor.offset, bits.size, 1, bits.nbytes, 0), bits)
-        self._check(tensor, bits, cast)
-        if cast.convert is not None:
-            out = np.empty(bits.size, cast.target)
-            cast.convert(bits, out)
-            bits = out
-        return bits.reshape(tensor.shape)
+        out = bits if cast.convert is None else np.empty(bits.size, cast.target)
+        self._check(tensor, bits, cast, cast.apply(bits, out))
+        return out.reshape(tensor.shape)
 
-    def _check(self, tensor: TensorInfo, bits: Array, cast: Cast) -> None:
-        largest = largest_magnitude(bits)
+    def _check(self, tensor: TensorInfo, bits: Array, cast: Cast, largest: int) -> None:
         if largest >= cast.infinity:
             found = f"{cast.count_from(bits, cast.infinity)} of {bits.size} values are not"
             problem = not_finite(tensor.name, found, file=tensor.file.name)
