@@ -13,7 +13,6 @@ import numpy as np
 SHAPES: dict[str, dict[str, Any]] = {
     "0.6B": {"hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28},
     "1.7B": {"hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers": 28},
-    # Two of its 48 layers.
     "30B-A3B": {
         "architectures": ["Qwen3MoeForCausalLM"],
         "decoder_sparse_step": 1,
@@ -31,6 +30,9 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
     "tiny": {"hidden_size": 64, "intermediate_size": 192, "num_hidden_layers": 2},
 }
+
+SHORTENED = {"30B-A3B": "2 of its 48 layers"}
+"""Shapes that have only some of their model's layers."""
 
 _COMMON: dict[str, Any] = {
     "architectures": ["Qwen3ForCausalLM"],

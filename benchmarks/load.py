@@ -21,7 +21,7 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from checkpoints import SHAPES, make  # noqa: E402
+from checkpoints import SHAPES, SHORTENED, make  # noqa: E402
 from contestants import CONTESTANTS  # noqa: E402
 
 _ITEM = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -43,6 +43,12 @@ LABELS = {
 }
 
 Run = dict[str, Any]
+
+
+def title(shape: str, dtype: str) -> str:
+    """Say what is loaded into what."""
+    of = f" ({SHORTENED[shape]})" if shape in SHORTENED else ""
+    return f"{shape}{of}, bfloat16 file → {dtype}"
 
 
 def run_once(name: str, checkpoint: Path, dtype: str, touch: int) -> Run:
@@ -97,7 +103,7 @@ def table(shape: str, dtype: str, results: dict[str, Run]) -> str:
     HuggingFace's from_pretrained builds and loads in one.
     """
     lines = [
-        f"{shape}, bfloat16 file -> {dtype} parameters",
+        f"{title(shape, dtype)} parameters",
         f"{'':30}{'load s':>8}{'min - max':>14}{'+ build':>9}{'peak GB':>9}{'extra':>7}{'shim / it':>11}{'+ build':>9}",
     ]
     shim = results.get("shim")

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.load import LABELS
+from benchmarks.load import LABELS, title
 from tests.support.documents import fill
 
 
@@ -27,9 +27,8 @@ def make_table(measured: dict[str, Any]) -> str:
         "| | load, s | build + load, s | peak, GB | over the parameters' size | shim's load / its | with the build |",
         "|---|---|---|---|---|---|---|",
     ]
-    for title, results in measured["results"].items():
-        shape, dtype = title.split()
-        lines.append(f"| **{shape}, bfloat16 file → {dtype}** | | | | | | |")
+    for loaded, results in measured["results"].items():
+        lines.append(f"| **{title(*loaded.split())}** | | | | | | |")
         shim = results["shim"]
         for name, result in results.items():
             ratios = (shim[key] / result[key] for key in ("median", "median_with_build"))
@@ -45,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("measured", type=Path, nargs="+", help="what load.py --json has written")
     files = [json.loads(path.read_text()) for path in parser.parse_args().measured]
-    merged = files[0] | {"results": {title: row for file in files for title, row in file["results"].items()}}
+    merged = files[0] | {"results": {loaded: row for file in files for loaded, row in file["results"].items()}}
     for path in fill("speed", make_table(merged)):
         print(path)
 
