@@ -31,8 +31,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "tiny": {"hidden_size": 64, "intermediate_size": 192, "num_hidden_layers": 2},
 }
 
-SHORTENED = {"30B-A3B": "2 of its 48 layers"}
-"""Shapes that have only some of their model's layers."""
+ALL_LAYERS = {"30B-A3B": 48}
+"""How many layers the model has, for shapes that have only some of them."""
 
 _COMMON: dict[str, Any] = {
     "architectures": ["Qwen3ForCausalLM"],

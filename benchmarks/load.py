@@ -21,7 +21,7 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from checkpoints import SHAPES, SHORTENED, make  # noqa: E402
+from checkpoints import ALL_LAYERS, SHAPES, make  # noqa: E402
 from contestants import CONTESTANTS  # noqa: E402
 
 _ITEM = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -47,7 +47,8 @@ Run = dict[str, Any]
 
 def title(shape: str, dtype: str) -> str:
     """Say what is loaded into what."""
-    of = f" ({SHORTENED[shape]})" if shape in SHORTENED else ""
+    layers = SHAPES[shape]["num_hidden_layers"]
+    of = f" ({layers} of its {ALL_LAYERS[shape]} layers)" if shape in ALL_LAYERS else ""
     return f"{shape}{of}, bfloat16 file → {dtype}"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from mf_qwen3_patch.checkpoint.files import read_bounded
@@ -64,8 +63,12 @@ def read_index(directory: Path, name: str = INDEX_NAME) -> Index:
     shards: dict[str, list[str]] = {}
     refused: dict[str, list[str]] = {}
     for tensor, shard in weight_map.items():
-        target = shards if isinstance(shard, str) and _stays_inside(shard) else refused
-        target.setdefault(shard if isinstance(shard, str) else repr(shard)[:80], []).append(tensor)
+        if isinstance(shard, str):
+            shards.setdefault(shard, []).append(tensor)
+        else:
+            refused.setdefault(repr(shard)[:80], []).append(tensor)
+    for shard in [shard for shard in shards if not _stays_inside(shard)]:
+        refused.setdefault(shard, []).extend(shards.pop(shard))
     problems = tuple(_refused(name, shard, tensors) for shard, tensors in sorted(refused.items()))
     return Index({shard: tuple(names) for shard, names in sorted(shards.items())}, problems, name)
 
@@ -127,7 +130,6 @@ def _refused(index: str, shard: str, tensors: list[str]) -> Problem:
     )
 
 
-@lru_cache  # an index names each of its files once for every tensor
 def _stays_inside(shard: str) -> bool:
     path = PurePosixPath(shard)
     return (

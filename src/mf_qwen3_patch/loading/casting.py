@@ -23,6 +23,7 @@ __all__ = [
     "Array",
     "Bits",
     "Cast",
+    "TensorFindings",
     "cast_between",
     "cast_like_numpy",
     "is_finite",
@@ -104,6 +105,40 @@ class Cast:
         out = source if self.convert is None else np.empty(1, self.target)
         self.apply(source, out)
         return not out[0]
+
+
+@dataclass
+class TensorFindings:
+    """What was seen in the part of a tensor that was read; every element was looked at.
+
+    Attributes:
+        largest: The bits of the largest magnitude; 0 if all are zero.
+        nan: How many are NaN.
+        infinite: How many are infinite.
+        overflowed: How many finite ones became infinite by the cast.
+    """
+
+    largest: int = 0
+    nan: int = 0
+    infinite: int = 0
+    overflowed: int = 0
+
+    def add(self, largest: int, bits: Bits, cast: Cast) -> None:
+        """Take a chunk into account.
+
+        Args:
+            largest: What ``cast.apply`` has returned for it.
+            bits: The chunk.
+            cast: How it was cast.
+        """
+        self.largest = max(self.largest, largest)
+        if largest < cast.overflow:
+            return
+        not_finite = cast.count_from(bits, cast.infinity)
+        nan = cast.count_from(bits, cast.infinity + 1)
+        self.nan += nan
+        self.infinite += not_finite - nan
+        self.overflowed += cast.count_from(bits, cast.overflow) - not_finite
 
 
 @cache

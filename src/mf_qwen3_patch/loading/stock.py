@@ -1,4 +1,4 @@
-"""Stock's own loader under our checks, for what ours does not know: quantised layers, 310P devices."""
+"""Stock's own loader under our checks, for what ours does not know: quantised layers, 310P, expert parallelism."""
 
 from __future__ import annotations
 

@@ -10,49 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from mf_qwen3_patch.loading.casting import Array, Bits, Cast, cast_between
+from mf_qwen3_patch.loading.casting import Array, Bits, TensorFindings, cast_between
 from mf_qwen3_patch.loading.pieces import Piece, Stretch
 from mf_qwen3_patch.loading.reading import Files
 
-__all__ = ["Findings", "TensorFindings", "WorkShared", "Worker"]
+__all__ = ["Findings", "WorkShared", "Worker"]
 
 # Large enough that threads seldom wait for each other's Python, small enough for the cache.
 _CHUNK_BYTES = 1 << 20
 _WORD = np.dtype("<u8")
-
-
-@dataclass
-class TensorFindings:
-    """What was seen in the part of a tensor that was read; every element was looked at.
-
-    Attributes:
-        largest: The bits of the largest magnitude; 0 if all are zero.
-        nan: How many are NaN.
-        infinite: How many are infinite.
-        overflowed: How many finite ones became infinite by the cast.
-    """
-
-    largest: int = 0
-    nan: int = 0
-    infinite: int = 0
-    overflowed: int = 0
-
-    def add(self, largest: int, bits: Bits, cast: Cast) -> None:
-        """Take a chunk into account.
-
-        Args:
-            largest: What ``cast.apply`` has returned for it.
-            bits: The chunk.
-            cast: How it was cast.
-        """
-        self.largest = max(self.largest, largest)
-        if largest < cast.overflow:
-            return
-        not_finite = cast.count_from(bits, cast.infinity)
-        nan = cast.count_from(bits, cast.infinity + 1)
-        self.nan += nan
-        self.infinite += not_finite - nan
-        self.overflowed += cast.count_from(bits, cast.overflow) - not_finite
 
 
 @dataclass

@@ -8,7 +8,7 @@ import numpy as np
 
 from mf_qwen3_patch.checkpoint.header import DTYPE_BITS, DTYPE_NAMES, TensorInfo
 from mf_qwen3_patch.errors import InvalidValues
-from mf_qwen3_patch.loading.casting import Array, Cast, cast_between
+from mf_qwen3_patch.loading.casting import Array, TensorFindings, cast_between
 from mf_qwen3_patch.loading.not_finite import not_finite
 from mf_qwen3_patch.loading.pieces import Stretch
 from mf_qwen3_patch.loading.reading import Files
@@ -52,13 +52,12 @@ class TensorReader:
         bits = np.empty(prod(tensor.shape), f"u{DTYPE_BITS[tensor.dtype] // 8}")
         self._files.read(tensor, Stretch(tensor.offset, bits.size, 1, bits.nbytes, 0), bits)
         out = bits if cast.convert is None else np.empty(bits.size, cast.target)
-        self._check(tensor, bits, cast, cast.apply(bits, out))
-        return out.reshape(tensor.shape)
-
-    def _check(self, tensor: TensorInfo, bits: Array, cast: Cast, largest: int) -> None:
-        if largest >= cast.infinity:
-            found = f"{cast.count_from(bits, cast.infinity)} of {bits.size} values are not"
+        seen = TensorFindings()
+        seen.add(cast.apply(bits, out), bits, cast)
+        if seen.nan or seen.infinite:
+            found = f"{seen.nan + seen.infinite} of {bits.size} values are not"
             problem = not_finite(tensor.name, found, file=tensor.file.name)
             raise InvalidValues([problem], str(tensor.file.parent))
-        if largest >= cast.overflow:
-            self.overflowed[tensor.name] = cast.count_from(bits, cast.overflow)
+        if seen.overflowed:
+            self.overflowed[tensor.name] = seen.overflowed
+        return out.reshape(tensor.shape)
