@@ -24,9 +24,9 @@ def shim(directory: str, dtype: str) -> tuple[Load, Load]:
 
     mf_qwen3_patch.enable_cpu_kernels()
     _context()
-    from mf_qwen3_patch.loading.build import build_model
-    from mf_qwen3_patch.loading.families import FAMILIES
+    from mf_qwen3_patch.families.mindformers import FAMILIES
     from mf_qwen3_patch.loading.pretrained import load_into
+    from mf_qwen3_patch.loading.runtime.network import build_model
 
     config, _ = _config_and_network(directory, dtype)
     family = FAMILIES[config.model_type]
@@ -57,7 +57,7 @@ def diary(directory: str, dtype: str) -> tuple[Load, Load]:
     from mindspore import Parameter, Tensor
     from mindspore.nn.utils import no_init_parameters
 
-    from mf_qwen3_patch.loading.conversion import convert_weight_dict
+    from mf_qwen3_patch.loading.weight_dict import convert_weight_dict
 
     config, network = _config_and_network(directory, dtype)
     model: list[Any] = []

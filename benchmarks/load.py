@@ -83,7 +83,7 @@ def machine() -> str:
     return f"{len(models)} cores of an {name} virtual machine with {memory:.0f} GiB"
 
 
-def summarise(runs: list[Run], parameter_bytes: int) -> Run:
+def summarize(runs: list[Run], parameter_bytes: int) -> Run:
     """Return medians and ranges of several runs."""
     seconds = [run["seconds"] for run in runs]
     extra = statistics.median(run["peak_over_imports"] for run in runs) - parameter_bytes
@@ -149,7 +149,7 @@ def main() -> None:
                 for _ in range(options.runs):
                     for name in taking_part:
                         runs[name].append(run_once(name, checkpoint, dtype, touch))
-                results = {name: summarise(runs[name], elements * _ITEM[dtype]) for name in taking_part}
+                results = {name: summarize(runs[name], elements * _ITEM[dtype]) for name in taking_part}
                 everything["results"][f"{shape} {dtype}"] = results
                 print(table(shape, dtype, results), end="\n\n", flush=True)
     if options.json:

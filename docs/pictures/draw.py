@@ -57,10 +57,10 @@ def _text(x: float, y: float, text: str, size: int = 14, weight: str = "400", an
     return f'<text x="{x:g}" y="{y:g}" {style}>{escape(text)}</text>'
 
 
-def _box(x: float, y: float, width: float, colour: str, title: str, *lines: str) -> str:
+def _box(x: float, y: float, width: float, color: str, title: str, *lines: str) -> str:
     height = 30 + 17 * len(lines)
     parts = [
-        f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height}" rx="6" fill="{colour}" stroke="{LINE}"/>',
+        f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height}" rx="6" fill="{color}" stroke="{LINE}"/>',
         _text(x + width / 2, y + 20, title, weight="600"),
     ]
     parts += [_text(x + width / 2, y + 38 + 17 * number, line, size=12) for number, line in enumerate(lines)]
@@ -99,7 +99,7 @@ def draw_load() -> str:
             380,
             ORANGE,
             "MindFormers' own weight_loader",
-            "quantised layers, 310P, pipeline or expert parallelism",
+            "quantized layers, 310P, pipeline or expert parallelism",
         ),
         _box(
             left,
@@ -140,11 +140,11 @@ def draw_load() -> str:
 
 
 def _strip(x: float, y: float, cells: list[str], width: float) -> str:
-    colours = {"Q": BLUE, "K": ORANGE, "V": GREEN, "g": BLUE, "u": ORANGE}
+    colors = {"Q": BLUE, "K": ORANGE, "V": GREEN, "g": BLUE, "u": ORANGE}
     parts = []
     for number, cell in enumerate(cells):
         left = x + number * width
-        rectangle = f'<rect x="{left:g}" y="{y:g}" width="{width:g}" height="44" fill="{colours[cell[0]]}"'
+        rectangle = f'<rect x="{left:g}" y="{y:g}" width="{width:g}" height="44" fill="{colors[cell[0]]}"'
         parts += [f'{rectangle} stroke="{LINE}"/>', _text(left + width / 2, y + 27, cell)]
     return "\n".join(parts)
 

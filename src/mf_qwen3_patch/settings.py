@@ -8,7 +8,7 @@
 ``MF_QWEN3_PATCH_CPU``       ``1``: enable the CPU stand-ins for Ascend-only kernels.
 ===========================  =================================================================
 
-Two more are read where they are used: ``MF_QWEN3_PATCH_THREADS`` at every load (``loading/threads.py``), and
+Two more are read where they are used: ``MF_QWEN3_PATCH_THREADS`` at every load (``loading/transfer/threads.py``), and
 ``MF_QWEN3_PATCH_STARTUP_NEXT`` by the file for PYTHONSTARTUP (``activation/injection/pythonstartup.py``).
 """
 
@@ -18,8 +18,6 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
-
-__all__ = ["Settings"]
 
 _MODES = {"": "on", "1": "on", "0": "off", "strict": "strict"}
 _FLAGS = {"": False, "0": False, "1": True}

@@ -12,7 +12,7 @@ import pytest
 from tests.support.documents import documents
 from tests.support.processes import ROOT
 
-from mf_qwen3_patch.tools import cli
+from mf_qwen3_patch.cli import main as cli
 
 DOCUMENTS = [*documents(), ROOT / "CONTRIBUTING.md"]
 

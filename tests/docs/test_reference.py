@@ -9,7 +9,7 @@ import pytest
 from tests.support.processes import ROOT
 
 from mf_qwen3_patch.activation.registry import PATCHES
-from mf_qwen3_patch.tools import cli
+from mf_qwen3_patch.cli import main as cli
 
 PAGES = ("docs/reference/settings.md", "docs/reference/settings.zh.md")
 READMES = ("README.md", "README.zh-CN.md")

@@ -1,9 +1,9 @@
-"""What can be wrong with a mixture of experts beyond the catalogue's faults, as data of the same kind."""
+"""What can be wrong with a mixture of experts beyond the catalog's faults, as data of the same kind."""
 
 from __future__ import annotations
 
 from tests.faults.breaking import adding, config_with, dropping, weights
-from tests.faults.catalogue import Fault
+from tests.faults.catalog import Fault
 from tests.support.checkpoints import Tensors, zeros
 
 from mf_qwen3_patch.errors import ConfigMismatch, CorruptCheckpoint, IncompleteCheckpoint, UnsupportedCheckpoint
@@ -50,8 +50,8 @@ MOE_FAULTS = (
           ("config.json says num_experts_per_tok: 7", "only 6 experts", "at most 6 (num_experts)")),
     Fault("more experts chosen by default than there are", config_with("num_experts_per_tok"), ConfigMismatch,
           ("has no num_experts_per_tok", "defaults to 8", "only 6 experts")),
-    Fault("one chosen expert, normalised", config_with(num_experts_per_tok=1), UnsupportedCheckpoint,
-          ("num_experts_per_tok: 1", "norm_topk_prob: true", "MindFormers does not normalise")),
+    Fault("one chosen expert, normalized", config_with(num_experts_per_tok=1), UnsupportedCheckpoint,
+          ("num_experts_per_tok: 1", "norm_topk_prob: true", "MindFormers does not normalize")),
     Fault("norm_topk_prob is a number", config_with(norm_topk_prob=1), ConfigMismatch,
           ("config.json", "norm_topk_prob", "true or false", "1")),
     Fault("dense layers by mlp_only_layers", config_with(mlp_only_layers=[0]), UnsupportedCheckpoint,

@@ -177,7 +177,7 @@ def test_nan_or_infinity_is_an_error_that_names_the_tensor(dtype: str, value: fl
     assert len(error.value.problems) == 1
 
 
-def test_quantised_weights_are_refused() -> None:
+def test_quantized_weights_are_refused() -> None:
     source = weights() | {"model.layers.0.mlp.up_proj.weight_scale_inv": np.ones((1, 1), np.float32)}
 
     with pytest.raises(UnsupportedCheckpoint, match="weight_scale_inv"):

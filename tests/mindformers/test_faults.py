@@ -1,4 +1,4 @@
-"""Every fault of the catalogue, through the real loaders: one clear error, and a model that is as it was."""
+"""Every fault of the catalog, through the real loaders: one clear error, and a model that is as it was."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 from mindformers.models.qwen3 import Qwen3ForCausalLM
-from tests.faults.catalogue import FAULTS, SHARDS, Fault
+from tests.faults.catalog import FAULTS, SHARDS, Fault
 from tests.support.checkpoints import write_checkpoint
 
-from mf_qwen3_patch.checkpoint.config import normalise
-from mf_qwen3_patch.checkpoint.directory import read_config
-from mf_qwen3_patch.checkpoint.fields import SHAPE_FIELDS
+from mf_qwen3_patch.checkpoint.config.normalize import normalize
+from mf_qwen3_patch.checkpoint.files.directory import read_config
 from mf_qwen3_patch.errors import CheckpointError
-from mf_qwen3_patch.loading.build import build_config, build_model
+from mf_qwen3_patch.families.config_schema import SHAPE_FIELDS
+from mf_qwen3_patch.loading.runtime.network import build_config, build_model
 from mindformers import AutoModel
 
 # Absurd dimensions would only keep stock busy building.
@@ -50,7 +50,7 @@ def weights(directory: Path) -> dict[str, Any]:
 def model_that_the_config_describes(directory: Path, otherwise: Any) -> Any:
     """Build what stock would build from the broken config.json, if that can be built at all."""
     try:
-        config = normalise(read_config(directory))
+        config = normalize(read_config(directory))
         values = config.values
         if config.invalid or values["num_hidden_layers"] > 50 or max(values[name] for name in SHAPE_FIELDS) > LARGEST:
             return otherwise

@@ -11,8 +11,8 @@ from mindformers.parallel_core.inference.base_models.common.embeddings.rope_util
 from tests.support.checkpoints import make_config, read_json, write_checkpoint
 
 from mf_qwen3_patch import CheckpointWarning
-from mf_qwen3_patch.checkpoint.config import normalise
-from mf_qwen3_patch.loading.build import build_config, build_model
+from mf_qwen3_patch.checkpoint.config.normalize import normalize
+from mf_qwen3_patch.loading.runtime.network import build_config, build_model
 from mindformers import AutoConfig, AutoModel
 
 FLOAT32 = {"params_dtype": "float32", "compute_dtype": "float32", "rotary_dtype": "float32"}
@@ -32,7 +32,7 @@ def angles(model: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def build(raw: dict[str, Any]) -> Any:
-    return build_model(build_config(normalise(raw).values | FLOAT32 | {"seq_length": 128}))
+    return build_model(build_config(normalize(raw).values | FLOAT32 | {"seq_length": 128}))
 
 
 @pytest.mark.oracle
@@ -100,7 +100,7 @@ def test_stock_would_give_it_the_first_ones() -> None:
 def test_stock_builds_no_model_with_any_other_kind(kind: str) -> None:
     """Why they are refused; once stock builds one of them, compare its angles with HuggingFace's."""
     scaling = {"rope_type": kind, "factor": 2.0, "original_max_position_embeddings": 256}
-    values = normalise(make_config()).values | FLOAT32 | {"rope_scaling": scaling}
+    values = normalize(make_config()).values | FLOAT32 | {"rope_scaling": scaling}
 
     with pytest.raises((ValueError, RuntimeError)) as error:
         build_model(build_config(values))
@@ -111,7 +111,7 @@ def test_auto_config_spells_yarn_out(tmp_path: Path) -> None:
     directory = write_checkpoint(tmp_path / "hf", **config_json())
     config = AutoConfig.from_pretrained(directory)
 
-    assert config.rope_scaling == normalise(read_json(directory / "config.json")).values["rope_scaling"]
+    assert config.rope_scaling == normalize(read_json(directory / "config.json")).values["rope_scaling"]
     model = build_model(config)
     np.testing.assert_array_equal(angles(model), angles(build(config_json())))
 

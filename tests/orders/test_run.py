@@ -13,7 +13,7 @@ from tests.support.installed import clean_environment, start
 from tests.support.processes import ROOT
 
 from mf_qwen3_patch.activation import startup
-from mf_qwen3_patch.tools.run import _interpreter_options
+from mf_qwen3_patch.cli.run import _interpreter_options
 
 _REPORT = """
 import json, os, sys

@@ -6,8 +6,8 @@ import argparse
 
 import pytest
 
-from mf_qwen3_patch.tools.arguments import shard_size
-from mf_qwen3_patch.tools.cli import main
+from mf_qwen3_patch.cli._arguments import shard_size
+from mf_qwen3_patch.cli.main import main
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-__all__ = ["CONTRACT", "Finding", "Symbol", "check_contract", "parameters_of"]
-
 
 @dataclass(frozen=True)
 class Symbol:
@@ -254,11 +252,11 @@ CONTRACT: tuple[Symbol, ...] = (
     Symbol(_LAYERS, "VocabParallelEmbedding", "slices"),
     Symbol(_LAYERS, "MergedColumnParallelLinear", "slices"),
     Symbol(_LAYERS, "QKVParallelLinear", "slices"),
-    Symbol(_LAYERS, "UnquantizedLinearMethod", "tells quantised layers"),
-    Symbol(_LAYERS, "UnquantizedEmbeddingMethod", "tells quantised layers", ("",)),
+    Symbol(_LAYERS, "UnquantizedLinearMethod", "tells quantized layers"),
+    Symbol(_LAYERS, "UnquantizedEmbeddingMethod", "tells quantized layers", ("",)),
     Symbol(_GROUPED_LAYERS, "ColumnParallelGroupedLinear", "slices of experts"),
     Symbol(_GROUPED_LAYERS, "RowParallelGroupedLinear", "slices of experts"),
-    Symbol(_GROUPED_LAYERS, "UnquantizedGroupedLinearMethod", "tells quantised experts"),
+    Symbol(_GROUPED_LAYERS, "UnquantizedGroupedLinearMethod", "tells quantized experts"),
     Symbol(f"{_PARALLEL}.inference.transformer.moe.router", "TopKRouter", "whole on every rank"),
     Symbol(
         f"{_PARALLEL}.inference.parallel_state",

@@ -28,8 +28,6 @@ import wrapt
 from mf_qwen3_patch.errors import ActivationError, PatchWarning
 from mf_qwen3_patch.settings import Settings
 
-__all__ = ["PATCHES", "REGISTRY", "Patch", "PatchStatus", "Registry", "step_aside_reason"]
-
 
 @dataclass(frozen=True)
 class Patch:
@@ -268,6 +266,6 @@ def _nobody_importing(module_name: str) -> Iterator[None]:
 def _log_applied(patch: Patch) -> None:
     """Write one INFO line through MindFormers' own logger, once it exists."""
     if "mindformers.tools.logger" in sys.modules:
-        from mf_qwen3_patch.loading.log import say
+        from mf_qwen3_patch.loading.runtime.log import say
 
         say("applied %s to %s", patch.name, patch.target)

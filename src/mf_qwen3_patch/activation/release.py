@@ -10,8 +10,6 @@ import importlib
 from functools import cache
 from importlib.util import find_spec
 
-__all__ = ["unsupported"]
-
 _PACKAGE = "mindformers.models.qwen3"
 _ADVICE = "nothing was patched; use MindFormers 1.7.0, 1.8.0 or 1.9.0"
 

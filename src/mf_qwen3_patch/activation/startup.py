@@ -16,8 +16,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["IPYTHON", "PTH", "PYTHONSTARTUP", "installed_pth", "note_way", "startup_file", "ways", "with_injection"]
-
 PTH = "mf_qwen3_patch.pth"
 PYTHONSTARTUP = "PYTHONSTARTUP"
 IPYTHON = "%load_ext"

@@ -8,8 +8,6 @@ from importlib.metadata import PackageNotFoundError, version
 
 from mf_qwen3_patch.activation.registry import PATCHES, step_aside_reason
 
-__all__ = ["TESTED_STACKS", "installed_versions", "is_tested", "provided_upstream"]
-
 # What the test suite ran on, as whole stacks: versions of a stack that fit together.
 TESTED_STACKS: tuple[Mapping[str, str], ...] = (
     {"mindformers": "1.7.0", "mindspore": "2.7.1"},

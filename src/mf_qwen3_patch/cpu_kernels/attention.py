@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor
 
-__all__ = ["FlashAttentionScore", "PagedAttention", "ReshapeAndCache"]
-
 
 def _attend(
     query: np.ndarray[Any, Any],

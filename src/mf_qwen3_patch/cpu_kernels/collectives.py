@@ -10,8 +10,6 @@ import mindspore
 from mindspore import Tensor, ops
 from mindspore.communication import GlobalComm, get_group_size
 
-__all__ = ["all_reduce", "spanning_world"]
-
 
 def spanning_world(init: Callable[..., None]) -> Callable[..., None]:
     """Wrap ``ProcessGroup.__init__`` so that a group of all ranks is the world group, by its name.

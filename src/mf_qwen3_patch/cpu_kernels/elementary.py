@@ -1,11 +1,9 @@
-"""Normalisation, reductions and sampling on the CPU."""
+"""Normalization, reductions and sampling on the CPU."""
 
 from __future__ import annotations
 
 import numpy as np
 from mindspore import Tensor
-
-__all__ = ["RmsNorm", "argmax", "cumsum", "run_using_numpy"]
 
 
 class RmsNorm:
@@ -19,7 +17,7 @@ class RmsNorm:
         self._epsilon = epsilon
 
     def __call__(self, x: Tensor, gamma: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalise the last axis.
+        """Normalize the last axis.
 
         Args:
             x: ``[..., hidden_size]``.

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor
 
-__all__ = ["GroupedMatmulV4", "MoeInitRoutingV2", "MoeTokenUnpermute", "index_select", "topk"]
-
 
 # The names of the arguments are those of mindspore.mint.
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> tuple[Tensor, Tensor]:
@@ -127,10 +125,10 @@ class GroupedMatmulV4:
         Returns:
             One tensor, ``[rows, out]``, in the dtype of ``x``.
         """
-        *quantisation, group_list = unused
+        *quantization, group_list = unused
         known = (split_item, group_type, group_list_type) == (3, 0, 1) and len(x) == len(weight) == 1
-        if not known or more or any(value is not None for value in quantisation):
-            raise NotImplementedError("the CPU stand-in for GroupedMatmulV4 knows one unquantised group of rows only")
+        if not known or more or any(value is not None for value in quantization):
+            raise NotImplementedError("the CPU stand-in for GroupedMatmulV4 knows one unquantized group of rows only")
         rows, matrices = x[0].asnumpy(), weight[0].asnumpy()
         out = np.zeros((rows.shape[0], matrices.shape[2]), rows.dtype)
         start = 0

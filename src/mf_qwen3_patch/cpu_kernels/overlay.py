@@ -6,8 +6,6 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-__all__ = ["Overlay", "choose_by_device"]
-
 
 def _stands_in() -> bool:
     import mindspore

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor
 
-__all__ = ["ApplyRotaryPosEmb"]
-
 _ROTATE_HALF = 2
 
 

@@ -15,8 +15,6 @@ import wrapt
 
 from mf_qwen3_patch.errors import ActivationError
 
-__all__ = ["disable", "enable", "is_enabled"]
-
 _INFERENCE = "mindformers.parallel_core.inference"
 _ROPE = f"{_INFERENCE}.base_models.common.embeddings"
 

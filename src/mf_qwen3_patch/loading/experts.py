@@ -6,8 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["Experts", "find_experts"]
-
 _NAME = re.compile(r"decoder\.layers\.([0-9]+)\.mlp\.(?:experts\.([0-9]+)\.(gating|hidden|linear_fc2)|router)\.weight")
 
 

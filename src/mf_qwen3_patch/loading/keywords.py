@@ -7,12 +7,10 @@ import inspect
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from mf_qwen3_patch.checkpoint.fields import ALIASES, SCHEMAS
-from mf_qwen3_patch.checkpoint.location import LOCATION_KEYWORDS
-from mf_qwen3_patch.loading.families import Family
-from mf_qwen3_patch.loading.log import say, warn
-
-__all__ = ["config_overrides", "warn_of_remote_code"]
+from mf_qwen3_patch.checkpoint.files.resolve import LOCATION_KEYWORDS
+from mf_qwen3_patch.families.config_schema import ALIASES, SCHEMAS
+from mf_qwen3_patch.families.mindformers import Family
+from mf_qwen3_patch.loading.runtime.log import say, warn
 
 _MEANINGLESS = frozenset(
     {
@@ -47,10 +45,10 @@ _REFUSED = {
     "from_tf": "only safetensors are loaded",
     "gguf_file": "only safetensors are loaded",
     "key_mapping": "tensors go by HuggingFace's names of Qwen3",
-    "load_in_4bit": "nothing is quantised while it is loaded",
-    "load_in_8bit": "nothing is quantised while it is loaded",
+    "load_in_4bit": "nothing is quantized while it is loaded",
+    "load_in_8bit": "nothing is quantized while it is loaded",
     "proxies": "set HTTPS_PROXY, which huggingface_hub follows",
-    "quantization_config": "nothing is quantised while it is loaded",
+    "quantization_config": "nothing is quantized while it is loaded",
     "state_dict": "weights are loaded from files; for a dict there are convert_weight_dict and load_param_into_net",
     "tp_plan": "tensor parallelism is MindFormers': start with msrun",
 }

@@ -16,28 +16,27 @@ from typing import Any
 
 from mindformers.parallel_core.inference.parallel_state import get_tensor_model_parallel_rank
 
-from mf_qwen3_patch.checkpoint.config import normalise
-from mf_qwen3_patch.checkpoint.directory import read_config
-from mf_qwen3_patch.checkpoint.location import Location
-from mf_qwen3_patch.checkpoint.naming import LM_HEAD, axes_of, parse_name
-from mf_qwen3_patch.checkpoint.preflight import Preflight, preflight
+from mf_qwen3_patch.checkpoint.checks.preflight import Preflight, preflight
+from mf_qwen3_patch.checkpoint.config.normalize import normalize
+from mf_qwen3_patch.checkpoint.files.directory import read_config
+from mf_qwen3_patch.checkpoint.files.resolve import Location
 from mf_qwen3_patch.errors import CheckpointError
-from mf_qwen3_patch.loading.build import build_model, network_parameters
-from mf_qwen3_patch.loading.context import ensure_inference_context, on_cpu, tensor_parallel_size
-from mf_qwen3_patch.loading.dtypes import choose_dtypes
-from mf_qwen3_patch.loading.families import FAMILIES, QWEN3, Family
-from mf_qwen3_patch.loading.generation import set_generation_config
-from mf_qwen3_patch.loading.given_config import GivenConfig, fields_of
+from mf_qwen3_patch.families.mindformers import FAMILIES, QWEN3, Family
+from mf_qwen3_patch.families.tensors import LM_HEAD, axes_of, parse_name
+from mf_qwen3_patch.loading.config_argument import GivenConfig, fields_of
+from mf_qwen3_patch.loading.fallback import load_with_stock
+from mf_qwen3_patch.loading.generation_config import set_generation_config
 from mf_qwen3_patch.loading.keywords import config_overrides, warn_of_remote_code
-from mf_qwen3_patch.loading.loader import load
-from mf_qwen3_patch.loading.log import say, warn
-from mf_qwen3_patch.loading.plan import PlanNotPossible, plan
-from mf_qwen3_patch.loading.proof import prove
 from mf_qwen3_patch.loading.report import LoadReport
-from mf_qwen3_patch.loading.stock import load_with_stock
+from mf_qwen3_patch.loading.runtime.context import ensure_inference_context, on_cpu, tensor_parallel_size
+from mf_qwen3_patch.loading.runtime.dtypes import choose_dtypes
+from mf_qwen3_patch.loading.runtime.log import say, warn
+from mf_qwen3_patch.loading.runtime.network import build_model, network_parameters
+from mf_qwen3_patch.loading.transfer.loader import load
+from mf_qwen3_patch.loading.transfer.plan import plan
+from mf_qwen3_patch.loading.transfer.rank_slices import PlanNotPossible
+from mf_qwen3_patch.loading.transfer.verify import prove
 from mf_qwen3_patch.settings import Settings
-
-__all__ = ["load_into", "load_pretrained"]
 
 
 def load_pretrained(
@@ -179,7 +178,7 @@ def _given(config: Any, keywords: Mapping[str, Any], directory: Path, family: Fa
             raw = read_config(directory)
         except CheckpointError:
             raw = {}  # the check that follows says what is wrong with it
-        family = FAMILIES[normalise(raw).schema.model_type]
+        family = FAMILIES[normalize(raw).schema.model_type]
     overrides = config_overrides(keywords, family)
     if config is None:
         return GivenConfig(overrides)

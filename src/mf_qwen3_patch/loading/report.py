@@ -8,9 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mf_qwen3_patch.loading.proof import Proof
-
-__all__ = ["LoadReport"]
+from mf_qwen3_patch.loading.transfer.verify import Proof
 
 _SHOWN_ALONE = 5
 

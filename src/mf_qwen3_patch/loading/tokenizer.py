@@ -10,17 +10,15 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from mf_qwen3_patch.checkpoint.location import LOCATION_KEYWORDS, Location
-from mf_qwen3_patch.checkpoint.tokenizer_files import (
+from mf_qwen3_patch.checkpoint.files.resolve import LOCATION_KEYWORDS, Location
+from mf_qwen3_patch.checkpoint.files.tokenizer_files import (
     TOKENIZER_CLASS,
     TOKENIZER_CONFIG_NAME,
     damage,
     read_tokenizer_config,
 )
 from mf_qwen3_patch.errors import Problem, UnsupportedCheckpoint, error_for
-from mf_qwen3_patch.loading.log import warn
-
-__all__ = ["load_tokenizer"]
+from mf_qwen3_patch.loading.runtime.log import warn
 
 
 def load_tokenizer(

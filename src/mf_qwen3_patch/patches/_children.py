@@ -9,8 +9,6 @@ import multiprocessing
 from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["call", "forked_process", "process"]
-
 
 def call(target: Callable[..., Any], *args: Any) -> None:
     """Call ``target``. By having to be imported, this function brings the shim into a spawned child."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mf_qwen3_patch.loading.families import FAMILIES, Family
-
-__all__ = ["base_classes", "first_reason", "inference_classes"]
+from mf_qwen3_patch.families.mindformers import FAMILIES, Family
 
 
 def inference_classes() -> Iterator[tuple[Family, Any]]:

@@ -14,8 +14,6 @@ from types import ModuleType
 
 from mf_qwen3_patch.errors import LatePatchWarning
 
-__all__ = ["rebind"]
-
 _OURS_TO_REBIND = ("mindspore", "mindformers")
 
 

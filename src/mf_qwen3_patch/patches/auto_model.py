@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from mindformers.models.auto.modeling_auto import AutoModel, AutoModelForCausalLM
 
-from mf_qwen3_patch.loading.families import FAMILIES
+from mf_qwen3_patch.families.mindformers import FAMILIES
 from mf_qwen3_patch.loading.pretrained import load_pretrained
-from mf_qwen3_patch.patches._attributes import AttributeChanges
-from mf_qwen3_patch.patches._doors import guarded_classmethod
+from mf_qwen3_patch.patches._dispatch import guarded_classmethod
+from mf_qwen3_patch.patches._patcher import AttributeChanges
 
 # AutoModel inherits the method from a base class, AutoModelForCausalLM has a copy of its own: each needs it.
 _CLASSES = (AutoModel, AutoModelForCausalLM)

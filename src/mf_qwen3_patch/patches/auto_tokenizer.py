@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from mindformers.models.auto.tokenization_auto import AutoTokenizer, tokenizer_class_from_name
 
-from mf_qwen3_patch.checkpoint.tokenizer_files import TOKENIZER_CLASS, is_qwen3_tokenizer_directory
+from mf_qwen3_patch.checkpoint.files.tokenizer_files import TOKENIZER_CLASS, is_qwen3_tokenizer_directory
 from mf_qwen3_patch.loading.tokenizer import load_tokenizer
-from mf_qwen3_patch.patches._attributes import AttributeChanges
-from mf_qwen3_patch.patches._doors import guarded_classmethod
+from mf_qwen3_patch.patches._dispatch import guarded_classmethod
+from mf_qwen3_patch.patches._patcher import AttributeChanges
 
 _changes = AttributeChanges()
 

@@ -17,10 +17,10 @@ from mindformers.utils.safetensors import convert_safetensors
 from mindspore import Parameter
 from safetensors.numpy import save_file as _numpy_save_file
 
-from mf_qwen3_patch.loading.converted import INFERENCE_LAYOUT
-from mf_qwen3_patch.loading.parameters import to_numpy
+from mf_qwen3_patch.families.layout import INFERENCE_LAYOUT
+from mf_qwen3_patch.loading.runtime.parameters import to_numpy
 from mf_qwen3_patch.patches import _children
-from mf_qwen3_patch.patches._attributes import AttributeChanges
+from mf_qwen3_patch.patches._patcher import AttributeChanges
 
 _changes = AttributeChanges()
 

@@ -12,10 +12,10 @@ from typing import Any
 from mindformers.parallel_core.utils.model_mixin import ModelMixin
 from mindspore import Parameter
 
-from mf_qwen3_patch.loading import conversion
-from mf_qwen3_patch.loading.families import QWEN3, QWEN3_MOE, Family
-from mf_qwen3_patch.patches._attributes import AttributeChanges, defining_class
+from mf_qwen3_patch.families.mindformers import QWEN3, QWEN3_MOE, Family
+from mf_qwen3_patch.loading import weight_dict as conversion
 from mf_qwen3_patch.patches._families import first_reason, inference_classes
+from mf_qwen3_patch.patches._patcher import AttributeChanges, defining_class
 
 _changes = AttributeChanges()
 

@@ -13,9 +13,9 @@ from typing import Any
 from mindformers.generation.text_generator import GenerationMixin
 from mindformers.tools.utils import is_pynative
 
-from mf_qwen3_patch.loading.families import Family
-from mf_qwen3_patch.patches._attributes import AttributeChanges, defining_class
+from mf_qwen3_patch.families.mindformers import Family
 from mf_qwen3_patch.patches._families import first_reason, inference_classes
+from mf_qwen3_patch.patches._patcher import AttributeChanges, defining_class
 
 _METHOD = "_incremental_infer_mcore"
 _changes = AttributeChanges()

@@ -10,8 +10,8 @@ from typing import Any
 
 from mindspore.train import serialization
 
-from mf_qwen3_patch.checkpoint.header import read_header
-from mf_qwen3_patch.loading.parameters import named_parameters
+from mf_qwen3_patch.checkpoint.files.safetensors_header import read_header
+from mf_qwen3_patch.loading.runtime.parameters import named_parameters
 from mf_qwen3_patch.patches._rebinding import rebind
 
 _FORMAT_ARGUMENT = "format"

@@ -7,12 +7,12 @@ from typing import Any
 
 from mindformers.parallel_core.inference.model_utils import InferModelMixin
 
-from mf_qwen3_patch.checkpoint.directory import is_huggingface_directory
-from mf_qwen3_patch.loading.converted import is_converted_directory, load_converted
-from mf_qwen3_patch.loading.families import Family
+from mf_qwen3_patch.checkpoint.files.directory import is_huggingface_directory
+from mf_qwen3_patch.families.mindformers import Family
+from mf_qwen3_patch.loading.converted_directory import is_converted_directory, load_converted
 from mf_qwen3_patch.loading.pretrained import load_into
-from mf_qwen3_patch.patches._attributes import AttributeChanges, defining_class
 from mf_qwen3_patch.patches._families import first_reason, inference_classes
+from mf_qwen3_patch.patches._patcher import AttributeChanges, defining_class
 
 _changes = AttributeChanges()
 

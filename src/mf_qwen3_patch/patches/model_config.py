@@ -12,10 +12,10 @@ from typing import Any
 
 from mindformers.models import build_config
 
-from mf_qwen3_patch.checkpoint.directory import is_qwen3_directory
-from mf_qwen3_patch.loading.context import is_training_run
-from mf_qwen3_patch.loading.model_config import merge_model_config
-from mf_qwen3_patch.patches._attributes import AttributeChanges
+from mf_qwen3_patch.checkpoint.files.directory import is_qwen3_directory
+from mf_qwen3_patch.loading.mindformers_config import merge_model_config
+from mf_qwen3_patch.loading.runtime.context import is_training_run
+from mf_qwen3_patch.patches._patcher import AttributeChanges
 
 _PARAMETERS = ["pretrain_model_dir", "config"]
 _changes = AttributeChanges()

@@ -13,14 +13,14 @@ from mindformers.parallel_core.inference import parallel_state
 from mindformers.parallel_core.inference.model_utils import InferModelMixin
 from tests.support.checkpoints import read_json
 
-from mf_qwen3_patch.checkpoint.config import normalise
-from mf_qwen3_patch.checkpoint.directory import open_checkpoint
-from mf_qwen3_patch.loading.build import build_config, build_model, network_parameters
-from mf_qwen3_patch.loading.context import ensure_inference_context
-from mf_qwen3_patch.loading.families import FAMILIES
-from mf_qwen3_patch.loading.loader import LoadStats, load
-from mf_qwen3_patch.loading.plan import Plan, plan
-from mf_qwen3_patch.offline.as_rank import as_rank
+from mf_qwen3_patch.checkpoint.config.normalize import normalize
+from mf_qwen3_patch.checkpoint.files.directory import open_checkpoint
+from mf_qwen3_patch.families.mindformers import FAMILIES
+from mf_qwen3_patch.loading.runtime.context import ensure_inference_context
+from mf_qwen3_patch.loading.runtime.network import build_config, build_model, network_parameters
+from mf_qwen3_patch.loading.runtime.virtual_rank import as_rank
+from mf_qwen3_patch.loading.transfer.loader import LoadStats, load
+from mf_qwen3_patch.loading.transfer.plan import Plan, plan
 
 __all__ = [
     "as_expert_rank",
@@ -54,7 +54,7 @@ def build(directory: Path, params_dtype: str = "float32", **overrides: Any) -> A
     config = read_json(directory / "config.json")
     values = {name: value for name, value in config.items() if name not in _NOT_FOR_MINDFORMERS}
     # Stock has no defaults for what a map of yarn leaves out.
-    values["rope_scaling"] = normalise(config).values["rope_scaling"]
+    values["rope_scaling"] = normalize(config).values["rope_scaling"]
     values |= {"params_dtype": params_dtype, "compute_dtype": "float32", "seq_length": 128}
     family = FAMILIES[config["model_type"]]
     return build_model(build_config(values | overrides, family), family)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mf_qwen3_patch.loading.casting import SOURCE_DTYPES, TARGET_DTYPES, Bits, cast_between, cast_like_numpy
+from mf_qwen3_patch.loading.transfer.cast import SOURCE_DTYPES, TARGET_DTYPES, Bits, cast_between, cast_like_numpy
 
 PAIRS = [(source, target) for source in SOURCE_DTYPES for target in TARGET_DTYPES]
 

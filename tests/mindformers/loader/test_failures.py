@@ -18,9 +18,9 @@ from tests.mindformers.loader.stock import bits, build, differences, load_with_s
 from tests.support.checkpoints import Raw, Tensors, edit_weights, weight_files, write_checkpoint
 
 from mf_qwen3_patch.errors import CheckpointWarning, CorruptCheckpoint, InvalidValues
-from mf_qwen3_patch.loading import reading
-from mf_qwen3_patch.loading.build import network_parameters
-from mf_qwen3_patch.loading.loader import load
+from mf_qwen3_patch.loading.runtime.network import network_parameters
+from mf_qwen3_patch.loading.transfer import reader as reading
+from mf_qwen3_patch.loading.transfer.loader import load
 
 UP = "model.layers.1.mlp.up_proj.weight"
 
@@ -176,7 +176,7 @@ def test_parameters_stay_what_they_are(directory: Path) -> None:
 
     assert {name: (id(p), p.requires_grad, p.dtype) for name, p in network_parameters(network).items()} == before
     for name, parameter in network_parameters(network).items():
-        # A parameter that still thinks it is to be initialised clones to zeros.
+        # A parameter that still thinks it is to be initialized clones to zeros.
         assert np.array_equal(parameter.clone().asnumpy(), parameter.asnumpy()), name
 
 

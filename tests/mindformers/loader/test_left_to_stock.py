@@ -14,7 +14,7 @@ from mindformers.tools.logger import get_logger
 from tests.mindformers.loader.stock import as_expert_rank, as_rank, bits, build, differences, load_with_shim
 from tests.support.checkpoints import edit_weights, write_checkpoint
 
-import mf_qwen3_patch.loading.plan as planning
+import mf_qwen3_patch.loading.transfer.plan as planning
 from mf_qwen3_patch.errors import CheckpointError, LoadNotProven
 from mindformers import AutoModel
 
@@ -103,16 +103,16 @@ def test_each_rank_gets_its_slices(tmp_path: Path) -> None:
 
 
 def test_an_unknown_kind_of_layer_is_loaded_too(tmp_path: Path, logged: list[str]) -> None:
-    class Quantised(ColumnParallelLinear):
+    class Quantized(ColumnParallelLinear):
         pass
 
     directory = in_one_file(tmp_path / "hf")
     network = build(directory)
-    network.model.output_layer.__class__ = Quantised
+    network.model.output_layer.__class__ = Quantized
     network.load_weights(str(directory))
 
     assert differences(loaded_fast(directory), bits(network)) == {}
-    assert [line for line in logged if "belongs to a Quantised, an unknown kind of layer" in line]
+    assert [line for line in logged if "belongs to a Quantized, an unknown kind of layer" in line]
 
 
 @pytest.mark.parametrize("rank", range(2))

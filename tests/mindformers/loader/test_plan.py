@@ -11,11 +11,11 @@ from mindformers.parallel_core.inference.tensor_parallel.layers import ColumnPar
 from tests.mindformers.loader.stock import as_rank, build, plan_for
 from tests.support.checkpoints import write_checkpoint
 
-from mf_qwen3_patch.checkpoint.directory import open_checkpoint
+from mf_qwen3_patch.checkpoint.files.directory import open_checkpoint
 from mf_qwen3_patch.errors import ConfigMismatch, IncompleteCheckpoint, UnsupportedCheckpoint
+from mf_qwen3_patch.families.mindformers import QWEN3
 from mf_qwen3_patch.loading import plan as planning
-from mf_qwen3_patch.loading.families import QWEN3
-from mf_qwen3_patch.loading.plan import Plan, PlanNotPossible, plan
+from mf_qwen3_patch.loading.transfer.plan import Plan, PlanNotPossible, plan
 
 
 @pytest.fixture
@@ -106,13 +106,13 @@ def test_weights_that_are_merged_already_are_left_to_stock(directory: Path) -> N
 
 
 def test_an_unknown_kind_of_layer_is_left_to_stock(directory: Path) -> None:
-    class Quantised(ColumnParallelLinear):
+    class Quantized(ColumnParallelLinear):
         pass
 
     model: Any = build(directory)
-    model.model.output_layer.__class__ = Quantised
+    model.model.output_layer.__class__ = Quantized
 
-    with pytest.raises(PlanNotPossible, match=r"output_layer\.weight belongs to a Quantised"):
+    with pytest.raises(PlanNotPossible, match=r"output_layer\.weight belongs to a Quantized"):
         plan_for(model, directory)
 
 

@@ -14,11 +14,11 @@ from mindspore import Tensor
 from tests.mindformers.loader.stock import as_rank, build, load_with_shim
 from tests.support.checkpoints import edit_weights, write_checkpoint, zeros
 
-from mf_qwen3_patch.checkpoint.directory import open_checkpoint
+from mf_qwen3_patch.checkpoint.files.directory import open_checkpoint
 from mf_qwen3_patch.errors import CheckpointWarning, LoadNotProven
-from mf_qwen3_patch.loading.build import network_parameters
-from mf_qwen3_patch.loading.plan import Plan
-from mf_qwen3_patch.loading.proof import prove
+from mf_qwen3_patch.loading.runtime.network import network_parameters
+from mf_qwen3_patch.loading.transfer.plan import Plan
+from mf_qwen3_patch.loading.transfer.verify import prove
 
 QKV = "decoder.layers.1.self_attention.linear_qkv.weight"
 FC1 = "decoder.layers.0.mlp.linear_fc1.weight"

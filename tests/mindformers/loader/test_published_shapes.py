@@ -10,8 +10,8 @@ from tests.mindformers.loader.stock import as_rank, build, plan_for
 from tests.support.checkpoints import tensor_shapes, write_sparse_checkpoint
 from tests.support.shapes import MIXTURES, PUBLISHED
 
-from mf_qwen3_patch.checkpoint.preflight import preflight
-from mf_qwen3_patch.loading.build import network_parameters
+from mf_qwen3_patch.checkpoint.checks.preflight import preflight
+from mf_qwen3_patch.loading.runtime.network import network_parameters
 
 # A table of angles for each of 262144 positions would be all the memory that this takes, and no part of a plan.
 POSITIONS = 64

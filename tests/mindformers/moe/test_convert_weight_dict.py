@@ -44,7 +44,7 @@ def test_tokens_are_huggingfaces(name: str) -> None:
 
 def test_tokens_differ_in_the_layout_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above can fail: it is the layout that makes the tokens."""
-    from mf_qwen3_patch.loading import conversion
+    from mf_qwen3_patch.loading import weight_dict as conversion
 
     case = CASES["moe"]
     config = {"kv_channels": 8, "num_query_groups": 2, "num_attention_heads": 4}

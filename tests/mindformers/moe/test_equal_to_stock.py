@@ -9,13 +9,13 @@ import pytest
 from tests.mindformers.loader.stock import as_rank, bits, build, differences, load_with_shim, load_with_stock
 from tests.support.checkpoints import TINY_MOE, write_checkpoint
 
-from mf_qwen3_patch.checkpoint.directory import open_checkpoint
+from mf_qwen3_patch.checkpoint.files.directory import open_checkpoint
 from mf_qwen3_patch.errors import LoadNotProven
-from mf_qwen3_patch.loading import worker
-from mf_qwen3_patch.loading.build import network_parameters
-from mf_qwen3_patch.loading.families import QWEN3_MOE
+from mf_qwen3_patch.families.mindformers import QWEN3_MOE
 from mf_qwen3_patch.loading.pretrained import load_into
-from mf_qwen3_patch.loading.proof import prove
+from mf_qwen3_patch.loading.runtime.network import network_parameters
+from mf_qwen3_patch.loading.transfer import worker
+from mf_qwen3_patch.loading.transfer.verify import prove
 
 WEIGHT1, WEIGHT2 = (f"decoder.layers.1.mlp.experts.weight{number}" for number in (1, 2))
 
@@ -59,7 +59,7 @@ def test_pieces_smaller_than_a_matrix_are_put_where_they_belong(
     load_with_stock(stock, directory)
     for chunk in (100, 1000):
         monkeypatch.setattr(worker, "_CHUNK_BYTES", chunk)
-        monkeypatch.setattr("mf_qwen3_patch.loading.pieces._PIECE_BYTES", 3 * chunk)
+        monkeypatch.setattr("mf_qwen3_patch.loading.transfer.read_requests._PIECE_BYTES", 3 * chunk)
         for ranks in (1, 2):
             with as_rank(0, ranks):
                 shim, expected = build(directory), build(directory)

@@ -13,7 +13,7 @@ from mindformers.models.qwen3_moe import (
     Qwen3MoeForCausalLM,
     TrainingQwen3MoeForCausalLM,
 )
-from tests.faults.catalogue import SHARDS, Fault
+from tests.faults.catalog import SHARDS, Fault
 from tests.faults.moe import MOE_FAULTS
 from tests.mindformers.loader.stock import bits, build, differences
 from tests.mindformers.test_golden import CASES, generate

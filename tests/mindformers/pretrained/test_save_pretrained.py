@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from tests.support.checkpoints import TINY_MOE, read_safetensors, weight_files, write_checkpoint
 
 import mf_qwen3_patch
-from mf_qwen3_patch.loading.build import build_config, build_model
+from mf_qwen3_patch.loading.runtime.network import build_config, build_model
 from mindformers import AutoModel
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "checkpoints"

@@ -11,7 +11,7 @@ import mindspore
 import numpy as np
 import pytest
 from mindformers.models.qwen3_moe.modeling_qwen3_moe_infer import InferenceQwen3MoeForCausalLM
-from tests.faults.catalogue import Fault
+from tests.faults.catalog import Fault
 from tests.faults.moe import MOE_FAULTS
 from tests.mindformers.loader.stock import as_rank, bits, build, differences, load_with_shim, load_with_stock
 from tests.mindformers.test_golden import CASES, generate
@@ -28,12 +28,12 @@ from tests.support.checkpoints import (
     zeros,
 )
 
-from mf_qwen3_patch.checkpoint.new_files import NewFile
+from mf_qwen3_patch.checkpoint.writing.safetensors_writer import NewFile
+from mf_qwen3_patch.cli.main import main
+from mf_qwen3_patch.convert.to_huggingface import Layouts, export_to_huggingface
+from mf_qwen3_patch.convert.to_mindformers import convert_to_mindformers
 from mf_qwen3_patch.errors import CheckpointError, ConfigMismatch, IncompleteCheckpoint, UnsupportedCheckpoint
-from mf_qwen3_patch.loading.parameters import to_numpy
-from mf_qwen3_patch.offline.to_huggingface import Layouts, export_to_huggingface
-from mf_qwen3_patch.offline.to_mindformers import convert_to_mindformers
-from mf_qwen3_patch.tools.cli import main
+from mf_qwen3_patch.loading.runtime.parameters import to_numpy
 
 EXPERTS, FFN, HIDDEN = 6, 40, 80
 WEIGHT1, WEIGHT2 = (f"decoder.layers.1.mlp.experts.weight{number}" for number in (1, 2))

@@ -21,10 +21,10 @@ from tests.support.checkpoints import (
     write_safetensors,
 )
 
-from mf_qwen3_patch.checkpoint.layout import INFERENCE, TRAINING
+from mf_qwen3_patch.convert.to_huggingface import Layouts, export_to_huggingface
+from mf_qwen3_patch.convert.to_mindformers import convert_to_mindformers
 from mf_qwen3_patch.errors import CheckpointError, ConfigMismatch, IncompleteCheckpoint, UnsupportedCheckpoint
-from mf_qwen3_patch.offline.to_huggingface import Layouts, export_to_huggingface
-from mf_qwen3_patch.offline.to_mindformers import convert_to_mindformers
+from mf_qwen3_patch.families.layout import INFERENCE, TRAINING
 
 ALL_TRAINING = Layouts.all_in(TRAINING)
 ALL_INFERENCE = Layouts.all_in(INFERENCE)

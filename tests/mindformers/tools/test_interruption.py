@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 from tests.support.checkpoints import TINY_MOE, edit_weights, weight_files, write_checkpoint
 
-from mf_qwen3_patch.checkpoint import new_directory, new_files
-from mf_qwen3_patch.checkpoint.directory import is_qwen3_directory
-from mf_qwen3_patch.loading.converted import is_converted_directory
-from mf_qwen3_patch.offline.to_mindformers import convert_to_mindformers
-from mf_qwen3_patch.tools.cli import main
+from mf_qwen3_patch.checkpoint.files.directory import is_qwen3_directory
+from mf_qwen3_patch.checkpoint.writing import checkpoint_writer as new_directory
+from mf_qwen3_patch.checkpoint.writing import safetensors_writer as new_files
+from mf_qwen3_patch.cli.main import main
+from mf_qwen3_patch.convert.to_mindformers import convert_to_mindformers
+from mf_qwen3_patch.loading.converted_directory import is_converted_directory
 
 SHARD = 30_000
 _MODULES = {new_files.__file__, new_directory.__file__}

@@ -14,7 +14,7 @@ from tests.mindformers.launcher.test_launcher import ANSWER, LAUNCHER, MICRO_QWE
 from tests.support.installed import clean_environment
 from tests.support.processes import ROOT
 
-from mf_qwen3_patch.offline.to_mindformers import convert_to_mindformers
+from mf_qwen3_patch.convert.to_mindformers import convert_to_mindformers
 
 _WITH_THE_SHIM = """
 import runpy, sys

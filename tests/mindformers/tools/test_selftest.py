@@ -12,13 +12,13 @@ import pytest
 from tests.support.checkpoints import Tensors, edit_weights, encode, read_json, write_json
 from tests.support.processes import run_script
 
-from mf_qwen3_patch.tools import selftest
+from mf_qwen3_patch.cli import selftest
 
 EXPECTED = Path(__file__).parents[2] / "golden" / "expected" / "micro_qwen3"
 
 _COMMAND = """
     import os, sys
-    from mf_qwen3_patch.tools.cli import main
+    from mf_qwen3_patch.cli.main import main
     sys.exit(main(sys.argv[1:]))
 """
 
@@ -72,7 +72,7 @@ def _copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _report(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    from mf_qwen3_patch.tools.cli import main
+    from mf_qwen3_patch.cli.main import main
 
     code = main(["selftest", *arguments])
     return code, capfd.readouterr().out

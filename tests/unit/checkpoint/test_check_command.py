@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from tests.support.checkpoints import QWEN3_14B, edit_config, write_checkpoint, write_sparse_checkpoint
 
-from mf_qwen3_patch.tools import check
-from mf_qwen3_patch.tools.cli import main
+from mf_qwen3_patch.cli import check
+from mf_qwen3_patch.cli.main import main
 
 
 def test_a_good_directory_exits_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

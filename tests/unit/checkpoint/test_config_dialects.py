@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from tests.support.checkpoints import make_config
 
-from mf_qwen3_patch.checkpoint.config import normalise
-from mf_qwen3_patch.checkpoint.fields import PASSED_ON, SCHEMAS
+from mf_qwen3_patch.checkpoint.config.normalize import normalize
 from mf_qwen3_patch.errors import ConfigMismatch, UnsupportedCheckpoint
+from mf_qwen3_patch.families.config_schema import PASSED_ON, SCHEMAS
 
 
 @pytest.mark.parametrize("dialect", ["4.57", "5"])
 def test_newer_dialects_mean_the_same(dialect: str) -> None:
-    old, new = normalise(make_config(dtype="BF16")), normalise(make_config(dtype="BF16", dialect=dialect))
+    old, new = normalize(make_config(dtype="BF16")), normalize(make_config(dtype="BF16", dialect=dialect))
     assert new == old
     assert new.values["rope_theta"] == 1000000
     assert new.values["torch_dtype"] == "bfloat16"
@@ -27,7 +27,7 @@ def test_newer_dialects_mean_the_same(dialect: str) -> None:
 
 
 def test_absent_keys_have_the_defaults_of_huggingface() -> None:
-    config = normalise({"model_type": "qwen3"})
+    config = normalize({"model_type": "qwen3"})
     assert (config.shape.hidden_size, config.shape.head_dim, config.shape.num_key_value_heads) == (
         4096,
         128,
@@ -41,17 +41,17 @@ def test_absent_keys_have_the_defaults_of_huggingface() -> None:
 def test_an_absent_rope_theta_is_said() -> None:
     raw = make_config()
     del raw["rope_theta"]
-    config = normalise(raw)
+    config = normalize(raw)
     assert config.values["rope_theta"] == 10000.0
     assert [w for w in config.warnings if "no rope_theta" in w and "10000" in w]
 
 
 def test_null_key_value_heads_mean_multi_head_attention() -> None:
-    assert normalise(make_config(num_key_value_heads=None)).shape.num_key_value_heads == 4
+    assert normalize(make_config(num_key_value_heads=None)).shape.num_key_value_heads == 4
 
 
 def test_an_unknown_key_is_ignored_with_one_warning() -> None:
-    config = normalise(make_config(frobnicate=1, zap={"a": 2}))
+    config = normalize(make_config(frobnicate=1, zap={"a": 2}))
     assert len(config.warnings) == 1
     assert "frobnicate, zap" in config.warnings[0]
     assert not {"frobnicate", "zap"} & config.values.keys()
@@ -79,7 +79,7 @@ def test_an_unknown_key_is_ignored_with_one_warning() -> None:
     ],
 )
 def test_what_changes_the_output_is_refused(key: str, value: Any) -> None:
-    (problem,) = normalise(make_config(**{key: value})).problems
+    (problem,) = normalize(make_config(**{key: value})).problems
     assert problem.kind is UnsupportedCheckpoint
     assert problem.field == key
 
@@ -100,14 +100,14 @@ def test_what_changes_the_output_is_refused(key: str, value: Any) -> None:
     ],
 )
 def test_what_changes_nothing_is_accepted_without_a_word(key: str, value: Any) -> None:
-    config = normalise(make_config(**{key: value}))
+    config = normalize(make_config(**{key: value}))
     assert not config.problems
     assert not config.warnings
 
 
 @pytest.mark.parametrize("value", ["5120", 5120.0, True, -1, 0, 2**31, [], {}, None])
 def test_a_size_must_be_a_positive_whole_number(value: Any) -> None:
-    config = normalise(make_config(hidden_size=value))
+    config = normalize(make_config(hidden_size=value))
     (problem,) = config.problems
     assert problem.kind is ConfigMismatch
     assert problem.field == "hidden_size"
@@ -117,12 +117,12 @@ def test_a_size_must_be_a_positive_whole_number(value: Any) -> None:
 
 @pytest.mark.parametrize("value", ["1e6", True, -1.0, 0, float("inf"), float("nan"), 10**400, None])
 def test_rope_theta_must_be_a_positive_number(value: Any) -> None:
-    (problem,) = normalise(make_config(rope_theta=value)).problems
+    (problem,) = normalize(make_config(rope_theta=value)).problems
     assert problem.field == "rope_theta"
 
 
 def test_two_dtypes_are_said_and_the_newer_name_wins() -> None:
-    config = normalise(make_config(dtype="F32") | {"dtype": "bfloat16"})
+    config = normalize(make_config(dtype="F32") | {"dtype": "bfloat16"})
     assert config.values["torch_dtype"] == "bfloat16"
     assert len(config.warnings) == 1
 

@@ -1,4 +1,4 @@
-"""Which directories are recognised, which files count, and what is only worth a warning."""
+"""Which directories are recognized, which files count, and what is only worth a warning."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.support.checkpoints import (
     zeros,
 )
 
-from mf_qwen3_patch.checkpoint.directory import is_qwen3_directory, open_checkpoint, read_config
-from mf_qwen3_patch.checkpoint.preflight import preflight
+from mf_qwen3_patch.checkpoint.checks.preflight import preflight
+from mf_qwen3_patch.checkpoint.files.directory import is_qwen3_directory, open_checkpoint, read_config
 from mf_qwen3_patch.errors import CorruptCheckpoint, IncompleteCheckpoint
 
 
@@ -35,7 +35,7 @@ def test_a_good_directory_has_no_problem_and_no_warning(tmp_path: Path, shards: 
     assert len(result.checkpoint.files) == shards
 
 
-def test_qwen3_directories_are_recognised(tmp_path: Path) -> None:
+def test_qwen3_directories_are_recognized(tmp_path: Path) -> None:
     directory = write_checkpoint(tmp_path / "model")
     assert is_qwen3_directory(directory)
     assert is_qwen3_directory(str(directory))

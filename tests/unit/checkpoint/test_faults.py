@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.faults.catalogue import FAULTS, SHARDS, Fault
+from tests.faults.catalog import FAULTS, SHARDS, Fault
 from tests.support.checkpoints import edit_config, shard_name, write_checkpoint
 
-from mf_qwen3_patch.checkpoint.preflight import preflight
+from mf_qwen3_patch.checkpoint.checks.preflight import preflight
 from mf_qwen3_patch.errors import CheckpointError
 
 

@@ -23,12 +23,12 @@ from tests.support.checkpoints import (
     write_checkpoint,
 )
 
-from mf_qwen3_patch.checkpoint.directory import is_qwen3_directory
-from mf_qwen3_patch.checkpoint.header import inspect_header, read_header
-from mf_qwen3_patch.checkpoint.kinds import LOADABLE_DTYPES
-from mf_qwen3_patch.checkpoint.naming import expected_tensors
-from mf_qwen3_patch.checkpoint.preflight import preflight
+from mf_qwen3_patch.checkpoint.checks.preflight import preflight
+from mf_qwen3_patch.checkpoint.checks.unsupported import LOADABLE_DTYPES
+from mf_qwen3_patch.checkpoint.files.directory import is_qwen3_directory
+from mf_qwen3_patch.checkpoint.files.safetensors_header import inspect_header, read_header
 from mf_qwen3_patch.errors import CheckpointError
+from mf_qwen3_patch.families.tensors import expected_tensors
 
 QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
 

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from tests.support.checkpoints import Raw, decode, encode, with_length, write_checkpoint, write_safetensors
 
-from mf_qwen3_patch.checkpoint.header import inspect_header, read_header
+from mf_qwen3_patch.checkpoint.files.safetensors_header import inspect_header, read_header
 from mf_qwen3_patch.errors import CorruptCheckpoint, IncompleteCheckpoint
 
 

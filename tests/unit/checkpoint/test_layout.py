@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mf_qwen3_patch.checkpoint.layout import (
+from mf_qwen3_patch.families.layout import (
     INFERENCE,
     TRAINING,
     Merging,
     layout_metadata,
     merging_of,
 )
-from mf_qwen3_patch.checkpoint.naming import Qwen3Shape
+from mf_qwen3_patch.families.tensors import ModelDims
 
-SHAPE = Qwen3Shape(
+SHAPE = ModelDims(
     hidden_size=8,
     vocab_size=10,
     intermediate_size=3,

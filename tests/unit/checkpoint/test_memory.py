@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from tests.support.checkpoints import QWEN3_14B, TINY, write_checkpoint
 
-from mf_qwen3_patch.checkpoint.memory import forecast_memory, free_host_memory
-from mf_qwen3_patch.checkpoint.naming import Qwen3Shape, expected_tensors
-from mf_qwen3_patch.checkpoint.preflight import preflight
+from mf_qwen3_patch.checkpoint.checks.memory import forecast_memory, free_host_memory
+from mf_qwen3_patch.checkpoint.checks.preflight import preflight
+from mf_qwen3_patch.families.tensors import ModelDims, expected_tensors
 
-BIG = Qwen3Shape(**QWEN3_14B, tie_word_embeddings=False)
+BIG = ModelDims(**QWEN3_14B, tie_word_embeddings=False)
 
 
 def test_parameters_are_those_of_the_expected_tensors() -> None:
-    for shape in (BIG, Qwen3Shape(**TINY, tie_word_embeddings=True)):
+    for shape in (BIG, ModelDims(**TINY, tie_word_embeddings=True)):
         count = 0
         for dimensions in expected_tensors(shape).values():
             size = 1

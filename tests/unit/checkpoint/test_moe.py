@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.faults.catalogue import SHARDS, Fault
+from tests.faults.catalog import SHARDS, Fault
 from tests.faults.moe import MOE_FAULTS
 from tests.support.checkpoints import (
     TINY,
@@ -20,11 +20,11 @@ from tests.support.checkpoints import (
     zeros,
 )
 
-from mf_qwen3_patch.checkpoint.config import normalise
-from mf_qwen3_patch.checkpoint.directory import is_qwen3_directory
-from mf_qwen3_patch.checkpoint.naming import expected_tensors
-from mf_qwen3_patch.checkpoint.preflight import preflight
+from mf_qwen3_patch.checkpoint.checks.preflight import preflight
+from mf_qwen3_patch.checkpoint.config.normalize import normalize
+from mf_qwen3_patch.checkpoint.files.directory import is_qwen3_directory
 from mf_qwen3_patch.errors import CheckpointError
+from mf_qwen3_patch.families.tensors import expected_tensors
 
 
 def moe(directory: Path, **options: Any) -> Path:
@@ -61,7 +61,7 @@ def test_a_sound_one_passes_without_a_word(tie: bool, dialect: str, tmp_path: Pa
 
 def test_the_names_and_shapes_are_those_that_transformers_saves() -> None:
     config = make_config(**TINY_MOE)
-    assert expected_tensors(normalise(config).shape) == tensor_shapes(config)
+    assert expected_tensors(normalize(config).shape) == tensor_shapes(config)
 
 
 def test_an_absent_head_dim_is_what_transformers_makes_of_it(tmp_path: Path) -> None:

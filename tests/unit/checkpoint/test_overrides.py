@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tests.support.checkpoints import edit_config, write_checkpoint
 
-from mf_qwen3_patch.checkpoint.preflight import preflight
-from mf_qwen3_patch.checkpoint.yaml_config import read_yaml
+from mf_qwen3_patch.checkpoint.checks.preflight import preflight
+from mf_qwen3_patch.checkpoint.config.mindformers_yaml import read_yaml
 from mf_qwen3_patch.errors import ConfigMismatch
 
 

@@ -11,15 +11,15 @@ import pytest
 from tests.support.checkpoints import edit_config, tensor_shapes, write_sparse_checkpoint
 from tests.support.shapes import DENSE, MIXTURES, PUBLISHED, PUBLISHED_BYTES, reduced
 
-from mf_qwen3_patch.checkpoint.config import normalise
-from mf_qwen3_patch.checkpoint.naming import expected_tensors
-from mf_qwen3_patch.checkpoint.preflight import preflight
-from mf_qwen3_patch.tools.cli import main
+from mf_qwen3_patch.checkpoint.checks.preflight import preflight
+from mf_qwen3_patch.checkpoint.config.normalize import normalize
+from mf_qwen3_patch.cli.main import main
+from mf_qwen3_patch.families.tensors import expected_tensors
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_config_json_is_taken_as_it_is(name: str) -> None:
-    config = normalise(PUBLISHED[name])
+    config = normalize(PUBLISHED[name])
     assert (config.problems, config.warnings, config.absent) == ((), (), frozenset())
     assert {key: config.values[key] for key in PUBLISHED[name].keys() & config.values.keys()}.items() <= dict(
         PUBLISHED[name]

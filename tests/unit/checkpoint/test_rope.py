@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from tests.support.checkpoints import make_config, write_checkpoint
 
-from mf_qwen3_patch.checkpoint.config import normalise
-from mf_qwen3_patch.checkpoint.preflight import preflight
+from mf_qwen3_patch.checkpoint.checks.preflight import preflight
+from mf_qwen3_patch.checkpoint.config.normalize import normalize
 from mf_qwen3_patch.errors import ConfigMismatch, UnsupportedCheckpoint
 
 ORIGINAL = 32768
@@ -28,7 +28,7 @@ def magnitude(scaling: dict[str, Any]) -> float:
 
 
 def test_yarn_as_the_model_card_writes_it_has_every_setting_that_mindformers_needs() -> None:
-    config = normalise(yarn())
+    config = normalize(yarn())
     assert config.values["rope_scaling"] == {
         **YARN,
         "beta_fast": 32.0,
@@ -40,7 +40,7 @@ def test_yarn_as_the_model_card_writes_it_has_every_setting_that_mindformers_nee
 
 
 def test_every_dialect_gives_the_same() -> None:
-    expected = normalise(yarn())
+    expected = normalize(yarn())
     older = make_config(max_position_embeddings=4 * ORIGINAL)
     del older["rope_scaling"]
     newest = {**older, "rope_parameters": {**YARN, "rope_theta": older.pop("rope_theta")}}
@@ -49,18 +49,18 @@ def test_every_dialect_gives_the_same() -> None:
         "rope_scaling": {"type": "yarn", **{k: v for k, v in YARN.items() if k != "rope_type"}}
     }
     for raw in (newest, both, by_its_older_name):
-        assert normalise(raw) == expected
+        assert normalize(raw) == expected
 
 
 @pytest.mark.parametrize("settings", [{}, {"beta_fast": None, "beta_slow": 0, "mscale": None}, {"mscale": 0.7}])
 def test_what_is_absent_null_or_half_given_has_huggingfaces_default(settings: dict[str, Any]) -> None:
-    assert normalise(yarn(**settings)).values == normalise(yarn()).values
+    assert normalize(yarn(**settings)).values == normalize(yarn()).values
 
 
 @pytest.mark.parametrize("wanted", [1.0, 0.5, 1.138629436111989, 2.5, 1 / (1 + 0.1 * math.log(4)), 0.0])
 @pytest.mark.parametrize("factor", [4.0, 1.001])
 def test_an_attention_factor_becomes_an_mscale_with_the_same_effect(wanted: float, factor: float) -> None:
-    scaling = normalise(yarn(attention_factor=wanted, factor=factor, mscale=3.0, mscale_all_dim=2.0)).values[
+    scaling = normalize(yarn(attention_factor=wanted, factor=factor, mscale=3.0, mscale_all_dim=2.0)).values[
         "rope_scaling"
     ]
     assert "attention_factor" not in scaling
@@ -71,18 +71,18 @@ def test_an_attention_factor_becomes_an_mscale_with_the_same_effect(wanted: floa
 
 def test_without_an_original_length_max_position_embeddings_is_scaled() -> None:
     raw = make_config(rope_scaling={"rope_type": "yarn", "factor": 2})
-    config = normalise(raw)
+    config = normalize(raw)
     assert config.values["rope_scaling"]["original_max_position_embeddings"] == raw["max_position_embeddings"]
     assert config.values["rope_scaling"]["factor"] == 2.0
     assert not config.warnings
 
 
 def test_without_a_factor_the_lengths_give_it() -> None:
-    assert normalise(yarn(factor=None)) == normalise(yarn())
+    assert normalize(yarn(factor=None)) == normalize(yarn())
 
 
 def test_where_releases_of_transformers_disagree_it_is_said() -> None:
-    config = normalise(yarn() | {"max_position_embeddings": 40960})
+    config = normalize(yarn() | {"max_position_embeddings": 40960})
     (warning,) = config.warnings
     assert not config.problems
     assert config.values["rope_scaling"]["factor"] == 4.0
@@ -91,8 +91,8 @@ def test_where_releases_of_transformers_disagree_it_is_said() -> None:
 
 
 def test_keys_that_yarn_does_not_use_are_said() -> None:
-    config = normalise(yarn(zap=1, extrapolation=2))
-    assert config.values == normalise(yarn()).values
+    config = normalize(yarn(zap=1, extrapolation=2))
+    assert config.values == normalize(yarn()).values
     assert [w for w in config.warnings if "extrapolation, zap" in w]
 
 
@@ -115,7 +115,7 @@ def test_keys_that_yarn_does_not_use_are_said() -> None:
     ],
 )
 def test_unusable_settings_are_named(settings: dict[str, Any], field: str) -> None:
-    (problem,) = normalise(yarn(**settings)).problems
+    (problem,) = normalize(yarn(**settings)).problems
     assert problem.kind is ConfigMismatch
     assert problem.field == "rope_scaling"
     assert f"rope_scaling.{field}" in problem.summary
@@ -135,7 +135,7 @@ def test_unusable_settings_are_named(settings: dict[str, Any], field: str) -> No
     ],
 )
 def test_what_mindformers_would_compute_otherwise_is_refused(settings: dict[str, Any], says: str) -> None:
-    (problem,) = normalise(yarn(**settings)).problems
+    (problem,) = normalize(yarn(**settings)).problems
     assert problem.kind is UnsupportedCheckpoint
     assert problem.field == "rope_scaling"
     assert says in str(problem.found)
@@ -144,7 +144,7 @@ def test_what_mindformers_would_compute_otherwise_is_refused(settings: dict[str,
 
 def test_two_dialects_that_disagree_are_an_error() -> None:
     raw = yarn() | {"rope_parameters": {**YARN, "factor": 2.0, "rope_theta": 10000}}
-    problems = normalise(raw).problems
+    problems = normalize(raw).problems
     assert {(problem.kind, problem.field) for problem in problems} == {
         (ConfigMismatch, "rope_theta"),
         (ConfigMismatch, "rope_scaling"),

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from tests.support.checkpoints import QWEN3_14B, write_checkpoint
 
-from mf_qwen3_patch.checkpoint.naming import Qwen3Shape
-from mf_qwen3_patch.checkpoint.parallel import tensor_parallel_problems
-from mf_qwen3_patch.checkpoint.preflight import preflight
+from mf_qwen3_patch.checkpoint.checks.preflight import preflight
+from mf_qwen3_patch.checkpoint.checks.tensor_parallel import tensor_parallel_problems
 from mf_qwen3_patch.errors import ConfigMismatch
+from mf_qwen3_patch.families.tensors import ModelDims
 
-BIG = Qwen3Shape(**QWEN3_14B, tie_word_embeddings=False)
+BIG = ModelDims(**QWEN3_14B, tie_word_embeddings=False)
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 4, 8])
@@ -22,7 +22,7 @@ def test_qwen3_14b_splits_over_the_usual_numbers(ranks: int) -> None:
 
 def test_key_value_heads_are_split_or_replicated_but_not_both() -> None:
     sizes = {"num_attention_heads": 12, "num_key_value_heads": 4, "intermediate_size": 96, "vocab_size": 180}
-    shape = Qwen3Shape(hidden_size=80, num_hidden_layers=2, head_dim=32, tie_word_embeddings=False, **sizes)
+    shape = ModelDims(hidden_size=80, num_hidden_layers=2, head_dim=32, tie_word_embeddings=False, **sizes)
     (problem,) = tensor_parallel_problems(shape, 6)
     assert problem.kind is ConfigMismatch
     assert problem.field == "num_key_value_heads"

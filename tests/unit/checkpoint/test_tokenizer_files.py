@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.support.processes import ROOT
 
-from mf_qwen3_patch.checkpoint.tokenizer_files import damage, is_qwen3_tokenizer_directory
+from mf_qwen3_patch.checkpoint.files.tokenizer_files import damage, is_qwen3_tokenizer_directory
 
 MICRO = ROOT / "src" / "mf_qwen3_patch" / "micro_qwen3"
 QWEN3 = {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}

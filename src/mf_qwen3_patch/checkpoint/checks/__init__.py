@@ -1,0 +1,1 @@
+"""Will this checkpoint load? Answered from config.json, the index and the file headers alone."""

@@ -1,0 +1,126 @@
+"""How much memory the load will take, and how much is free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mf_qwen3_patch.families.tensors import ModelDims
+
+_ELEMENT_BYTES: Mapping[str, int] = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8}
+_NORM_BYTES = 4  # MindFormers keeps RMSNorm weights, and routers, in float32
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryForecast:
+    """Bytes of parameters; the KV cache, activations and the frameworks themselves come on top.
+
+    Attributes:
+        parameters: Number of parameters of the whole model.
+        dtype: The dtype assumed for the parameters (norms are float32).
+        device_per_rank: Bytes that each rank holds on its device.
+        host: Bytes that all ranks together need in host memory while loading on one machine.
+        host_free: Bytes of host memory that are free, by /proc/meminfo and cgroup limits; None if unknown.
+    """
+
+    parameters: int
+    dtype: str
+    device_per_rank: int
+    host: int
+    host_free: int | None
+
+    def warnings(self, device_memory: int | None = None) -> list[str]:
+        """Say where the forecast exceeds what is free.
+
+        Args:
+            device_memory: Bytes that a device has for the model, if known.
+        """
+        found = []
+        if self.host_free is not None and self.host > self.host_free:
+            found.append(
+                f"loading needs about {_gb(self.host)} of host memory in {self.dtype}, but only "
+                f"{_gb(self.host_free)} are free"
+            )
+        if device_memory is not None and self.device_per_rank > device_memory:
+            found.append(
+                f"each rank needs {_gb(self.device_per_rank)} of device memory for {self.dtype} parameters, "
+                f"but max_device_memory is {_gb(device_memory)}: use more tensor-parallel ranks"
+            )
+        return found
+
+
+def forecast_memory(shape: ModelDims, dtype: str, tensor_parallel: int, host_free: int | None) -> MemoryForecast:
+    """Predict the memory of the parameters.
+
+    Projections, embedding and head are split over the ranks; norms are held by every rank, and key and
+    value heads are replicated where there are fewer of them than ranks.
+    """
+    element = _ELEMENT_BYTES[dtype]
+    query = shape.num_attention_heads * shape.head_dim
+    key_value = shape.num_key_value_heads * shape.head_dim
+    vocabularies = 1 if shape.tie_word_embeddings else 2
+    split = vocabularies * shape.vocab_size * shape.hidden_size
+    ffn = shape.num_experts * shape.moe_intermediate_size if shape.num_experts else shape.intermediate_size
+    split += shape.num_hidden_layers * shape.hidden_size * (2 * query + 3 * ffn)
+    key_values = shape.num_hidden_layers * 2 * key_value * shape.hidden_size
+    norms = shape.num_hidden_layers * 2 * (shape.hidden_size + shape.head_dim) + shape.hidden_size
+    # Routers are as norms: whole on every rank, and in float32.
+    norms += shape.num_hidden_layers * shape.num_experts * shape.hidden_size
+    replicas = max(1, tensor_parallel // shape.num_key_value_heads)
+    per_rank = (split + key_values * replicas) * element // tensor_parallel + norms * _NORM_BYTES
+    return MemoryForecast(split + key_values + norms, dtype, per_rank, per_rank * tensor_parallel, host_free)
+
+
+def free_host_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Return the bytes that this process can still take: the tightest of machine and cgroup limits.
+
+    Args:
+        proc: Where procfs is mounted.
+        cgroups: Where cgroups (v1 or v2) are mounted.
+
+    Returns:
+        The number of bytes, or None where the system does not tell (not Linux).
+    """
+    limits = [*_meminfo(proc / "meminfo"), *_cgroup_limits(proc / "self" / "cgroup", cgroups)]
+    return min(limits, default=None)
+
+
+def _meminfo(path: Path) -> list[int]:
+    for line in _text(path).splitlines():
+        if line.startswith("MemAvailable:"):
+            words = line.split()
+            return [int(words[1]) * 1024] if len(words) > 1 and words[1].isdigit() else []
+    return []
+
+
+def _cgroup_limits(membership: Path, root: Path) -> list[int]:
+    """Return what is left under every limit from this process' cgroup up to the root."""
+    limits: list[int] = []
+    for line in _text(membership).splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, group = rest.partition(":")
+        if controllers == "":
+            base, limit, usage = root, "memory.max", "memory.current"
+        elif "memory" in controllers.split(","):
+            base, limit, usage = root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+        else:
+            continue
+        parts = [part for part in group.split("/") if part and part != ".."]
+        for depth in range(len(parts), -1, -1):
+            directory = base.joinpath(*parts[:depth])
+            allowed, used = _text(directory / limit).strip(), _text(directory / usage).strip()
+            if allowed.isdigit() and used.isdigit():
+                limits.append(max(0, int(allowed) - int(used)))
+    return limits
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
+
+
+def _gb(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"

@@ -1,0 +1,172 @@
+"""Will this load succeed? Answered from config.json, the index and the file headers alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mf_qwen3_patch.checkpoint.checks.config_fields import field_mismatches, surplus_layers
+from mf_qwen3_patch.checkpoint.checks.inferred_dims import Evidence, gather_evidence
+from mf_qwen3_patch.checkpoint.checks.memory import MemoryForecast, forecast_memory, free_host_memory
+from mf_qwen3_patch.checkpoint.checks.tensor_parallel import tensor_parallel_problems
+from mf_qwen3_patch.checkpoint.checks.tensors import (
+    Misfit,
+    misfits,
+    misshapen_tensors,
+    missing_tensors,
+    tied_head,
+    unexpected_tensors,
+)
+from mf_qwen3_patch.checkpoint.checks.unsupported import unsupported_kinds
+from mf_qwen3_patch.checkpoint.config.normalize import NormalizedConfig, normalize
+from mf_qwen3_patch.checkpoint.config.overrides import KEYWORD_ARGUMENT, Overridden, apply_overrides
+from mf_qwen3_patch.checkpoint.files.directory import Checkpoint, open_checkpoint
+from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_NAMES
+from mf_qwen3_patch.errors import Problem, error_for
+from mf_qwen3_patch.families.tensors import ModelDims
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """The answer.
+
+    Attributes:
+        checkpoint: What is in the directory.
+        config: Values for MindFormers' Qwen3Config or Qwen3MoeConfig, the overrides applied.
+        shape: What of the config decides the tensors' shapes.
+        problems: Why a load can't succeed, most important first; empty if it can.
+        warnings: What should be known but stops nothing.
+        memory: What the load will take.
+        model_type: ``qwen3`` or ``qwen3_moe``.
+        misfits: Tensors that are not to be loaded as their shape is not the config's; only if that was allowed.
+    """
+
+    checkpoint: Checkpoint
+    config: dict[str, Any]
+    shape: ModelDims
+    problems: tuple[Problem, ...]
+    warnings: tuple[str, ...]
+    memory: MemoryForecast
+    model_type: str = "qwen3"
+    misfits: tuple[Misfit, ...] = ()
+
+    def raise_for_problems(self) -> None:
+        """Do nothing if a load can succeed.
+
+        Raises:
+            CheckpointError: Of the class of the most important problem; carries them all.
+        """
+        if self.problems:
+            raise error_for(self.problems, str(self.checkpoint.directory))
+
+
+def preflight(
+    directory: str | os.PathLike[str],
+    *,
+    overrides: Mapping[str, object] | None = None,
+    overrides_source: str = KEYWORD_ARGUMENT,
+    tensor_parallel: int = 1,
+    dtype: str | None = None,
+    device_memory: int | None = None,
+    absent_config: Mapping[str, object] | None = None,
+    model_type: str | None = None,
+    variant: str | None = None,
+    fewer_layers: bool = False,
+    ignore_mismatched_sizes: bool = False,
+) -> Preflight:
+    """Check a HuggingFace Qwen3 directory.
+
+    Args:
+        directory: With config.json and the weights.
+        overrides: What is said over config.json, under HuggingFace's names or MindFormers' aliases
+            (``num_layers`` and so on); a value of None counts as not given. Values that agree with
+            the weights are fine.
+        overrides_source: What the overrides are called in messages, e.g. a YAML's name.
+        tensor_parallel: Number of ranks that share the model.
+        dtype: Of the parameters, e.g. ``"bfloat16"``; by default config.json's, else the weights'.
+        device_memory: Bytes that a device has for the model, if known.
+        absent_config: What stands in for config.json where the directory has none.
+        model_type: Which kind of model it must be, ``qwen3`` or ``qwen3_moe``; by default either.
+        variant: Of the weights: ``fp16`` for ``model.fp16.safetensors``.
+        fewer_layers: Whether the overrides may ask for fewer layers than the weights have; that is warned of.
+        ignore_mismatched_sizes: Whether tensors may have other sizes than the config; they are warned of.
+
+    Returns:
+        Everything found, sound or not.
+
+    Raises:
+        IncompleteCheckpoint: The directory itself is not there.
+        ValueError: ``tensor_parallel`` is not a positive whole number, or ``dtype`` is unknown.
+    """
+    if isinstance(tensor_parallel, bool) or not isinstance(tensor_parallel, int) or tensor_parallel < 1:
+        raise ValueError(f"tensor_parallel must be a whole number, at least 1, not {tensor_parallel!r}")
+    if dtype is not None and dtype not in DTYPE_NAMES.values():
+        raise ValueError(f"dtype must be one of {', '.join(DTYPE_NAMES.values())}, not {dtype!r}")
+    checkpoint = open_checkpoint(directory, absent_config=absent_config, variant=variant)
+    overridden = apply_overrides(normalize(checkpoint.config), dict(overrides or {}), overrides_source)
+    config = overridden.config
+    kinds = unsupported_kinds(checkpoint, model_type)
+    problems, warnings = [*kinds, *checkpoint.problems], list(checkpoint.warnings)
+    shape = config.shape
+    left_out: tuple[Misfit, ...] = ()
+    # Of another kind of model, or without its config, nothing below would say more than that.
+    if checkpoint.config_read and not kinds:
+        warnings += config.warnings
+        problems += config.problems
+        # Without any tensor the files' own problems say why, if there are any.
+        if checkpoint.tensors or not checkpoint.problems:
+            evidence = gather_evidence(checkpoint.tensors, shape, checkpoint.lost)
+            if ignore_mismatched_sizes:
+                left_out = misfits(checkpoint, config)
+            surplus = surplus_layers(overridden, evidence) if fewer_layers else None
+            sizes = not ignore_mismatched_sizes
+            found, more = _check_weights(checkpoint, overridden, evidence, sizes=sizes, layers=surplus is None)
+            problems += found
+            warnings += [*more, *([surplus] if surplus else []), *([_about(left_out)] if left_out else [])]
+            shape = shape if surplus or left_out else evidence.shape(shape)
+        problems += tensor_parallel_problems(shape, tensor_parallel)
+    memory = forecast_memory(shape, dtype or _parameter_dtype(checkpoint, config), tensor_parallel, free_host_memory())
+    if not problems:
+        warnings += memory.warnings(device_memory)
+    return Preflight(
+        checkpoint,
+        config.values,
+        config.shape,
+        tuple(problems),
+        tuple(warnings),
+        memory,
+        config.schema.model_type,
+        left_out,
+    )
+
+
+def _check_weights(
+    checkpoint: Checkpoint, overridden: Overridden, evidence: Evidence, *, sizes: bool, layers: bool
+) -> tuple[list[Problem], list[str]]:
+    config = overridden.config
+    tensors, complete = checkpoint.tensors.values(), not checkpoint.lost_unknown
+    problems = field_mismatches(overridden, evidence, tensors, complete=complete, sizes=sizes, layers=layers)
+    problems += missing_tensors(checkpoint, config, evidence)
+    if sizes:
+        problems += misshapen_tensors(checkpoint, config, evidence)
+    unexpected, warnings = unexpected_tensors(checkpoint, config, evidence)
+    return problems + unexpected, warnings + tied_head(checkpoint, overridden)
+
+
+def _about(left_out: Sequence[Misfit]) -> str:
+    first = "; ".join(str(misfit) for misfit in left_out[:5])
+    more = f"; and {len(left_out) - 5} more" if len(left_out) > 5 else ""
+    return (
+        f"{len(left_out)} tensor(s) have another size than the config asks for and are not loaded, as "
+        f"ignore_mismatched_sizes allows; their parameters start anew: {first}{more}"
+    )
+
+
+def _parameter_dtype(checkpoint: Checkpoint, config: NormalizedConfig) -> str:
+    declared = config.values.get("params_dtype", config.values.get("torch_dtype"))
+    if declared in DTYPE_NAMES.values():
+        return str(declared)
+    largest = max(checkpoint.tensors.values(), key=lambda info: info.nbytes, default=None)
+    return "bfloat16" if largest is None else DTYPE_NAMES.get(largest.dtype, "bfloat16")

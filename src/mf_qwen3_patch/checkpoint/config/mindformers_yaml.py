@@ -1,0 +1,111 @@
+"""A MindFormers YAML, as far as it says something about the model and its tokenizer."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from mf_qwen3_patch.errors import ConfigMismatch, Problem
+
+_MAX_BYTES = 10_000_000
+_UNITS = {"GB": 1024**3, "MB": 1024**2}  # as MindSpore reads max_device_memory
+_MEMORY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(GB|MB)\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class YamlSettings:
+    """What a YAML says.
+
+    Attributes:
+        source: What to call the YAML in messages.
+        overrides: ``model.model_config``, which MindFormers lays over config.json.
+        tensor_parallel: ``parallel_config.model_parallel`` if ``use_parallel`` is on, else 1.
+        device_memory: ``context.max_device_memory`` in bytes, if given.
+        tokenizer: ``processor.tokenizer.type``, the name of a tokenizer of MindFormers' own, if given.
+    """
+
+    source: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    tensor_parallel: int = 1
+    device_memory: int | None = None
+    tokenizer: str | None = None
+
+
+def read_yaml(path: str | os.PathLike[str]) -> YamlSettings:
+    """Read a MindFormers YAML such as ``predict_qwen3.yaml``.
+
+    Raises:
+        ConfigMismatch: It is not valid YAML, or not a MindFormers configuration.
+        OSError: It can't be read.
+        ImportError: PyYAML is missing (it comes with MindFormers).
+    """
+    try:
+        import yaml
+    except ImportError as error:
+        raise ImportError("reading a YAML needs PyYAML, which comes with MindFormers: pip install pyyaml") from error
+    name = Path(path).name
+    data = Path(path).read_bytes()
+    if len(data) > _MAX_BYTES:
+        _fail(name, f"is too large for a configuration: {len(data)} bytes, at most {_MAX_BYTES}")
+    try:
+        content = yaml.safe_load(data)
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+        _fail(name, f"is not valid YAML: {' '.join(str(error).split())[:200]}")
+    except RecursionError:
+        _fail(name, "is nested too deeply")
+    top = _mapping(content, name, "the file")
+    model = _mapping(top.get("model"), name, "model")
+    overrides = _mapping(model.get("model_config"), name, "model.model_config")
+    parallel = _mapping(top.get("parallel_config"), name, "parallel_config")
+    context = _mapping(top.get("context"), name, "context")
+    return YamlSettings(
+        source=name,
+        overrides=overrides,
+        tensor_parallel=_ranks(parallel.get("model_parallel"), name) if top.get("use_parallel") else 1,
+        device_memory=_bytes(context.get("max_device_memory")),
+        tokenizer=_tokenizer(top.get("processor")),
+    )
+
+
+def _mapping(value: object, name: str, where: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        _fail(name, f"is not a MindFormers configuration: {where} is not a map with names as keys")
+    return value
+
+
+def _ranks(value: object, name: str) -> int:
+    if value is None:
+        return 1
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        _fail(name, f"has an unusable parallel_config.model_parallel: {value!r:.60}")
+    return value
+
+
+def _tokenizer(processor: object) -> str | None:
+    tokenizer = processor.get("tokenizer") if isinstance(processor, dict) else None
+    name = tokenizer.get("type") if isinstance(tokenizer, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _bytes(value: object) -> int | None:
+    match = _MEMORY.fullmatch(value) if isinstance(value, str) else None
+    return None if match is None else int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def _fail(name: str, reason: str) -> NoReturn:
+    raise ConfigMismatch(
+        [
+            Problem(
+                ConfigMismatch,
+                f"{name} {reason}",
+                file=name,
+                advice="compare it with configs/qwen3/predict_qwen3.yaml of MindFormers",
+            )
+        ]
+    )

@@ -1,0 +1,112 @@
+"""What a keyword argument or a MindFormers YAML says over config.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mf_qwen3_patch.checkpoint.config.normalize import NormalizedConfig, read_fields
+from mf_qwen3_patch.errors import ConfigMismatch, Problem
+from mf_qwen3_patch.families.config_schema import ALIASES
+
+KEYWORD_ARGUMENT = "keyword argument"
+"""What the overrides of a call are called in messages."""
+
+_JUDGED_ALWAYS = frozenset({"rope_scaling", "rope_parameters", "layer_types", "torch_dtype"})
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who gave a field its value.
+
+    Attributes:
+        source: ``config.json``, a YAML's name, or "keyword argument".
+        key: The field's name there; an alias such as ``num_layers`` in a YAML.
+        overrides: The value that config.json has, if another source overrides it.
+    """
+
+    source: str
+    key: str
+    overrides: Any = None
+
+
+@dataclass(frozen=True)
+class Overridden:
+    """A config with the overrides applied, and where each overridden field came from."""
+
+    config: NormalizedConfig
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+
+    def origin(self, name: str) -> Origin:
+        """Return who gave the field ``name`` its value."""
+        return self.origins.get(name, Origin("config.json", name))
+
+
+def apply_overrides(config: NormalizedConfig, overrides: Mapping[str, Any], source: str) -> Overridden:
+    """Apply ``overrides``, whose keys may be HuggingFace's names or MindFormers' aliases.
+
+    Keys that only MindFormers has (``compute_dtype`` and so on) are passed through; MindFormers
+    judges them itself.
+
+    Args:
+        config: The normalized config.json.
+        overrides: By key; a value of None counts as not given.
+        source: What they are called in messages.
+    """
+    schema = config.schema
+    judged_keys = schema.fields.keys() | schema.neutral.keys() | _JUDGED_ALWAYS
+    given: dict[str, Any] = {}
+    keys: dict[str, str] = {}
+    problems: list[Problem] = []
+    for key, value in overrides.items():
+        if value is None:
+            continue
+        name = ALIASES.get(key, key)
+        if name in given and given[name] != value:
+            problems.append(
+                Problem(
+                    ConfigMismatch,
+                    f"{source} gives {name} twice, as {keys[name]} and as {key}, with different values",
+                    file=source,
+                    field=name,
+                    expected=f"{keys[name]}: {given[name]!r:.60}",
+                    found=f"{key}: {value!r:.60}",
+                    advice=f"keep one of the two (or neither: config.json beside the weights has {name})",
+                )
+            )
+            continue
+        given[name] = value
+        keys[name] = key
+    judged = {name: value for name, value in given.items() if name in judged_keys}
+    values, found, warnings = read_fields(judged, source, schema, config.values)
+    problems += found
+    invalid = {problem.field for problem in found if problem.field in schema.fields}
+    warnings += [
+        f"{source} sets {keys.get(name, name)} to {values[name]} over config.json's {config.values[name]}; "
+        "the weights can't say which is right"
+        for name in schema.unverifiable
+        if name in values and values[name] != config.values[name]
+    ]
+    passed = {name: value for name, value in given.items() if name not in judged_keys}
+    settled = values.keys() & schema.fields.keys()
+    # Where both say the same, config.json is the one to blame for a mismatch with the weights.
+    origins = {
+        name: Origin(source, keys.get(name, name), config.values[name])
+        for name in settled
+        if values[name] != config.values[name] or name in config.invalid
+    }
+    replaced = origins.keys() | invalid
+    mended = judged.keys() - {problem.field for problem in found}
+    return Overridden(
+        NormalizedConfig(
+            values={**config.values, **values, **passed},
+            absent=config.absent - replaced,
+            invalid=frozenset(name for name in (config.invalid - settled) | invalid if name),
+            # What config.json says about a field no longer matters once a usable value overrides it.
+            problems=(*(problem for problem in config.problems if problem.field not in mended), *problems),
+            warnings=(*config.warnings, *warnings),
+            schema=schema,
+        ),
+        origins,
+    )

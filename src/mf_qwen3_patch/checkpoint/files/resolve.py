@@ -1,0 +1,177 @@
+"""Where a model is that from_pretrained is asked for: a directory, or a hub's id."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME, is_qwen3_directory, open_checkpoint
+from mf_qwen3_patch.checkpoint.files.hub import (
+    cached_directories,
+    download,
+    is_hub_id,
+    offline,
+    searched_caches,
+)
+from mf_qwen3_patch.checkpoint.files.tokenizer_files import TOKENIZER_PATTERNS, has_tokenizer
+from mf_qwen3_patch.errors import CheckpointError, IncompleteCheckpoint, Problem
+
+
+@dataclass(frozen=True)
+class Location:
+    """A model as transformers' ``from_pretrained`` names it.
+
+    Attributes:
+        name: A directory, or a hub's id such as ``Qwen/Qwen3-14B``; what is a directory is none.
+        subfolder: The directory below it that has config.json and the weights.
+        revision: Of a hub's id: a branch, tag or commit.
+        variant: Of the weights: ``fp16`` for ``model.fp16.safetensors``.
+        cache_dir: HuggingFace's cache, if not the usual one.
+        local_files_only: Never download.
+        force_download: Download again what the cache has.
+        token: For a hub that asks for one.
+    """
+
+    name: str | os.PathLike[str]
+    subfolder: str = ""
+    revision: str | None = None
+    variant: str | None = None
+    cache_dir: str | os.PathLike[str] | None = None
+    local_files_only: bool = False
+    force_download: bool = False
+    token: str | bool | None = None
+
+    @classmethod
+    def of(cls, name: Any, keywords: Mapping[str, Any]) -> Location:
+        """Make a location from the keywords of a ``from_pretrained`` call; those that say something else are left.
+
+        Raises:
+            TypeError: ``subfolder`` or ``variant`` is no string.
+        """
+        given = {key: keywords[key] for key in LOCATION_KEYWORDS if keywords.get(key) is not None}
+        for key in ("subfolder", "variant", "revision"):
+            if not isinstance(given.get(key, ""), str):
+                raise TypeError(f"{key} must be a string, not {given[key]!r}")
+        return cls(name, **given)
+
+    def says_qwen3(self, is_ours: Callable[[object], bool] = is_qwen3_directory) -> bool:
+        """Say whether a Qwen3 model is asked for; cheap, asks no hub, never raises.
+
+        A hub's id is if the config.json in a cache says so or, where no cache has it, if it speaks of Qwen3 itself;
+        so is a path that is not there, for a clear error.
+
+        Args:
+            is_ours: Judges a directory.
+        """
+        if self._is_hub_id:
+            return is_ours(self._cached[0]) if self._cached else self._speaks_of_qwen3
+        if not isinstance(self.name, (str, os.PathLike)):
+            return False
+        path = Path(self.name, self.subfolder)
+        return is_ours(path) or (len(path.parts) > 1 and self._speaks_of_qwen3 and not os.path.lexists(path))
+
+    def find(self, *, config_only: bool = False) -> Path:
+        """Return the directory with config.json and the weights; download what is missing, if that is allowed.
+
+        A model that a cache has whole is not looked for on the hub, unless ``force_download`` is set.
+
+        Args:
+            config_only: The weights are not needed.
+
+        Raises:
+            IncompleteCheckpoint: A hub's id that no cache has and that can't be downloaded.
+        """
+        return self._find(
+            enough=lambda directory: config_only or self._is_whole(directory),
+            download=functools.partial(self._download, config_only),
+        )
+
+    def find_tokenizer(self) -> Path:
+        """Return the directory with the tokenizer's files; download those that are missing, if that is allowed.
+
+        Raises:
+            IncompleteCheckpoint: A hub's id that no cache has and that can't be downloaded.
+        """
+        return self._find(
+            enough=has_tokenizer,
+            download=functools.partial(self._download_only, (CONFIG_NAME, *TOKENIZER_PATTERNS)),
+        )
+
+    def _find(self, enough: Callable[[Path], bool], download: Callable[[], Path]) -> Path:
+        if not self._is_hub_id:
+            return Path(self.name) / self.subfolder
+        if not self.force_download or not self._may_download:
+            for directory in self._cached:
+                if enough(directory):
+                    return directory
+        if self._may_download:
+            try:
+                return download()
+            except (OSError, ValueError) as error:
+                if not self._cached:
+                    reason = str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
+                    raise self._nowhere(f"it could not be downloaded: {reason:.200}") from error
+        if self._cached:
+            return self._cached[0]  # a check will say what is missing of it
+        switch = "local_files_only=True" if self.local_files_only else "HF_HUB_OFFLINE"
+        raise self._nowhere(f"it was not looked for on the hub ({switch})")
+
+    def _download(self, config_only: bool) -> Path:
+        directory = self._download_only([CONFIG_NAME])
+        # The weights of another model are not downloaded only to be refused.
+        if config_only or not is_qwen3_directory(directory):
+            return directory
+        return self._download_only(())
+
+    def _download_only(self, only: Collection[str]) -> Path:
+        keywords = {name: getattr(self, name) for name in ("revision", "cache_dir", "token", "force_download")}
+        return download(str(self.name), subfolder=self.subfolder, variant=self.variant, only=only, **keywords)
+
+    @cached_property
+    def _speaks_of_qwen3(self) -> bool:
+        return "qwen3" in Path(self.name).name.lower()
+
+    @cached_property
+    def _is_hub_id(self) -> bool:
+        return is_hub_id(self.name) and not Path(self.name).exists()
+
+    @cached_property
+    def _may_download(self) -> bool:
+        return not self.local_files_only and not offline()
+
+    @cached_property
+    def _cached(self) -> tuple[Path, ...]:
+        name = str(self.name)
+        return tuple(
+            cached_directories(name, subfolder=self.subfolder, revision=self.revision, cache_dir=self.cache_dir)
+        )
+
+    def _is_whole(self, directory: Path) -> bool:
+        try:
+            problems = open_checkpoint(directory, variant=self.variant).problems
+        except CheckpointError:
+            return False
+        return not any(issubclass(problem.kind, IncompleteCheckpoint) for problem in problems)
+
+    def _nowhere(self, reason: str) -> CheckpointError:
+        revision = f" at revision {self.revision}" if self.revision else ""
+        return IncompleteCheckpoint(
+            [
+                Problem(
+                    IncompleteCheckpoint,
+                    f"{self.name}{revision} is not a directory here and no cache has it, and {reason}",
+                    expected=f"a directory, or a hub's id in {searched_caches(self.cache_dir)}",
+                    found="neither",
+                    advice="check the path; or download the model where there is a network, and name its directory",
+                )
+            ]
+        )
+
+
+LOCATION_KEYWORDS = tuple(field.name for field in fields(Location) if field.name != "name")
+"""The keywords of ``from_pretrained`` that say where the model is."""

@@ -1,0 +1,123 @@
+"""The tokenizer's files in a HuggingFace directory: whose they are, whether they are there, whether they are sound."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from mf_qwen3_patch.checkpoint.config.mindformers_yaml import read_yaml
+from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME, is_qwen3_directory, list_entries
+from mf_qwen3_patch.checkpoint.files.read_file import file_problem, read_bounded
+from mf_qwen3_patch.checkpoint.files.strict_json import parse_object
+from mf_qwen3_patch.errors import CheckpointError, IncompleteCheckpoint, Problem, error_for
+
+TOKENIZER_CONFIG_NAME = "tokenizer_config.json"
+TOKENIZER_CLASS = "Qwen2Tokenizer"
+"""What HuggingFace calls the tokenizer of every Qwen3."""
+
+_TOKENIZER_NAME = "tokenizer.json"
+_PARTS = ("vocab.json", "merges.txt")  # tokenizer.json made from these two says the same
+_NAMES = (TOKENIZER_CONFIG_NAME, _TOKENIZER_NAME, *_PARTS)
+
+TOKENIZER_PATTERNS = (*_NAMES, "added_tokens.json", "special_tokens_map.json", "chat_template.*")
+"""All files that a tokenizer can consist of."""
+
+
+def is_qwen3_tokenizer_directory(path: object) -> bool:
+    """Say whether ``path`` is a HuggingFace directory with Qwen3's tokenizer, or one that lacks it; never raises.
+
+    config.json decides, with or without weights beside it; where it is absent, the class that
+    tokenizer_config.json names. A directory with a YAML that names a tokenizer of MindFormers' own is not
+    one: that is somebody's explicit word, and stock follows it.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        return False
+    try:
+        root = Path(os.fsdecode(path))
+        listing = {entry.name for entry in root.iterdir()}
+    except (OSError, ValueError, TypeError):
+        return False
+    if CONFIG_NAME in listing:
+        return is_qwen3_directory(root) and not _yaml_names_tokenizer(root, listing)
+    return _is_for_qwen(root) and not _yaml_names_tokenizer(root, listing)
+
+
+def read_tokenizer_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read tokenizer_config.json, and see that what goes with it is there.
+
+    Raises:
+        IncompleteCheckpoint: Files are not there, all of which are named; or the directory itself is not.
+        CorruptCheckpoint: One is empty, a Git LFS pointer or unreadable, or tokenizer_config.json is not one sound
+            JSON object.
+    """
+    root = Path(directory)
+    # A link to nowhere counts as there: its own message says more.
+    listing = list_entries(root)
+    absent = [name for name in _NAMES if name not in listing]
+    wanted = (TOKENIZER_CONFIG_NAME, *(_PARTS if _TOKENIZER_NAME in absent else (_TOKENIZER_NAME,)))
+    missing = [name for name in wanted if name in absent]
+    if missing:
+        alternative = f" ({_TOKENIZER_NAME} would do for {' and '.join(_PARTS)})" if _TOKENIZER_NAME in absent else ""
+        problem = Problem(
+            IncompleteCheckpoint,
+            f"the tokenizer is not whole: {', '.join(missing)} missing{alternative}",
+            expected=f"{TOKENIZER_CONFIG_NAME}, and {_TOKENIZER_NAME} or {' and '.join(_PARTS)}",
+            found=", ".join(name for name in _NAMES if name not in absent) or "none of them",
+            advice="download the tokenizer's files, too, or copy the whole directory",
+        )
+        raise error_for([problem], str(directory))
+    if unreadable := [found for name in wanted if (found := file_problem(root / name, name))]:
+        raise error_for(unreadable, str(directory))
+    return _object(root, TOKENIZER_CONFIG_NAME)
+
+
+def has_tokenizer(directory: Path) -> bool:
+    """Say whether all files that the tokenizer needs are there."""
+    try:
+        read_tokenizer_config(directory)
+    except CheckpointError as error:
+        return not isinstance(error, IncompleteCheckpoint)
+    return True
+
+
+def damage(directory: str | os.PathLike[str]) -> tuple[Problem, ...]:
+    """Say what is wrong with the tokenizer's files, each read as a whole; empty if nothing can be seen."""
+    root = Path(directory)
+    problems: list[Problem] = []
+    for name in _NAMES:
+        if not os.path.lexists(root / name):
+            continue
+        if problem := file_problem(root / name, name):
+            problems.append(problem)
+        elif name.endswith(".json"):
+            try:
+                _object(root, name)
+            except CheckpointError as error:
+                problems += error.problems
+    return tuple(problems)
+
+
+def _object(root: Path, name: str) -> dict[str, Any]:
+    data = read_bounded(root / name, name)
+    return parse_object(data, file=name, what=name, advice=f"download {name} again")
+
+
+def _is_for_qwen(root: Path) -> bool:
+    try:
+        raw = json.loads(read_bounded(root / TOKENIZER_CONFIG_NAME, TOKENIZER_CONFIG_NAME))
+    except (CheckpointError, ValueError, RecursionError):
+        return False
+    return isinstance(raw, dict) and raw.get("tokenizer_class") in (TOKENIZER_CLASS, f"{TOKENIZER_CLASS}Fast")
+
+
+def _yaml_names_tokenizer(root: Path, listing: Collection[str]) -> bool:
+    for name in sorted(listing):
+        if name.endswith(".yaml"):
+            with suppress(CheckpointError, OSError, ImportError):
+                if read_yaml(root / name).tokenizer is not None:
+                    return True
+    return False

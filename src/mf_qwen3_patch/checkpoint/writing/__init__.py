@@ -1,0 +1,1 @@
+"""Writing checkpoint directories that are there whole, or not at all."""

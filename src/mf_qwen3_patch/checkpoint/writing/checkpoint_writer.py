@@ -1,0 +1,257 @@
+"""Making a checkpoint directory that is there whole, or not at all, whenever the process is killed.
+
+It grows beside its place, as ``NAME.partial``, and takes its name in one rename. What the directory is made
+from is written down in it, so that a second run goes on with the files that are whole already, and never mixes
+them with those of another source.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm  # type: ignore[import-untyped]
+
+from mf_qwen3_patch.checkpoint.files.index import INDEX_NAME
+from mf_qwen3_patch.checkpoint.files.strict_json import json_bytes
+from mf_qwen3_patch.checkpoint.writing.safetensors_writer import NewFile, sync_directory
+
+MANIFEST_NAME = "mf_qwen3_patch.manifest.json"
+"""What the directory was made from."""
+
+_PARTIAL = ".partial"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a run did.
+
+    Attributes:
+        directory: The finished directory.
+        files: Names of the weight files.
+        kept: How many of them were there already, from a run that was stopped.
+        already: Whether the whole directory was there already.
+        nbytes: Size of the weight files.
+    """
+
+    directory: Path
+    files: tuple[str, ...]
+    kept: int
+    already: bool
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class NewDirectory:
+    """A directory that is to be made.
+
+    Attributes:
+        path: Its place: not there yet, or empty.
+        files: The weight files.
+        copies: Other files: name to its content.
+        manifest: What it is made from, as JSON-compatible values.
+    """
+
+    path: Path
+    files: tuple[NewFile, ...]
+    copies: Mapping[str, bytes]
+    manifest: Mapping[str, Any]
+
+    @property
+    def partial(self) -> Path:
+        """Where it grows."""
+        return self.path.with_name(self.path.name + _PARTIAL)
+
+    def write(self, *, progress: bool = True) -> Written:
+        """Make the directory, or go on where a run was stopped.
+
+        Args:
+            progress: Show a progress bar, if stderr is a terminal.
+
+        Raises:
+            FileExistsError: There is something else in its place, or a part of another conversion beside it.
+            OSError: The disk is too small, full or can't be written.
+        """
+        if self._is_there():
+            return self._written(len(self.files), already=True)
+        self._check_space()
+        self.partial.mkdir(parents=True, exist_ok=True)
+        with _locked(self.partial):
+            self._claim()
+            missing = self._missing()
+            total = sum(file.nbytes for file in self.files)
+            with _bar(total, progress) as bar:
+                bar.update(total - sum(file.nbytes for file in missing))
+                for file in missing:
+                    file.write(self.partial, bar.update)
+            for name, content in self._small_files().items():
+                write_small(self.partial / name, content)
+            sync_directory(self.partial)
+            # An empty directory gives way to it; anything else makes this an error.
+            self.partial.rename(self.path)
+            sync_directory(self.path.parent)
+        return self._written(len(self.files) - len(missing), already=False)
+
+    def _written(self, kept: int, *, already: bool) -> Written:
+        names = tuple(file.name for file in self.files)
+        return Written(self.path, names, kept, already, sum(file.nbytes for file in self.files))
+
+    def _is_there(self) -> bool:
+        """Return whether the finished directory is there; False if its place is free."""
+        if not self.path.exists():
+            return False
+        if not self.path.is_dir():
+            raise FileExistsError(f"{self.path} is a file: name a directory that is not there yet")
+        if not any(self.path.iterdir()):
+            if os.path.ismount(self.path):
+                raise FileExistsError(f"{self.path} is a mount point, which cannot be replaced: name one below it")
+            return False
+        if _read_manifest(self.path) is None:
+            raise FileExistsError(
+                f"{self.path} is not empty and was not made by this tool: nothing is written there; "
+                "name a directory that is not there yet"
+            )
+        self._compare(self.path)
+        damaged = [file.name for file in self.files if not file.is_whole(self.path)]
+        if damaged:
+            raise FileExistsError(f"{self.path} is there, but {damaged[0]} in it is damaged: delete it and start again")
+        return True
+
+    def _claim(self) -> None:
+        """Make sure that what grows beside the place is this very conversion."""
+        if _read_manifest(self.partial) is not None:
+            self._compare(self.partial)
+            return
+        # A run that was killed before it wrote down what it makes has written nothing else.
+        foreign = sorted(entry.name for entry in self.partial.iterdir() if not entry.name.startswith(MANIFEST_NAME))
+        if foreign:
+            raise FileExistsError(f"{self.partial} holds {foreign[0]}, which this tool did not write: move it away")
+        write_small(self.partial / MANIFEST_NAME, json_bytes(self.manifest))
+        sync_directory(self.partial)
+
+    def _compare(self, directory: Path) -> None:
+        found = _read_manifest(directory) or {}
+        expected = json.loads(json_bytes(self.manifest))
+        for key in dict.fromkeys([*expected, *found]):
+            if found.get(key) != expected.get(key):
+                what = f"{key}: {_difference(found.get(key), expected.get(key))}"
+                raise FileExistsError(
+                    f"{directory} was made from something else ({what}): delete it to start over, or name another "
+                    "directory"
+                )
+
+    def _missing(self) -> list[NewFile]:
+        return [file for file in self.files if not file.is_whole(self.partial)]
+
+    def _check_space(self) -> None:
+        needed = sum(file.nbytes for file in self._missing()) + sum(map(len, self._small_files().values()))
+        free = shutil.disk_usage(next(parent for parent in self.partial.absolute().parents if parent.is_dir())).free
+        if needed > free:
+            raise OSError(
+                errno.ENOSPC,
+                f"the disk is too small: {needed / 1e9:.2f} GB are to be written, {free / 1e9:.2f} GB are free; "
+                "make room, or name a directory on another disk",
+                str(self.path),
+            )
+
+    def _small_files(self) -> dict[str, bytes]:
+        small = dict(self.copies)
+        directories = sorted({Path(file.name).parent for file in self.files})
+        for directory in directories:
+            files = [file for file in self.files if Path(file.name).parent == directory]
+            small |= {str(directory / name): content for name, content in index_bytes(files).items()}
+        return small
+
+
+def refuse_nesting(source: Path, target: Path) -> None:
+    """Make sure that nothing is written into the source.
+
+    Raises:
+        ValueError: ``target`` is ``source``, or inside it.
+    """
+    ours, theirs = target.resolve(), source.resolve()
+    if ours == theirs:
+        raise ValueError(f"{target} is the source itself, which is never written to: name another directory")
+    if theirs in ours.parents:
+        raise ValueError(f"{target} is inside the source {source}, which is never written to: name another directory")
+
+
+def source_identity(files: Sequence[Path]) -> dict[str, Any]:
+    """Return what tells the files of a checkpoint from those of another: names, sizes, times and headers."""
+    identity: dict[str, Any] = {}
+    for path in files:
+        with path.open("rb") as stream:
+            status = os.fstat(stream.fileno())
+            start = stream.read(8)
+            header = stream.read(min(int.from_bytes(start, "little"), status.st_size))
+        identity[path.name] = {
+            "bytes": status.st_size,
+            "modified_ns": status.st_mtime_ns,
+            "header_sha256": hashlib.sha256(start + header).hexdigest(),
+        }
+    return identity
+
+
+def _difference(found: Any, expected: Any) -> str:
+    if isinstance(found, dict) and isinstance(expected, dict):
+        names = [name for name in {**expected, **found} if found.get(name) != expected.get(name)]
+        return f"{names[0]} differs"
+    return f"{found!r:.80} there, {expected!r:.80} now"
+
+
+def _read_manifest(directory: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads((directory / MANIFEST_NAME).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def index_bytes(files: Sequence[NewFile]) -> dict[str, bytes]:
+    """Return the index of the files of one directory, its name to its content; nothing if there is only one file."""
+    if len(files) < 2:
+        return {}
+    weight_map = {tensor.name: Path(file.name).name for file in files for tensor in file.tensors}
+    total = sum(tensor.nbytes for file in files for tensor in file.tensors)
+    return {INDEX_NAME: json_bytes({"metadata": {"total_size": total}, "weight_map": weight_map})}
+
+
+def write_small(path: Path, content: bytes) -> None:
+    """Write a file that has its name only once all of it is on the disk."""
+    unfinished = path.with_name(path.name + ".unfinished")
+    with unfinished.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    unfinished.replace(path)
+
+
+def _bar(total: int, progress: bool) -> Any:
+    shown = progress and sys.stderr is not None and sys.stderr.isatty()
+    return tqdm(total=total, desc="Writing weights", unit="B", unit_scale=True, disable=not shown)
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold ``directory`` against a second run; the system lets go of it when the process ends, however it ends."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FileExistsError(f"another process is writing {directory}: wait for it") from None
+        except OSError:
+            pass  # some network file systems have no locks
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,92 @@
+"""``convert HF_DIR OUT_DIR``: a HuggingFace Qwen3 directory becomes a MindFormers one, offline."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mf_qwen3_patch.cli._arguments import add_shard_size, positive_int
+from mf_qwen3_patch.cli._output import resumable, stdout_for_us_alone, written_lines
+from mf_qwen3_patch.errors import CheckpointWarning
+from mf_qwen3_patch.families.layout import INFERENCE, TRAINING
+
+if TYPE_CHECKING:
+    # Generic in the type stubs only.
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "convert",
+        help="convert a HuggingFace Qwen3 directory to MindFormers' names and merged layout",
+        description="Convert a HuggingFace Qwen3 directory, dense or a mixture of experts, file to file, without a "
+        "device. OUT_DIR appears when it is whole; until then it grows in OUT_DIR.partial, where a run that was "
+        "stopped is continued. Exit code 0: converted; 2: it was not, and why.",
+    )
+    parser.add_argument("source", metavar="HF_DIR", help="the HuggingFace directory; only read")
+    parser.add_argument("target", metavar="OUT_DIR", help="the directory to make: not there yet, or empty")
+    parser.add_argument(
+        "--layout",
+        choices=(INFERENCE, TRAINING),
+        default=INFERENCE,
+        help="inference (the default): for load_checkpoint and load_param_into_net into an inference model; training: "
+        "where training starts from, and what load_weights of MindFormers itself reads, on any number of ranks",
+    )
+    parser.add_argument(
+        "--tp",
+        metavar="N",
+        type=positive_int,
+        default=1,
+        help="cut the inference layout for N tensor-parallel ranks: rank_0/model.safetensors and so on, without config "
+        "and tokenizer",
+    )
+    parser.add_argument(
+        "--dtype", choices=("bfloat16", "float16", "float32"), help="of the written tensors (default: as they are)"
+    )
+    add_shard_size(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Convert, print, and return 0."""
+    with stdout_for_us_alone() as stdout, resumable(arguments.target):
+        if not Path(arguments.source).is_dir():
+            raise NotADirectoryError(f"{arguments.source} is not a directory with a HuggingFace model: check the path")
+        if arguments.tp > 1:
+            _on_the_cpu()
+        # Whose name map it goes by; before our own modules, as its import applies the patches, which import them, too.
+        importlib.import_module("mindformers")
+        from mf_qwen3_patch.convert.to_mindformers import convert_to_mindformers
+
+        done = convert_to_mindformers(
+            arguments.source,
+            arguments.target,
+            layout=arguments.layout,
+            ranks=arguments.tp,
+            dtype=arguments.dtype,
+            max_shard_bytes=arguments.max_shard_size,
+        )
+        for warning in done.warnings:
+            print(f"warning: {CheckpointWarning(warning)}", file=sys.stderr)
+        each = "" if arguments.tp == 1 else f" for each of {arguments.tp} ranks"
+        contents = f"{done.parameters} parameters{each} in the {arguments.layout} layout"
+        more = [f"  not converted: {name} (Qwen3 has no such parameter)" for name in done.ignored]
+        use = ""
+        if arguments.tp > 1:
+            use = f"  in a YAML: load_checkpoint: {done.written.directory}, pretrained_model_dir: {arguments.source}"
+        print(*written_lines(done.written, contents, *more, use=use), sep="\n", file=stdout)
+    return 0
+
+
+def _on_the_cpu() -> None:
+    """Let the networks, which are looked at for their slices and never run, be built without a device."""
+    import mindspore
+
+    from mf_qwen3_patch import cpu_kernels
+
+    mindspore.set_context(device_target="CPU")
+    cpu_kernels.enable()

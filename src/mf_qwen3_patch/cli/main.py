@@ -1,0 +1,55 @@
+"""Parses the command line and hands over to the command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from mf_qwen3_patch.cli import check, convert, export, run, selftest, startup_file, status
+from mf_qwen3_patch.errors import Qwen3PatchError
+
+_COMMANDS = (check, convert, export, run, selftest, startup_file, status)
+_USAGE = 2
+_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: The arguments; by default the process' own.
+
+    Returns:
+        The exit code: 0 all is well, 1 the command found problems, 2 wrong usage, 130 interrupted.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m mf_qwen3_patch",
+        description="Tools for loading HuggingFace Qwen3 checkpoints into MindFormers.",
+    )
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in _COMMANDS:
+        command.add_parser(subparsers)
+    try:
+        arguments = parser.parse_args(argv)
+    except SystemExit as stop:  # argparse has printed its message
+        return stop.code if isinstance(stop.code, int) else _USAGE
+    try:
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader (head, less) has gone; keep Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (Qwen3PatchError, OSError, ImportError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return _USAGE
+    return code
+
+
+def run_main() -> int:
+    """The console command ``mf-qwen3-run``: ``run`` by a shorter name."""
+    return main(["run", *sys.argv[1:]])

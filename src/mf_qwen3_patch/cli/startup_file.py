@@ -1,0 +1,37 @@
+"""``startup-file``: where the file is that PYTHONSTARTUP shall point at."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mf_qwen3_patch.activation.startup import startup_file
+
+if TYPE_CHECKING:
+    # Generic in the type stubs only.
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "startup-file",
+        help="print the file that PYTHONSTARTUP shall point at",
+        description="Print the path for PYTHONSTARTUP. Python reads PYTHONSTARTUP in interactive sessions only; for "
+        "scripts use `run`, or MF_QWEN3_PATCH=1. A startup file of your own goes on working if you name it in "
+        "MF_QWEN3_PATCH_STARTUP_NEXT.",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the path; on stderr, how to keep a startup file that is in use."""
+    path = startup_file()
+    present = os.environ.get("PYTHONSTARTUP")
+    if present and Path(present) != path and not os.environ.get("MF_QWEN3_PATCH_STARTUP_NEXT"):
+        print(f"to go on using {present}, set MF_QWEN3_PATCH_STARTUP_NEXT={present}", file=sys.stderr)
+    print(path)
+    return 0

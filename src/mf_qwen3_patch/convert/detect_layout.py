@@ -1,0 +1,97 @@
+"""In which layout a MindFormers directory is: as its files or the user say."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mf_qwen3_patch.checkpoint.files.directory import Checkpoint
+from mf_qwen3_patch.checkpoint.files.safetensors_header import inspect_header
+from mf_qwen3_patch.errors import ConfigMismatch, Problem, UnsupportedCheckpoint, error_for
+from mf_qwen3_patch.families.layout import INFERENCE, LAYOUT_KEY, RANKS_KEY, TRAINING, Layout
+
+
+@dataclass(frozen=True)
+class Layouts:
+    """In which layout the merged parameters are; attention and MLP may differ, as two switches of training say.
+
+    Attributes:
+        linear_qkv: Of query, key and value.
+        linear_fc1: Of gate and up in a dense model.
+        experts: Of all experts' matrices.
+    """
+
+    linear_qkv: Layout
+    linear_fc1: Layout
+    experts: Layout
+
+    @classmethod
+    def all_in(cls, layout: Layout) -> Layouts:
+        """Return the layouts of files where all is in one."""
+        return cls(layout, layout, layout)
+
+
+def layouts_of(checkpoint: Checkpoint, given: Layouts | None) -> Layouts:
+    """Say in which layout the files are: as they or the user say, and never by guessing.
+
+    Args:
+        checkpoint: With MindFormers' names.
+        given: What the user says; None for nothing.
+
+    Raises:
+        UnsupportedCheckpoint: Nobody says it, or the files hold slices of single ranks, or are not of one conversion.
+        ConfigMismatch: The user and the files contradict each other.
+    """
+    root = checkpoint.directory
+    noted = set()
+    for file in checkpoint.files:
+        metadata = inspect_header(file).metadata
+        noted.add(metadata.get(LAYOUT_KEY))
+        if RANKS_KEY in metadata:
+            raise _unsupported(
+                f"{file.name} holds the slices of one of {metadata[RANKS_KEY]} ranks",
+                root,
+                file=file.name,
+                advice="export the directory that was converted without --tp",
+            )
+    if noted == {None}:
+        if given is None:
+            raise _unsupported(
+                "nothing says in which layout query, key, value and gate, up are merged: names and shapes are the "
+                "same in both, and the wrong one gives weights that load and talk nonsense",
+                root,
+                file=checkpoint.files[0].name,
+                field=LAYOUT_KEY,
+                expected="inference or training",
+                found="no such metadata",
+                advice="say it: --layout training for what MindFormers trained, --layout inference for what was "
+                "saved from an inference model",
+            )
+        return given
+    (layout, *others) = sorted(noted, key=str)
+    if others or layout not in (INFERENCE, TRAINING):
+        raise _unsupported(
+            "the files do not agree about their layout",
+            root,
+            field=LAYOUT_KEY,
+            found=", ".join(map(str, [layout, *others])),
+            advice="convert the HuggingFace directory again, into an empty place",
+        )
+    own = Layouts.all_in(INFERENCE if layout == INFERENCE else TRAINING)
+    if given not in (None, own):
+        problem = Problem(
+            ConfigMismatch,
+            f"the files say that they are in the {layout} layout, which contradicts the command line",
+            file=checkpoint.files[0].name,
+            field=LAYOUT_KEY,
+            expected=layout,
+            found=", ".join(f"{name}: {value}" for name, value in asdict(given).items()) if given else None,
+            advice="leave --layout out: the files know best",
+        )
+        raise error_for([problem], str(root))
+    return own
+
+
+def _unsupported(summary: str, root: Path, **details: Any) -> Exception:
+    return error_for([Problem(UnsupportedCheckpoint, summary, **details)], str(root))

@@ -1,0 +1,276 @@
+"""What is exported: a MindFormers directory, held against the config of the model whose it should be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mf_qwen3_patch.checkpoint.checks.unsupported import LOADABLE_DTYPES, other_model
+from mf_qwen3_patch.checkpoint.config.normalize import NormalizedConfig, normalize
+from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME, Checkpoint, open_checkpoint
+from mf_qwen3_patch.checkpoint.files.read_file import read_bounded
+from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
+from mf_qwen3_patch.checkpoint.files.strict_json import parse_object
+from mf_qwen3_patch.convert.detect_layout import Layouts, layouts_of
+from mf_qwen3_patch.convert.merged_parameters import MergedParameter, merged_parameters
+from mf_qwen3_patch.errors import ConfigMismatch, IncompleteCheckpoint, Problem, UnsupportedCheckpoint, error_for
+from mf_qwen3_patch.families.config_schema import SCHEMAS
+from mf_qwen3_patch.families.layout import INFERENCE, TRAINING, Layout, Merging, Shape, merging_of
+from mf_qwen3_patch.families.mindformers import FAMILIES, Family
+from mf_qwen3_patch.families.tensors import LM_HEAD, ModelDims, expected_tensors
+from mf_qwen3_patch.loading.transfer.name_mapping import of_another_family, place_of
+
+
+@dataclass(frozen=True)
+class SourceParameter:
+    """One parameter of the source.
+
+    Attributes:
+        merged: Which HuggingFace tensors it is made of.
+        merging: How.
+        parts: The shapes of the parts of one matrix.
+    """
+
+    merged: MergedParameter
+    merging: Merging
+    parts: tuple[Shape, ...]
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.merged.name
+
+    @property
+    def matrix_shape(self) -> Shape:
+        """The shape of one matrix: an expert's, or all of it."""
+        return self.merging.matrix_shape(self.parts)
+
+    @property
+    def shape(self) -> Shape:
+        """Its shape in the layout that it is in."""
+        return self.merging.parameter_shape(self.matrix_shape, len(self.merged.matrices))
+
+    @property
+    def other_shape(self) -> Shape:
+        """The shape in the other layout: another one for experts only."""
+        other = replace(self.merging, flat=not self.merging.flat)
+        return other.parameter_shape(self.matrix_shape, len(self.merged.matrices))
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is exported.
+
+    Attributes:
+        checkpoint: The files.
+        config: config.json as it is.
+        layouts: In which layout the parameters are.
+        parameters: All that the config implies; they are there, in these shapes.
+        ignored: Tensors that are not of the model, as an optimizer's state is.
+    """
+
+    checkpoint: Checkpoint
+    config: bytes
+    layouts: Layouts
+    parameters: tuple[SourceParameter, ...]
+    ignored: tuple[str, ...]
+
+
+def open_source(root: Path, companions: Path, layouts: Layouts | None) -> Source:
+    """Read the headers of a MindFormers directory, and compare them with the config.
+
+    Args:
+        root: With the weights, whole and merged.
+        companions: The config.json, or a directory that has it.
+        layouts: What the user says of the layout; None for nothing.
+
+    Raises:
+        CheckpointError: The source cannot be exported rightly.
+    """
+    if root.is_dir() and (rank := next(root.glob("rank_[0-9]*"), None)):
+        problem = Problem(
+            UnsupportedCheckpoint,
+            f"{rank.name} and its like hold the slices of single ranks",
+            file=rank.name,
+            expected="files with whole parameters",
+            advice="export the directory that was converted without --tp; put a distributed training checkpoint "
+            "together first, with mindspore.unified_safetensors",
+        )
+        raise error_for([problem], str(root))
+    config = _read_config(companions)
+    raw = parse_object(config, file=CONFIG_NAME, what=CONFIG_NAME, advice="pass the model's own with --config")
+    if unknown := other_model(raw):
+        raise error_for([unknown], str(companions))
+    normalized = normalize(raw)
+    checkpoint = open_checkpoint(root, absent_config=raw)
+    family = FAMILIES[normalized.schema.model_type]
+    problems = [*checkpoint.problems, *normalized.problems]
+    problems = problems or _of_another_family(checkpoint, family) or _beyond_the_files(normalized, checkpoint)
+    if problems:
+        raise error_for(problems, str(root))
+    layouts = layouts_of(checkpoint, layouts)
+    parameters = _parameters(checkpoint, normalized.shape, layouts, family)
+    problems = _experts_in_another_layout(parameters, checkpoint, layouts) or _misfits(parameters, checkpoint)
+    if problems:
+        raise error_for(problems, str(root))
+    wanted = {parameter.name for parameter in parameters}
+    ignored = tuple(name for name in checkpoint.tensors if name not in wanted)
+    return Source(checkpoint, config, layouts, parameters, ignored)
+
+
+def _of_another_family(checkpoint: Checkpoint, family: Family) -> list[Problem]:
+    found = of_another_family(checkpoint.tensors.keys(), family)
+    if found is None:
+        return []
+    said, true = SCHEMAS[family.model_type], SCHEMAS[found[1].model_type]
+    return [
+        Problem(
+            UnsupportedCheckpoint,
+            f"{CONFIG_NAME} describes {said.title}, but the parameters are those of {true.title}",
+            file=checkpoint.tensors[found[0]].file.name,
+            parameter=found[0],
+            field="model_type",
+            expected=true.model_type,
+            found=said.model_type,
+            advice=f"pass the {CONFIG_NAME} of this very model: --config",
+        )
+    ]
+
+
+def _beyond_the_files(config: NormalizedConfig, checkpoint: Checkpoint) -> list[Problem]:
+    """Refuse more layers or experts than the files can hold, before there is a name for each."""
+    longest = max((max(tensor.shape, default=0) for tensor in checkpoint.tensors.values()), default=0)
+    limits = {"num_hidden_layers": len(checkpoint.tensors), "num_experts": longest}
+    return [
+        Problem(
+            ConfigMismatch,
+            f"{CONFIG_NAME} says {field}: {config.values[field]}, which is more than the files can hold",
+            file=CONFIG_NAME,
+            field=field,
+            expected=f"at most {limit}",
+            found=config.values[field],
+            advice=f"pass the {CONFIG_NAME} of this very model: --config",
+        )
+        for field, limit in limits.items()
+        if config.values.get(field, 0) > limit
+    ]
+
+
+def _parameters(
+    checkpoint: Checkpoint, shape: ModelDims, layouts: Layouts, family: Family
+) -> tuple[SourceParameter, ...]:
+    model_class = family.load(family.inference_class)
+    expected = expected_tensors(shape)
+    head = place_of(model_class, LM_HEAD, family).parameter
+    if LM_HEAD not in expected and head in checkpoint.tensors:  # convert keeps the one of a tied checkpoint, too
+        expected[LM_HEAD] = (shape.vocab_size, shape.hidden_size)
+    return tuple(
+        SourceParameter(
+            merged,
+            merging_of(merged.element, _layout_of(merged, layouts), shape, experts=merged.experts),
+            tuple(expected[name] for name in merged.matrices[0]),
+        )
+        for merged in merged_parameters(model_class, expected, family)
+    )
+
+
+def _layout_of(merged: MergedParameter, layouts: Layouts) -> Layout:
+    if merged.element is None:
+        return INFERENCE  # one tensor is the same in both
+    layout: Layout = getattr(layouts, "experts" if merged.experts else merged.element)
+    return layout
+
+
+def _experts_in_another_layout(
+    parameters: tuple[SourceParameter, ...], checkpoint: Checkpoint, layouts: Layouts
+) -> list[Problem]:
+    """Compare the layout that was named with the shape of experts, the only parameters that show it."""
+    said = layouts.experts
+    true = TRAINING if said == INFERENCE else INFERENCE
+    for parameter in parameters:
+        tensor = checkpoint.tensors.get(parameter.name)
+        if parameter.merged.experts and tensor is not None and tensor.shape == parameter.other_shape:
+            return [
+                Problem(
+                    ConfigMismatch,
+                    f"{tensor.name} has the shape of the {true} layout, but is said to be in the {said} layout",
+                    file=tensor.file.name,
+                    parameter=tensor.name,
+                    expected=list(parameter.shape),
+                    found=list(tensor.shape),
+                    advice=f"say --layout {true}, if that is how the other parameters are merged, too",
+                )
+            ]
+    return []
+
+
+def _misfits(parameters: tuple[SourceParameter, ...], checkpoint: Checkpoint) -> list[Problem]:
+    """Compare the files with what the config implies."""
+    tensors = checkpoint.tensors
+    problems = []
+    for parameter in parameters:
+        tensor = tensors.get(parameter.name)
+        if tensor is None:
+            problems.append(
+                Problem(
+                    IncompleteCheckpoint,
+                    f"{parameter.name} is in no file",
+                    parameter=parameter.name,
+                    expected=f"a tensor {list(parameter.shape)}",
+                    advice="pass a directory with all parameters, whole and merged, in MindFormers' names",
+                )
+            )
+        elif tensor.shape != parameter.shape or tensor.dtype not in LOADABLE_DTYPES:
+            problems.append(_misfit(tensor, parameter))
+    wanted = {parameter.name for parameter in parameters}
+    roots = {name.split(".")[0] for name in wanted}
+    return problems + [
+        Problem(
+            ConfigMismatch,
+            f"{name} belongs to a layer or a module that the config does not have",
+            file=tensor.file.name,
+            parameter=name,
+            advice=f"pass the {CONFIG_NAME} of this very model: --config",
+        )
+        for name, tensor in tensors.items()
+        if name not in wanted and name.split(".")[0] in roots
+    ]
+
+
+def _misfit(tensor: TensorInfo, parameter: SourceParameter) -> Problem:
+    wrong_shape = tensor.shape != parameter.shape
+    return Problem(
+        ConfigMismatch if wrong_shape else UnsupportedCheckpoint,
+        f"{tensor.name} has another shape than {CONFIG_NAME} implies"
+        if wrong_shape
+        else f"{tensor.name} is {tensor.dtype}, which is no dtype of an unquantized model",
+        file=tensor.file.name,
+        parameter=tensor.name,
+        expected=list(parameter.shape) if wrong_shape else ", ".join(sorted(LOADABLE_DTYPES)),
+        found=list(tensor.shape) if wrong_shape else tensor.dtype,
+        advice=f"pass the {CONFIG_NAME} of this very model: --config"
+        if wrong_shape
+        else "export the unquantized weights",
+    )
+
+
+def config_path(companions: Path) -> Path:
+    """Return where config.json is.
+
+    Args:
+        companions: It, or the directory that has it.
+    """
+    return companions / CONFIG_NAME if companions.is_dir() else companions
+
+
+def _read_config(companions: Path) -> bytes:
+    path = config_path(companions)
+    if path.exists() or not companions.is_dir():
+        return read_bounded(path, path.name)
+    problem = Problem(
+        IncompleteCheckpoint,
+        f"{CONFIG_NAME} is not there, and the number of heads is in no tensor",
+        file=CONFIG_NAME,
+        advice=f"pass the model's {CONFIG_NAME}, or its HuggingFace directory: --config",
+    )
+    raise error_for([problem], str(companions))

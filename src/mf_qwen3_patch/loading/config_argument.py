@@ -1,0 +1,125 @@
+"""What a ``from_pretrained`` call says over config.json: single fields as keywords, or a whole config."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mf_qwen3_patch.checkpoint.config.normalize import normalize
+from mf_qwen3_patch.checkpoint.config.overrides import KEYWORD_ARGUMENT
+from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME, read_config
+from mf_qwen3_patch.errors import error_for
+from mf_qwen3_patch.families.config_schema import SCHEMAS, find_schema
+from mf_qwen3_patch.families.mindformers import FAMILIES, Family
+from mf_qwen3_patch.loading.mindformers_config import with_defaults
+from mf_qwen3_patch.loading.runtime.dtypes import DtypeChoice
+from mf_qwen3_patch.loading.runtime.network import build_config
+
+_CONFIG_ARGUMENT = "the config given as config="
+_DTYPES = ("params_dtype", "compute_dtype", "rotary_dtype")
+
+
+@dataclass(frozen=True)
+class GivenConfig:
+    """What the call says.
+
+    Attributes:
+        values: Fields that go over those of config.json.
+        source: What they are called in messages.
+        family: Which model they are for, if that is said.
+        config: MindFormers' config object, if one was given.
+    """
+
+    values: Mapping[str, Any]
+    source: str = KEYWORD_ARGUMENT
+    family: Family | None = None
+    config: Any = None
+
+    @classmethod
+    def of(cls, given: Any) -> GivenConfig:
+        """Read what was given as ``config=``.
+
+        Args:
+            given: A config object of MindFormers or transformers, or the path of a config.json or its directory.
+
+        Raises:
+            TypeError: It is something else, or the config of another model.
+            CheckpointError: The file can't be read, or says what Qwen3 cannot be.
+        """
+        if isinstance(given, (str, os.PathLike)):
+            path = Path(given)
+            return cls._from_huggingface(read_config(path.parent if path.name == CONFIG_NAME else path), str(path))
+        for family in FAMILIES.values():
+            if isinstance(given, family.load(family.config_class)):
+                return cls(fields_of(given, family), _CONFIG_ARGUMENT, family, given)
+        if type(given).__module__.startswith("transformers."):
+            return cls._from_huggingface(given.to_dict(), _CONFIG_ARGUMENT)
+        raise _no_config(type(given).__name__)
+
+    @classmethod
+    def _from_huggingface(cls, raw: Mapping[str, Any], source: str) -> GivenConfig:
+        if find_schema(raw) is None:
+            raise _no_config(f"{source}, with model_type {raw.get('model_type')!r:.60}")
+        config = normalize(raw, source=source)
+        if config.problems:
+            raise error_for(config.problems)
+        return cls(config.values, source, FAMILIES[config.schema.model_type])
+
+    @property
+    def absent_config(self) -> dict[str, Any] | None:
+        """What stands in for config.json in a directory that has none; None if these are but single fields."""
+        return None if self.family is None else {"model_type": self.family.model_type, **self.values}
+
+    def dtypes(self, requested: Any, *, cpu: bool) -> Mapping[str, Any]:
+        """Return the fields of the config that ask for dtypes, maybe among others.
+
+        Args:
+            requested: What the call asks for by ``torch_dtype``; it goes before an object's ``params_dtype``.
+            cpu: Whether the device is the CPU, where an object's own, made for Ascend, may have no kernels and the
+                dtypes are chosen as without it.
+        """
+        if self.family is None:
+            return self.values
+        if self.config is None or cpu:
+            return {}
+        names = _DTYPES if requested is None else _DTYPES[1:]
+        return {name: getattr(self.config, name, None) for name in names}
+
+    def build(self, values: Mapping[str, Any], choice: DtypeChoice, family: Family) -> Any:
+        """Make the config that the model is built from; an object that was given is copied and left as it is.
+
+        Args:
+            values: What config.json and the call say together.
+            choice: The dtypes.
+            family: The model family.
+        """
+        if self.config is None:
+            return build_config(with_defaults(values, choice), family)
+        config = copy.deepcopy(self.config)
+        for name, value in choice.values.items():
+            setattr(config, name, value)
+        return config
+
+
+def fields_of(config: Any, family: Family) -> dict[str, Any]:
+    """Return what a config object of MindFormers says about the weights, by HuggingFace's names of the fields.
+
+    Args:
+        config: The object; also that of a model that is already built.
+        family: The model family.
+    """
+    schema = SCHEMAS[family.model_type]
+    values = {name: getattr(config, name, None) for name in (*schema.shape_fields, *schema.unverifiable)}
+    # None would count as not said, but here it means plain embeddings.
+    return values | {"rope_scaling": values["rope_scaling"] or {"rope_type": "default"}}
+
+
+def _no_config(what: str) -> TypeError:
+    return TypeError(
+        "config= must be a Qwen3 config object of MindFormers or transformers, or the path of a "
+        f"{CONFIG_NAME}, not {what}"
+    )

@@ -1,0 +1,91 @@
+"""MindFormers' config of a HuggingFace Qwen3 directory, whichever transformers release wrote its config.json."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from mf_qwen3_patch.checkpoint.config.normalize import NormalizedConfig, normalize
+from mf_qwen3_patch.checkpoint.config.overrides import KEYWORD_ARGUMENT, apply_overrides
+from mf_qwen3_patch.checkpoint.files.directory import read_config
+from mf_qwen3_patch.checkpoint.files.resolve import Location
+from mf_qwen3_patch.errors import error_for
+from mf_qwen3_patch.families.mindformers import FAMILIES
+from mf_qwen3_patch.loading.keywords import config_overrides, warn_of_remote_code
+from mf_qwen3_patch.loading.runtime.context import on_cpu
+from mf_qwen3_patch.loading.runtime.dtypes import DtypeChoice, choose_dtypes
+from mf_qwen3_patch.loading.runtime.log import say, warn
+from mf_qwen3_patch.loading.runtime.network import build_config
+
+# Stock sizes its key/value bookkeeping by seq_length; this is its default.
+_DEFAULT_SEQ_LENGTH = 4096
+_STOCK_DTYPE = "float32"
+
+
+def load_config(name: str | os.PathLike[str], **keywords: Any) -> Any:
+    """Make MindFormers' config object from config.json.
+
+    Args:
+        name: A HuggingFace Qwen3 directory, or a hub's id.
+        keywords: ``subfolder``, ``revision``, ``cache_dir``, ``local_files_only``, ``force_download``, ``token`` say
+            where it is, ``torch_dtype`` or ``dtype`` what the parameters shall be; the others are config fields that
+            replace what config.json says.
+
+    Returns:
+        MindFormers' Qwen3Config or Qwen3MoeConfig, with the dtypes that ``load_pretrained`` would choose.
+
+    Raises:
+        CheckpointError: config.json is missing, damaged, or says what Qwen3 cannot be.
+        TypeError: There is no such keyword.
+    """
+    warn_of_remote_code(keywords.pop("trust_remote_code", None))
+    directory = Location.of(name, keywords).find(config_only=True)
+    older, newer = keywords.pop("torch_dtype", None), keywords.pop("dtype", None)
+    config = normalize(read_config(directory))
+    family = FAMILIES[config.schema.model_type]
+    overrides = config_overrides(keywords, family)
+    settled = _settle(config, overrides, KEYWORD_ARGUMENT, directory)
+    choice = _dtypes(settled, older if newer is None else newer, overrides)
+    return build_config(with_defaults(settled.values, choice), family)
+
+
+def merge_model_config(directory: str | os.PathLike[str], given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Merge a YAML's ``model_config`` into config.json, as stock's function of the same name does for its launcher.
+
+    Args:
+        directory: A HuggingFace Qwen3 directory.
+        given: The YAML's; goes over config.json.
+
+    Returns:
+        The keys that MindFormers' config is made from. Where the YAML says no dtypes they are chosen as by
+        ``load_pretrained``.
+
+    Raises:
+        CheckpointError: config.json is missing, damaged, or says what Qwen3 cannot be; or the YAML does.
+    """
+    said = dict(given or {})
+    settled = _settle(normalize(read_config(directory)), said, "the YAML's model_config", directory)
+    warn(settled.warnings)
+    choice = _dtypes(settled, said.get("torch_dtype"), said)
+    if choice.note:
+        say(choice.note)
+    return with_defaults(settled.values, choice)
+
+
+def with_defaults(values: Mapping[str, Any], choice: DtypeChoice) -> dict[str, Any]:
+    """Return the keys of a config with the dtypes that were chosen, and with a ``seq_length`` if they have none."""
+    return {"seq_length": min(_DEFAULT_SEQ_LENGTH, values["max_position_embeddings"]), **values, **choice.values}
+
+
+def _settle(
+    config: NormalizedConfig, overrides: Mapping[str, Any], source: str, directory: str | os.PathLike[str]
+) -> NormalizedConfig:
+    settled = apply_overrides(config, overrides, source).config
+    if settled.problems:
+        raise error_for(settled.problems, str(directory))
+    return settled
+
+
+def _dtypes(settled: NormalizedConfig, requested: Any, given: Mapping[str, Any]) -> DtypeChoice:
+    return choose_dtypes(settled.values.get("torch_dtype", _STOCK_DTYPE), requested, given, cpu=on_cpu())

@@ -1,0 +1,1 @@
+"""MindSpore and MindFormers in this process: context, network, Parameters, dtypes, log."""

@@ -1,0 +1,33 @@
+"""One voice for all ranks, through MindFormers' own logger."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+
+from mindformers.tools.logger import logger
+
+from mf_qwen3_patch.errors import CheckpointWarning
+from mf_qwen3_patch.loading.runtime.ranks import is_first_rank
+
+
+def say(message: str, *args: object) -> None:
+    """Log at INFO level, on rank 0 only.
+
+    Args:
+        message: As for ``logging``.
+        args: For ``message``.
+    """
+    if is_first_rank():
+        logger.info("mf_qwen3_patch: " + message, *args)
+
+
+def warn(messages: Iterable[str]) -> None:
+    """Warn (``CheckpointWarning``) of what should be known about a checkpoint, on rank 0 only.
+
+    Args:
+        messages: One warning each.
+    """
+    if is_first_rank():
+        for message in messages:
+            warnings.warn(message, CheckpointWarning, stacklevel=4)

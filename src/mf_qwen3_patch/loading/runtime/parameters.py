@@ -1,0 +1,56 @@
+"""Between numpy arrays and MindSpore Parameters, bfloat16 included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from mindspore import Parameter, Tensor
+from mindspore.common import np_dtype
+
+
+def to_numpy(value: Any) -> np.ndarray[Any, Any]:
+    """Return ``value`` as a numpy array without changing its dtype.
+
+    Args:
+        value: A Parameter, Tensor or array of any shape; bfloat16 may be MindSpore's or ml_dtypes'.
+
+    Returns:
+        An array that shares memory with ``value`` where possible; bfloat16 as MindSpore's numpy dtype.
+    """
+    array = value.asnumpy() if isinstance(value, Tensor) else np.asarray(value)
+    if array.dtype.name == "bfloat16" and array.dtype != np_dtype.bfloat16:
+        array = array.view(np.uint16).view(np_dtype.bfloat16)
+    return array
+
+
+def to_parameter(value: Any, name: str) -> Parameter:
+    """Return a Parameter called ``name``, ``requires_grad=False``, with the data and dtype of ``value``.
+
+    Args:
+        value: A Parameter, Tensor or array. An array's memory is adopted where MindSpore can, not copied.
+        name: The Parameter's name.
+    """
+    array = to_numpy(value)
+    # MindSpore refuses read-only and misaligned memory.
+    array = np.require(array, requirements=["C", "A", "W"])
+    return Parameter(Tensor.from_numpy(array), name=name, requires_grad=False)
+
+
+def named_parameters(loaded: Mapping[str, Any]) -> dict[str, Any]:
+    """Make every weight of a loaded dict a Parameter named by its key, ``requires_grad=False``.
+
+    Args:
+        loaded: What ``mindspore.load_checkpoint`` returned. Strings, which it uses for values that are
+            not weights, are left alone. Parameters are renamed in place.
+    """
+    result: dict[str, Any] = {}
+    for name, value in loaded.items():
+        if isinstance(value, Parameter):
+            value.name = name
+            value.requires_grad = False
+        elif not isinstance(value, str):
+            value = to_parameter(value, name)
+        result[name] = value
+    return result

@@ -1,0 +1,23 @@
+"""Which rank this process is."""
+
+from __future__ import annotations
+
+import os
+
+
+def rank() -> int:
+    """Return this process's rank, 0 when not distributed.
+
+    Read from what ``msrun`` (and MindSpore's other launchers) set, so that it can be asked before
+    communication is initialized.
+    """
+    for variable in ("RANK_ID", "MS_NODE_ID", "OMPI_COMM_WORLD_RANK"):
+        value = os.environ.get(variable, "")
+        if value.isdigit():
+            return int(value)
+    return 0
+
+
+def is_first_rank() -> bool:
+    """Return whether this process speaks for all: logs and progress come from rank 0 only."""
+    return rank() == 0

@@ -1,0 +1,281 @@
+"""Changing the dtype of a stretch of raw elements, and telling from its bits what is wrong with it.
+
+Elements are handled as unsigned integers: bfloat16 is no numpy dtype, and NaN, infinity, zero and
+overflow all show in the largest magnitude, an integer comparison away. The results are those of
+numpy's own casts (round to nearest, ties to even), which are stock's too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from mindspore.common import np_dtype
+
+Array: TypeAlias = npt.NDArray[Any]
+Dtype: TypeAlias = "np.dtype[Any]"
+Bits: TypeAlias = npt.NDArray[Any]
+"""Elements as unsigned integers of the same width, one axis, contiguous."""
+
+_Convert: TypeAlias = Callable[[Bits, Bits], int]
+_CastOnly: TypeAlias = Callable[[Bits, Bits], None]
+
+SOURCE_DTYPES: Mapping[str, Dtype] = MappingProxyType(
+    {
+        "BF16": np.dtype(np_dtype.bfloat16),
+        "F16": np.dtype(np.float16),
+        "F32": np.dtype(np.float32),
+        "F64": np.dtype(np.float64),
+    }
+)
+"""What a file may hold, by safetensors' names."""
+
+TARGET_DTYPES: Mapping[str, Dtype] = MappingProxyType(
+    {
+        "float32": np.dtype(np.float32),
+        "float16": np.dtype(np.float16),
+        "bfloat16": np.dtype(np_dtype.bfloat16),
+    }
+)
+"""What a parameter may be, by MindSpore's names."""
+
+# numpy.take makes 8-byte indices of its argument: a block's worth of them must stay in the cache.
+_TABLE_BLOCK = 1 << 15
+
+
+@dataclass(frozen=True)
+class Cast:
+    """How elements of one dtype become another.
+
+    Attributes:
+        name: ``"BF16->float32"``.
+        source: The unsigned integer dtype of the elements in the file.
+        target: The unsigned integer dtype of the elements in the parameter.
+        convert: Casts its first argument into its second, and returns the largest magnitude of the first; None if the
+            bits are the same. See ``apply``.
+        infinity: The bits of +infinity in the source: a magnitude from here on is infinite or NaN.
+        overflow: The smallest magnitude in the source that becomes infinite; ``infinity`` if none
+            that is finite does.
+    """
+
+    name: str
+    source: Dtype
+    target: Dtype
+    convert: _Convert | None
+    infinity: int
+    overflow: int
+
+    def apply(self, bits: Bits, out: Bits) -> int:
+        """Cast elements, and look at each of them on the way.
+
+        Args:
+            bits: At least one element; left as it is.
+            out: As many; where the bits are the same, ``bits`` itself.
+
+        Returns:
+            The largest magnitude in ``bits``, see ``largest_magnitude``.
+        """
+        return largest_magnitude(bits) if self.convert is None else self.convert(bits, out)
+
+    def count_from(self, bits: Bits, magnitude: int) -> int:
+        """Count the elements whose magnitude is ``magnitude`` or larger; NaN is larger than infinity."""
+        return int(np.count_nonzero(_magnitudes(bits) >= self.source.type(magnitude)))
+
+    def makes_zero(self, magnitude: int) -> bool:
+        """Return whether the cast makes zero of the element with these bits."""
+        source = np.array([magnitude], self.source)
+        out = source if self.convert is None else np.empty(1, self.target)
+        self.apply(source, out)
+        return not out[0]
+
+
+@dataclass
+class TensorFindings:
+    """What was seen in the part of a tensor that was read; every element was looked at.
+
+    Attributes:
+        largest: The bits of the largest magnitude; 0 if all are zero.
+        nan: How many are NaN.
+        infinite: How many are infinite.
+        overflowed: How many finite ones became infinite by the cast.
+    """
+
+    largest: int = 0
+    nan: int = 0
+    infinite: int = 0
+    overflowed: int = 0
+
+    def add(self, largest: int, bits: Bits, cast: Cast) -> None:
+        """Take a chunk into account.
+
+        Args:
+            largest: What ``cast.apply`` has returned for it.
+            bits: The chunk.
+            cast: How it was cast.
+        """
+        self.largest = max(self.largest, largest)
+        if largest < cast.overflow:
+            return
+        not_finite = cast.count_from(bits, cast.infinity)
+        nan = cast.count_from(bits, cast.infinity + 1)
+        self.nan += nan
+        self.infinite += not_finite - nan
+        self.overflowed += cast.count_from(bits, cast.overflow) - not_finite
+
+
+@cache
+def cast_between(source: str, target: str) -> Cast:
+    """Return the cast from a file's dtype to a parameter's.
+
+    Args:
+        source: A key of ``SOURCE_DTYPES``.
+        target: A key of ``TARGET_DTYPES``.
+    """
+    source_dtype, target_dtype = SOURCE_DTYPES[source], TARGET_DTYPES[target]
+    source_bits, target_bits = _bits(source_dtype), _bits(target_dtype)
+    convert: _Convert | None
+    if source_dtype == target_dtype:
+        convert = None
+    elif source == "BF16" and target == "float32":
+        convert = _after_a_look(_widen_bfloat16)
+    elif source == "BF16" and target == "float16":
+        convert = _narrow_bfloat16()
+    elif source_bits.itemsize == 2:
+        convert = _after_a_look(_by_table(source_dtype, target_dtype))
+    else:
+        convert = _after_a_look(_by_numpy(source_dtype, target_dtype))
+    infinity = int(np.array(np.inf, np.float32).astype(source_dtype).view(source_bits))
+    overflow = _smallest_overflow(source_dtype, target_dtype, infinity)
+    return Cast(f"{source}->{target}", source_bits, target_bits, convert, infinity, overflow)
+
+
+def cast_like_numpy(values: Array, target: Dtype) -> Array:
+    """Cast by numpy (and, for bfloat16, MindSpore's numpy extension), overflow to infinity included."""
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        return values.astype(target, copy=False)
+
+
+def largest_magnitude(bits: Bits) -> int:
+    """Return the bits of the largest absolute value; NaN counts as larger than infinity.
+
+    Args:
+        bits: At least one element.
+    """
+    # Read as signed integers the largest is the largest positive value; as unsigned ones it is the negative
+    # value that is farthest from 0, if there is a negative value. No temporary array is needed for that.
+    positive = int(bits.view(f"i{bits.itemsize}").max())
+    either = int(bits.max()) & _magnitude_mask(bits.dtype)
+    return max(positive, either)
+
+
+def is_finite(values: Array) -> bool:
+    """Return whether an array of any shape holds neither NaN nor infinity; integers never do.
+
+    Args:
+        values: In a dtype of ``SOURCE_DTYPES``, or any other, which counts as finite.
+    """
+    if values.size == 0 or values.dtype not in SOURCE_DTYPES.values():
+        return True
+    infinity = np.array([np.inf], np.float32).astype(values.dtype).view(_bits(values.dtype))[0]
+    return bool(largest_magnitude(np.ascontiguousarray(values).reshape(-1).view(_bits(values.dtype))) < infinity)
+
+
+def _bits(dtype: Dtype) -> Dtype:
+    return np.dtype(f"u{dtype.itemsize}")
+
+
+def _magnitude_mask(bits: Dtype) -> int:
+    return (1 << (8 * bits.itemsize - 1)) - 1
+
+
+def _magnitudes(bits: Bits) -> Bits:
+    magnitudes: Bits = np.bitwise_and(bits, bits.dtype.type(_magnitude_mask(bits.dtype)))
+    return magnitudes
+
+
+def _after_a_look(cast: _CastOnly) -> _Convert:
+    def convert(bits: Bits, out: Bits) -> int:
+        largest = largest_magnitude(bits)
+        cast(bits, out)
+        return largest
+
+    return convert
+
+
+def _widen_bfloat16(bits: Bits, out: Bits) -> None:
+    # bfloat16 is the upper half of a float32.
+    np.left_shift(bits, 16, out=out, dtype=np.uint32)
+
+
+def _narrow_bfloat16() -> _Convert:
+    """Return the cast to float16: in integers where it is exact, by table elsewhere.
+
+    Both have the sign first and 5 of bfloat16's 8 exponent bits are float16's, with another bias. Where the
+    exponent fits, the 7 bits of the fraction fit as well, so that nothing is rounded.
+    """
+    table = _table(SOURCE_DTYPES["BF16"], TARGET_DTYPES["float16"])
+    exponent_bias = np.uint16((15 - 127 << 10) % (1 << 16))
+    sign = np.uint16(0x8000)
+    # Doubled, as they are compared with what has lost its sign: normal in float16 are 2**-14 up to below 2**16.
+    smallest_normal = np.uint16((127 - 14) << 8)
+    too_large = np.uint16((127 + 16) << 8)
+
+    def convert(bits: Bits, out: Bits) -> int:
+        doubled = np.add(bits, bits)  # shifts the sign out
+        largest = int(doubled.max())
+        exceptional = np.less(doubled, smallest_normal)
+        if largest >= too_large:
+            exceptional |= doubled >= too_large
+        np.multiply(doubled, np.uint16(4), out=doubled)
+        np.add(doubled, exponent_bias, out=doubled)
+        np.bitwise_and(bits, sign, out=out)
+        np.bitwise_or(out, doubled, out=out)
+        others = np.flatnonzero(exceptional)
+        out[others] = table[bits[others]]
+        return largest >> 1
+
+    return convert
+
+
+def _by_table(source: Dtype, target: Dtype) -> _CastOnly:
+    table = _table(source, target)
+
+    def convert(bits: Bits, out: Bits) -> None:
+        for start in range(0, bits.size, _TABLE_BLOCK):
+            block = slice(start, start + _TABLE_BLOCK)
+            # Every index is in range; with mode="raise" numpy would work on a copy of out.
+            np.take(table, bits[block], out=out[block], mode="wrap")
+
+    return convert
+
+
+def _table(source: Dtype, target: Dtype) -> Bits:
+    every = np.arange(1 << 16, dtype=np.uint16).view(source)
+    table: Bits = cast_like_numpy(every, target).view(_bits(target))
+    return table
+
+
+def _by_numpy(source: Dtype, target: Dtype) -> _CastOnly:
+    def convert(bits: Bits, out: Bits) -> None:
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            np.copyto(out.view(target), bits.view(source), casting="unsafe")
+
+    return convert
+
+
+def _smallest_overflow(source: Dtype, target: Dtype, infinity: int) -> int:
+    """Search it by bisection: magnitudes are ordered like their bits."""
+    low, high = 0, infinity
+    while low < high:
+        middle = (low + high) // 2
+        value = np.array([middle], _bits(source)).view(source)
+        if np.isinf(cast_like_numpy(value, target).astype(np.float32))[0]:
+            high = middle
+        else:
+            low = middle + 1
+    return low

@@ -1,0 +1,319 @@
+"""A HuggingFace weight dict becomes a MindFormers one, through MindFormers' own training conversion.
+
+``TrainingQwen3ForCausalLM.convert_weight_dict`` knows how to rename and merge, but is an instance
+method of a network that cannot be built from a config.json alone. All it asks of its instance is a
+name map, a few layout flags and the concatenation methods of a mixin, so it is called here on an object that has
+just those. The flags are fixed to what the inference network reads, Q|K|V and gate|up each
+contiguous: the training default interleaves them, and an inference model takes that without
+complaint and talks nonsense.
+
+The experts of a mixture come out of the training conversion as the rows of one matrix; the inference network has
+them as a stack of matrices, which is the same numbers in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, MutableMapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from mindformers.parallel_core.utils.model_mixin import TrainModelMixin
+from mindspore import Parameter
+from safetensors import safe_open
+
+from mf_qwen3_patch.checkpoint.checks.unsupported import MERGE_ADAPTER, is_of_an_adapter, quantization_of
+from mf_qwen3_patch.errors import (
+    ConfigMismatch,
+    IncompleteCheckpoint,
+    Problem,
+    UnsupportedCheckpoint,
+    error_for,
+)
+from mf_qwen3_patch.families.mindformers import QWEN3, Family
+from mf_qwen3_patch.loading.experts import Experts, find_experts
+from mf_qwen3_patch.loading.runtime.parameters import to_numpy, to_parameter
+from mf_qwen3_patch.loading.transfer.cast import is_finite
+from mf_qwen3_patch.loading.transfer.not_finite import not_finite
+
+_INFERENCE_LAYOUT = {
+    "use_contiguous_weight_layout_attention": True,
+    "use_interleaved_weight_layout_mlp": False,
+}
+
+
+class _ConversionHost(TrainModelMixin):  # type: ignore[misc]  # it has no type information
+    """What the training conversion needs of ``self``: names, the layout, the concat methods."""
+
+    def __init__(self, model_class: Any, experts: Experts | None = None) -> None:
+        self._model_class = model_class
+        found = experts or Experts()
+        self.transformer_config = SimpleNamespace(
+            **_INFERENCE_LAYOUT,
+            num_layers=found.layers,
+            num_moe_experts=found.experts,
+            hidden_size=found.hidden_size,
+            moe_ffn_hidden_size=found.ffn_size,
+        )
+
+    def convert_name(self, weight_name: str) -> str:
+        return convert_name(self._model_class, weight_name)
+
+    def get_gpt_transformer_config(self) -> SimpleNamespace:
+        return self.transformer_config
+
+
+def convert_name(model_class: Any, name: str) -> str:
+    """Translate one HuggingFace tensor name by the class's ``weight_mapping``.
+
+    Unlike ``ModelMixin.convert_name`` this needs no instance and no context. Names that are
+    MindFormers' already come back unchanged.
+
+    Args:
+        model_class: A MindFormers model class.
+        name: The HuggingFace name.
+    """
+    for huggingface_part, mindformers_part in model_class.weight_mapping:
+        name = name.replace(huggingface_part, mindformers_part)
+    return name
+
+
+def convert_weight_dict(
+    model_class: Any,
+    source: Mapping[str, Any],
+    *,
+    model_config: Any = None,
+    qkv_dict: MutableMapping[str, Any] | None = None,
+    condition: Any = None,
+    family: Family = QWEN3,
+) -> dict[str, Parameter]:
+    """Convert HuggingFace weights to the inference layout.
+
+    Args:
+        model_class: The inference class.
+        source: Names to Parameters, Tensors or numpy arrays; float32, float16 or bfloat16, also mixed.
+            A dict in MindFormers names passes through.
+        model_config: Accepted because stock passes it; the inference layout does not depend on it.
+        qkv_dict: Shared dict through which processes that each convert one file exchange parts.
+        condition: Guards ``qkv_dict``.
+        family: The model family.
+
+    Returns:
+        MindFormers names to Parameters with the source's dtype, named, ``requires_grad=False``.
+
+    Raises:
+        IncompleteCheckpoint: A layer has some parts of a fused parameter, but not all, and no
+            ``qkv_dict`` to wait for them in.
+        ConfigMismatch: The parts of one fused parameter do not fit together.
+        UnsupportedCheckpoint: The weights are quantized: their scales would be dropped.
+        InvalidValues: A weight holds NaN or infinity.
+    """
+    parts_are_shared = qkv_dict is not None and condition is not None
+    groups = _fused_groups(model_class, source, family)
+    # Bookkeeping entries such as "global_step" have no dot, which the training conversion takes for granted.
+    weights = {name: to_numpy(value) for name, value in source.items() if "." in name}
+    problems = _quantized(weights) + _adapters(weights)
+    problems += [] if parts_are_shared else _missing_parts(model_class, groups, family)
+    problems += _ill_fitting_parts(groups, source, family) + _not_finite(model_class, weights)
+    experts = find_experts({convert_name(model_class, name): value.shape for name, value in weights.items()})
+    problems += _missing_experts(experts, parts_are_shared)
+    if problems:
+        raise error_for(problems, "the weight dict")
+
+    training_class = family.load(family.training_class)
+    converted: Mapping[str, np.ndarray[Any, Any]] = training_class.convert_weight_dict(
+        _ConversionHost(model_class, experts), weights, qkv_dict=qkv_dict, condition=condition
+    )
+    result = {name: to_parameter(_stacked(name, value, experts, family), name) for name, value in converted.items()}
+    result.update((name, value) for name, value in source.items() if "." not in name)
+    return result
+
+
+def convert_map_dict(
+    model_class: Any, name_map: Mapping[str, str], *, qkv_concat: bool = False, family: Family = QWEN3
+) -> dict[str, str]:
+    """Convert a ``weight_map`` (tensor name to file name) to MindFormers names.
+
+    Args:
+        model_class: The inference class.
+        name_map: HuggingFace names to file names.
+        qkv_concat: Accepted because stock passes it; the inference layout is always merged.
+        family: The model family.
+
+    Returns:
+        MindFormers parameter names to file names; a fused parameter is in the file of its first part.
+
+    Raises:
+        IncompleteCheckpoint: The map has some parts of a fused parameter, but not all.
+    """
+    if problems := _missing_parts(model_class, _fused_groups(model_class, name_map, family), family):
+        raise error_for(problems, "the weight map")
+    training_class = family.load(family.training_class)
+    converted: dict[str, str] = training_class.convert_map_dict(_ConversionHost(model_class), dict(name_map))
+    return converted
+
+
+def obtain_name_map(model_class: Any, load_checkpoint_files: Iterable[str]) -> dict[str, str]:
+    """Map the MindFormers name of each tensor in some safetensors files to its name there.
+
+    Args:
+        model_class: The inference class.
+        load_checkpoint_files: The files' paths.
+
+    Returns:
+        MindFormers names (parts of fused parameters under the parts' names) to names in the files.
+    """
+    name_map: dict[str, str] = {}
+    for path in load_checkpoint_files:
+        with safe_open(path, framework="np") as file:
+            name_map.update((convert_name(model_class, name), name) for name in file.keys())  # noqa: SIM118
+    return name_map
+
+
+def _fused_groups(model_class: Any, names: Iterable[str], family: Family) -> dict[tuple[str, str], dict[str, str]]:
+    """Group source names: (parameter with ``{}`` for the part, fused element) → part → source name."""
+    merged = {**family.fused, **family.stacked}
+    element_of_part = {part: element for element, parts in merged.items() for part in parts if len(parts) > 1}
+    groups: dict[tuple[str, str], dict[str, str]] = {}
+    for source_name in names:
+        path = convert_name(model_class, source_name).split(".")
+        if len(path) < 2 or path[-2] not in element_of_part:
+            continue
+        part = path[-2]
+        pattern = ".".join([*path[:-2], "{}", path[-1]])
+        groups.setdefault((pattern, element_of_part[part]), {})[part] = source_name
+    return groups
+
+
+def _missing_parts(
+    model_class: Any, groups: Mapping[tuple[str, str], Mapping[str, str]], family: Family
+) -> list[Problem]:
+    problems = []
+    for (pattern, element), present in groups.items():
+        missing = [part for part in family.parts(element) if part not in present]
+        if not missing:
+            continue
+        names = ", ".join(_sibling(model_class, present, part, pattern) for part in missing)
+        problems.append(
+            Problem(
+                IncompleteCheckpoint,
+                f"{', '.join(present.values())} is there, but {names} is missing, so that "
+                f"{_parameter_of(pattern, element, family)} cannot be merged",
+                tensor=names,
+                parameter=_parameter_of(pattern, element, family),
+                advice="pass the weights of all shards together, or complete the download",
+            )
+        )
+    return problems
+
+
+def _sibling(model_class: Any, present: Mapping[str, str], part: str, pattern: str) -> str:
+    """Name the missing ``part`` in the dialect of the parts that are present."""
+    huggingface_of = {
+        mindformers.strip(".").split(".")[-1]: huggingface.strip(".").split(".")[-1]
+        for huggingface, mindformers in model_class.weight_mapping
+    }
+    known, name = next(iter(present.items()))
+    if known in huggingface_of and huggingface_of[known] in name:
+        return name.replace(huggingface_of[known], huggingface_of[part])
+    return pattern.format(part)
+
+
+def _parameter_of(pattern: str, element: str, family: Family) -> str:
+    if element in family.stacked:  # without the expert's number and "weight"
+        return ".".join([*pattern.split(".")[:-3], element])
+    return pattern.format(element)
+
+
+def _missing_experts(experts: Experts, parts_are_shared: bool) -> list[Problem]:
+    if not experts.names or (parts_are_shared and experts.from_router):
+        return []
+    if parts_are_shared:
+        return [
+            Problem(
+                UnsupportedCheckpoint,
+                "the file has experts of a layer, but no router to tell how many there are: files cannot be converted "
+                "one by one",
+                tensor=experts.names[0],
+                advice="load the HuggingFace directory itself (without qkv_concat), which needs no conversion",
+            )
+        ]
+    if not experts.missing:
+        return []
+    return [
+        Problem(
+            IncompleteCheckpoint,
+            f"{len(experts.missing)} of the experts' weights are missing, so that their layers' cannot be stacked",
+            tensor=experts.missing[0],
+            expected=f"{experts.experts} experts in each layer",
+            found=f"no {', '.join(experts.missing[:3])}",
+            advice="pass the weights of all shards together, or complete the download",
+        )
+    ]
+
+
+def _stacked(name: str, value: np.ndarray[Any, Any], experts: Experts, family: Family) -> np.ndarray[Any, Any]:
+    """Give the matrices of all experts, which come one below the other, an axis for the expert."""
+    if not family.stacks(name) or value.ndim != 2 or not experts.experts:
+        return value
+    return value.reshape(experts.experts, -1, value.shape[1])
+
+
+def _ill_fitting_parts(
+    groups: Mapping[tuple[str, str], Mapping[str, str]], source: Mapping[str, Any], family: Family
+) -> list[Problem]:
+    problems = []
+    for (pattern, element), present in groups.items():
+        (first, first_shape), *others = ((name, tuple(source[name].shape)) for name in present.values())
+        for name, shape in others:
+            if shape[1:] != first_shape[1:]:
+                problems.append(
+                    Problem(
+                        ConfigMismatch,
+                        f"{first} {list(first_shape)} and {name} {list(shape)} cannot be merged: they differ in "
+                        "more than the number of rows",
+                        tensor=name,
+                        parameter=_parameter_of(pattern, element, family),
+                        expected=list(first_shape[1:]),
+                        found=list(shape[1:]),
+                        advice="the tensors are not from one model; check the checkpoint",
+                    )
+                )
+    return problems
+
+
+def _quantized(weights: Iterable[str]) -> list[Problem]:
+    scales = [name for name in weights if quantization_of(name)]
+    if not scales:
+        return []
+    return [
+        Problem(
+            UnsupportedCheckpoint,
+            f"the weights are quantized: {scales[0]} is one of {len(scales)} scales, without which they are garbage",
+            tensor=scales[0],
+            advice="convert the unquantized weights (bfloat16 or float16)",
+        )
+    ]
+
+
+def _adapters(weights: Iterable[str]) -> list[Problem]:
+    names = list(filter(is_of_an_adapter, weights))
+    if not names:
+        return []
+    return [
+        Problem(
+            UnsupportedCheckpoint,
+            f"the weights belong to a LoRA adapter: {names[0]} is one of {len(names)} such tensors, which no parameter "
+            "of the model takes",
+            tensor=names[0],
+            advice=MERGE_ADAPTER,
+        )
+    ]
+
+
+def _not_finite(model_class: Any, weights: Mapping[str, np.ndarray[Any, Any]]) -> list[Problem]:
+    return [
+        not_finite(name, "NaN or infinity", parameter=convert_name(model_class, name))
+        for name, values in weights.items()
+        if not is_finite(values)
+    ]
