@@ -44,11 +44,11 @@ def test_tokens_are_huggingfaces(name: str) -> None:
 
 def test_tokens_differ_in_the_layout_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above can fail: it is the layout that makes the tokens."""
-    from mf_qwen3_patch.loading import weight_dict as conversion
+    from mf_qwen3_patch.loading import weight_dict
 
     case = CASES["moe"]
     config = {"kv_channels": 8, "num_query_groups": 2, "num_attention_heads": 4}
-    training = {**conversion._INFERENCE_LAYOUT, "use_contiguous_weight_layout_attention": False, **config}
+    training = {**weight_dict._INFERENCE_LAYOUT, "use_contiguous_weight_layout_attention": False, **config}
     monkeypatch.setattr(conversion, "_INFERENCE_LAYOUT", training)
     network = build(case.directory)
     converted = InferenceQwen3MoeForCausalLM.convert_weight_dict(weights(case.directory))

@@ -16,14 +16,13 @@ import pytest
 from tests.support.checkpoints import TINY_MOE, edit_weights, weight_files, write_checkpoint
 
 from mf_qwen3_patch.checkpoint.files.directory import is_qwen3_directory
-from mf_qwen3_patch.checkpoint.writing import checkpoint_writer as new_directory
-from mf_qwen3_patch.checkpoint.writing import safetensors_writer as new_files
+from mf_qwen3_patch.checkpoint.writing import checkpoint_writer, safetensors_writer
 from mf_qwen3_patch.cli.main import main
 from mf_qwen3_patch.convert.to_mindformers import convert_to_mindformers
 from mf_qwen3_patch.loading.converted_directory import is_converted_directory
 
 SHARD = 30_000
-_MODULES = {new_files.__file__, new_directory.__file__}
+_MODULES = {safetensors_writer.__file__, checkpoint_writer.__file__}
 _FUNCTIONS = {"write", "_claim", "_locked", "_write_small", "sync_directory"}
 
 
@@ -246,7 +245,7 @@ def test_two_at_once_do_not_mix(tmp_path: Path) -> None:
     source = write_checkpoint(tmp_path / "hf")
     stopped(source, tmp_path / "mf")
     with (
-        new_directory._locked(tmp_path / "mf.partial"),
+        checkpoint_writer._locked(tmp_path / "mf.partial"),
         pytest.raises(FileExistsError, match="another process is writing"),
     ):
         convert(source, tmp_path / "mf")
