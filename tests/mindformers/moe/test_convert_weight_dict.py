@@ -49,7 +49,7 @@ def test_tokens_differ_in_the_layout_of_training(monkeypatch: pytest.MonkeyPatch
     case = CASES["moe"]
     config = {"kv_channels": 8, "num_query_groups": 2, "num_attention_heads": 4}
     training = {**weight_dict._INFERENCE_LAYOUT, "use_contiguous_weight_layout_attention": False, **config}
-    monkeypatch.setattr(conversion, "_INFERENCE_LAYOUT", training)
+    monkeypatch.setattr(weight_dict, "_INFERENCE_LAYOUT", training)
     network = build(case.directory)
     converted = InferenceQwen3MoeForCausalLM.convert_weight_dict(weights(case.directory))
 
