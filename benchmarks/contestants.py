@@ -24,7 +24,7 @@ def shim(directory: str, dtype: str) -> tuple[Load, Load]:
 
     mf_qwen3_patch.enable_cpu_kernels()
     _context()
-    from mf_qwen3_patch.families.mindformers import FAMILIES
+    from mf_qwen3_patch.families.registry import FAMILIES
     from mf_qwen3_patch.loading.pretrained import load_into
     from mf_qwen3_patch.loading.runtime.network import build_model
 

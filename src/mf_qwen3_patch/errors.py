@@ -220,6 +220,18 @@ class Problem:
         return {name: value for name, value in fields.items() if value is not None}
 
 
+def some(names: Sequence[str], most: int = 3, more: str = ", ...") -> str:
+    """Return the first names of a sequence for a message.
+
+    Args:
+        names: The names.
+        most: Number of names that are shown.
+        more: Said after them if there are others; ``{}`` in it becomes their number.
+    """
+    shown = ", ".join(name[:120] for name in names[:most])
+    return shown + (more.format(len(names) - most) if len(names) > most else "")
+
+
 def error_for(problems: Iterable[Problem], subject: str | None = None) -> CheckpointError:
     """Build the one exception that reports all ``problems``; its class is the first one's kind."""
     collected = tuple(problems)

@@ -8,7 +8,7 @@
 ``MF_QWEN3_PATCH_CPU``       ``1``: enable the CPU stand-ins for Ascend-only kernels.
 ===========================  =================================================================
 
-Two more are read where they are used: ``MF_QWEN3_PATCH_THREADS`` at every load (``loading/transfer/threads.py``), and
+Two more are read where they are used: ``MF_QWEN3_PATCH_THREADS`` at every load (``thread_count``), and
 ``MF_QWEN3_PATCH_STARTUP_NEXT`` by the file for PYTHONSTARTUP (``activation/injection/pythonstartup.py``).
 """
 
@@ -19,6 +19,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+_THREADS = "MF_QWEN3_PATCH_THREADS"
+# More do not help: a few threads saturate a disk and the memory.
+_MOST_THREADS = 4
 _MODES = {"": "on", "1": "on", "0": "off", "strict": "strict"}
 _FLAGS = {"": False, "0": False, "1": True}
 
@@ -75,3 +78,25 @@ def _choose(environ: Mapping[str, str], variable: str, choices: Mapping[str, _T]
         valid = ", ".join(repr(choice) for choice in choices if choice)
         raise ValueError(f"{variable}={environ[variable]!r} is not one of {valid}")
     return choices[value]
+
+
+def thread_count(requested: int | None = None) -> int:
+    """Return the number of threads to load with.
+
+    Args:
+        requested: An explicit number; by default ``MF_QWEN3_PATCH_THREADS`` if it is set, else as many as this
+            process has CPUs, at most 4.
+
+    Raises:
+        ValueError: The number is not a positive integer.
+    """
+    if requested is not None:
+        if requested < 1:
+            raise ValueError(f"threads must be a positive integer, not {requested}")
+        return requested
+    value = os.environ.get(_THREADS, "").strip()
+    if not value:
+        return min(_MOST_THREADS, len(os.sched_getaffinity(0)))
+    if not value.isdecimal() or int(value) < 1:
+        raise ValueError(f"{_THREADS}={value!r} is not a positive integer")
+    return int(value)

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = YamlSettings("") if arguments.config is None else read_yaml(arguments.config)
     ranks = arguments.tp if arguments.tp is not None else settings.tensor_parallel
     result = preflight(
-        Location(arguments.directory, local_files_only=True).find(),
+        Location(arguments.directory, local_files_only=True).find().path,
         overrides=settings.overrides,
         overrides_source=settings.source,
         tensor_parallel=ranks,
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _as_json(result: Preflight, ranks: int) -> dict[str, Any]:
-    shape, memory = result.shape, result.memory
+    shape, memory = result.dims, result.memory
     return {
         "directory": str(result.checkpoint.directory),
         "loadable": not result.problems,
@@ -98,7 +98,7 @@ def _stored_bytes(result: Preflight) -> int:
 
 
 def _summary(result: Preflight, ranks: int) -> list[str]:
-    checkpoint, shape, memory = result.checkpoint, result.shape, result.memory
+    checkpoint, shape, memory = result.checkpoint, result.dims, result.memory
     tied = "tied" if shape.tie_word_embeddings else "untied"
     experts = f", {shape.num_experts} experts of {shape.moe_intermediate_size}" if shape.num_experts else ""
     free = "" if memory.host_free is None else f" ({_size(memory.host_free)} free)"

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mf_qwen3_patch.checkpoint.files.directory import Checkpoint
-from mf_qwen3_patch.checkpoint.files.safetensors_header import inspect_header
+from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
 from mf_qwen3_patch.errors import ConfigMismatch, Problem, UnsupportedCheckpoint, error_for
+from mf_qwen3_patch.families.family import FusedParameter
 from mf_qwen3_patch.families.layout import INFERENCE, LAYOUT_KEY, RANKS_KEY, TRAINING, Layout
 
 
@@ -31,6 +31,11 @@ class Layouts:
         """Return the layouts of files where all is in one."""
         return cls(layout, layout, layout)
 
+    def of(self, fused: FusedParameter) -> Layout:
+        """Return the layout of one fused parameter."""
+        layout: Layout = self.experts if fused.stacked else getattr(self, fused.target)
+        return layout
+
 
 def layouts_of(checkpoint: Checkpoint, given: Layouts | None) -> Layouts:
     """Say in which layout the files are: as they or the user say, and never by guessing.
@@ -45,8 +50,8 @@ def layouts_of(checkpoint: Checkpoint, given: Layouts | None) -> Layouts:
     """
     root = checkpoint.directory
     noted = set()
-    for file in checkpoint.files:
-        metadata = inspect_header(file).metadata
+    for file, header in checkpoint.headers.items():
+        metadata = header.metadata
         noted.add(metadata.get(LAYOUT_KEY))
         if RANKS_KEY in metadata:
             raise _unsupported(

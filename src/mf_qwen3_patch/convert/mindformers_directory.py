@@ -7,18 +7,18 @@ from pathlib import Path
 
 from mf_qwen3_patch.checkpoint.checks.unsupported import LOADABLE_DTYPES, other_model
 from mf_qwen3_patch.checkpoint.config.normalize import NormalizedConfig, normalize
-from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME, Checkpoint, open_checkpoint
+from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint, open_checkpoint
+from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME
 from mf_qwen3_patch.checkpoint.files.read_file import read_bounded
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
 from mf_qwen3_patch.checkpoint.files.strict_json import parse_object
 from mf_qwen3_patch.convert.detect_layout import Layouts, layouts_of
-from mf_qwen3_patch.convert.merged_parameters import MergedParameter, merged_parameters
 from mf_qwen3_patch.errors import ConfigMismatch, IncompleteCheckpoint, Problem, UnsupportedCheckpoint, error_for
-from mf_qwen3_patch.families.config_schema import SCHEMAS
-from mf_qwen3_patch.families.layout import INFERENCE, TRAINING, Layout, Merging, Shape, merging_of
-from mf_qwen3_patch.families.mindformers import FAMILIES, Family
-from mf_qwen3_patch.families.tensors import LM_HEAD, ModelDims, expected_tensors
-from mf_qwen3_patch.loading.transfer.name_mapping import of_another_family, place_of
+from mf_qwen3_patch.families.family import Family
+from mf_qwen3_patch.families.layout import INFERENCE, TRAINING, Fusion
+from mf_qwen3_patch.families.registry import find_family
+from mf_qwen3_patch.families.tensors import ModelDims, Shape
+from mf_qwen3_patch.loading.transfer.name_mapping import PartNames, group_by_parameter, of_another_family, place_of
 
 
 @dataclass(frozen=True)
@@ -26,35 +26,27 @@ class SourceParameter:
     """One parameter of the source.
 
     Attributes:
-        merged: Which HuggingFace tensors it is made of.
-        merging: How.
-        parts: The shapes of the parts of one matrix.
+        parts: The HuggingFace tensors that it is made of.
+        fusion: How they lie in it.
     """
 
-    merged: MergedParameter
-    merging: Merging
-    parts: tuple[Shape, ...]
+    parts: PartNames
+    fusion: Fusion
 
     @property
     def name(self) -> str:
         """Its name."""
-        return self.merged.name
-
-    @property
-    def matrix_shape(self) -> Shape:
-        """The shape of one matrix: an expert's, or all of it."""
-        return self.merging.matrix_shape(self.parts)
+        return self.parts.parameter
 
     @property
     def shape(self) -> Shape:
         """Its shape in the layout that it is in."""
-        return self.merging.parameter_shape(self.matrix_shape, len(self.merged.matrices))
+        return self.fusion.shape
 
     @property
     def other_shape(self) -> Shape:
         """The shape in the other layout: another one for experts only."""
-        other = replace(self.merging, flat=not self.merging.flat)
-        return other.parameter_shape(self.matrix_shape, len(self.merged.matrices))
+        return replace(self.fusion, flat=not self.fusion.flat).shape
 
 
 @dataclass(frozen=True)
@@ -99,17 +91,18 @@ def open_source(root: Path, companions: Path, layouts: Layouts | None) -> Source
         raise error_for([problem], str(root))
     config = _read_config(companions)
     raw = parse_object(config, file=CONFIG_NAME, what=CONFIG_NAME, advice="pass the model's own with --config")
-    if unknown := other_model(raw):
+    named = find_family(raw)
+    if unknown := other_model(raw, named):
         raise error_for([unknown], str(companions))
-    normalized = normalize(raw)
+    normalized = normalize(raw, family=named)
     checkpoint = open_checkpoint(root, absent_config=raw)
-    family = FAMILIES[normalized.schema.model_type]
+    family = normalized.family
     problems = [*checkpoint.problems, *normalized.problems]
     problems = problems or _of_another_family(checkpoint, family) or _beyond_the_files(normalized, checkpoint)
     if problems:
         raise error_for(problems, str(root))
     layouts = layouts_of(checkpoint, layouts)
-    parameters = _parameters(checkpoint, normalized.shape, layouts, family)
+    parameters = _parameters(checkpoint, normalized.dims, layouts, family)
     problems = _experts_in_another_layout(parameters, checkpoint, layouts) or _misfits(parameters, checkpoint)
     if problems:
         raise error_for(problems, str(root))
@@ -122,7 +115,7 @@ def _of_another_family(checkpoint: Checkpoint, family: Family) -> list[Problem]:
     found = of_another_family(checkpoint.tensors.keys(), family)
     if found is None:
         return []
-    said, true = SCHEMAS[family.model_type], SCHEMAS[found[1].model_type]
+    said, true = family, found[1]
     return [
         Problem(
             UnsupportedCheckpoint,
@@ -157,28 +150,20 @@ def _beyond_the_files(config: NormalizedConfig, checkpoint: Checkpoint) -> list[
 
 
 def _parameters(
-    checkpoint: Checkpoint, shape: ModelDims, layouts: Layouts, family: Family
+    checkpoint: Checkpoint, dims: ModelDims, layouts: Layouts, family: Family
 ) -> tuple[SourceParameter, ...]:
     model_class = family.load(family.inference_class)
-    expected = expected_tensors(shape)
-    head = place_of(model_class, LM_HEAD, family).parameter
-    if LM_HEAD not in expected and head in checkpoint.tensors:  # convert keeps the one of a tied checkpoint, too
-        expected[LM_HEAD] = (shape.vocab_size, shape.hidden_size)
-    return tuple(
-        SourceParameter(
-            merged,
-            merging_of(merged.element, _layout_of(merged, layouts), shape, experts=merged.experts),
-            tuple(expected[name] for name in merged.matrices[0]),
-        )
-        for merged in merged_parameters(model_class, expected, family)
-    )
-
-
-def _layout_of(merged: MergedParameter, layouts: Layouts) -> Layout:
-    if merged.element is None:
-        return INFERENCE  # one tensor is the same in both
-    layout: Layout = getattr(layouts, "experts" if merged.experts else merged.element)
-    return layout
+    expected = family.expected_tensors(dims)
+    head = place_of(model_class, family.head, family).parameter
+    if family.head not in expected and head in checkpoint.tensors:  # convert keeps the one of a tied checkpoint, too
+        expected[family.head] = (dims.vocab_size, dims.hidden_size)
+    found = []
+    for parts in group_by_parameter(model_class, expected, family):
+        shapes = tuple(expected[name] for name in parts.names[0])
+        fused = parts.fused
+        fusion = Fusion(shapes) if fused is None else fused.layout(layouts.of(fused), shapes, dims)
+        found.append(SourceParameter(parts, fusion))
+    return tuple(found)
 
 
 def _experts_in_another_layout(
@@ -189,7 +174,7 @@ def _experts_in_another_layout(
     true = TRAINING if said == INFERENCE else INFERENCE
     for parameter in parameters:
         tensor = checkpoint.tensors.get(parameter.name)
-        if parameter.merged.experts and tensor is not None and tensor.shape == parameter.other_shape:
+        if parameter.fusion.experts and tensor is not None and tensor.shape == parameter.other_shape:
             return [
                 Problem(
                     ConfigMismatch,

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
 
 from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME
-from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_BITS, DTYPE_NAMES, TensorInfo
+from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_NAMES, TensorInfo
 from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import NewDirectory, Written, refuse_nesting, source_identity
 from mf_qwen3_patch.checkpoint.writing.companions import companion_files, with_dtype
-from mf_qwen3_patch.checkpoint.writing.safetensors_writer import NewTensor, split_into_files
+from mf_qwen3_patch.checkpoint.writing.safetensors_writer import split_into_files
 from mf_qwen3_patch.convert.detect_layout import Layouts
 from mf_qwen3_patch.convert.mindformers_directory import Source, SourceParameter, config_path, open_source
-from mf_qwen3_patch.convert.tensor_bytes import TensorReader
-from mf_qwen3_patch.loading.transfer.cast import Array
-from mf_qwen3_patch.loading.transfer.reader import Files
+from mf_qwen3_patch.convert.tensor_writer import TensorWriter
+from mf_qwen3_patch.families.layout import strided_copies, whole
+from mf_qwen3_patch.loading.transfer.plan import ParameterPlan, SliceCopy
 
 _FORMAT = 1
 
@@ -68,14 +67,13 @@ def export_to_huggingface(
     companions = root if config is None else Path(config)
     found = open_source(root, companions, layouts)
     tensors = found.checkpoint.tensors
-    with Files(tensor.file for tensor in tensors.values()) as files:
-        parts = _Parts(TensorReader(files))
+    with found.checkpoint:
+        writer = TensorWriter(found.checkpoint)
         new = [
-            NewTensor(name, tensor.dtype, shape, parts.maker(parameter, tensor, number, part))
+            writer.new_tensor(_huggingface_tensor(parameter, tensors[parameter.name], name, expert, part))
             for parameter in found.parameters
-            for tensor in (tensors[parameter.name],)
-            for number, matrix in enumerate(parameter.merged.matrices)
-            for part, (name, shape) in enumerate(zip(matrix, parameter.parts, strict=True))
+            for expert, row in enumerate(parameter.parts.names)
+            for part, name in enumerate(row)
         ]
         written = NewDirectory(
             destination,
@@ -85,39 +83,20 @@ def export_to_huggingface(
                 "made_by": f"mf_qwen3_patch export, format {_FORMAT}",
                 "layouts": asdict(found.layouts),
                 "max_shard_bytes": max_shard_bytes,
-                "source": source_identity([config_path(companions), *found.checkpoint.files]),
+                "source": source_identity(found.checkpoint, config_path(companions)),
             },
-        ).write(progress=progress)
+        ).write(progress=progress, check_source=found.checkpoint.check_unchanged)
     return Exported(written, len(new), found.layouts, found.ignored)
 
 
-class _Parts:
-    """Takes merged matrices apart, each once: its parts are asked for one after the other."""
-
-    def __init__(self, reader: TensorReader) -> None:
-        self._reader = reader
-        self._matrix = ("", 0)
-        self._split: list[Array] = []
-
-    def maker(
-        self, parameter: SourceParameter, tensor: TensorInfo, number: int, part: int
-    ) -> Callable[[], Iterator[Array]]:
-        """Return what makes one part of the matrix with this number, out of the tensor that holds the parameter."""
-        return lambda: iter((self._make(parameter, tensor, number, part),))
-
-    def _make(self, parameter: SourceParameter, tensor: TensorInfo, number: int, part: int) -> Array:
-        if self._matrix != (parameter.name, number):
-            self._split = []
-            matrix = self._reader.read(_matrix_of(parameter, tensor, number))
-            self._split = parameter.merging.split(matrix, [shape[0] for shape in parameter.parts])
-            self._matrix = parameter.name, number
-        return self._split[part]
-
-
-def _matrix_of(parameter: SourceParameter, tensor: TensorInfo, number: int) -> TensorInfo:
-    shape = parameter.matrix_shape
-    nbytes = prod(shape) * DTYPE_BITS[tensor.dtype] // 8
-    return replace(tensor, shape=shape, offset=tensor.offset + number * nbytes, nbytes=nbytes)
+def _huggingface_tensor(
+    parameter: SourceParameter, tensor: TensorInfo, name: str, expert: int, part: int
+) -> ParameterPlan:
+    """Plan one HuggingFace tensor: the copies of a conversion, from the other side."""
+    shape = parameter.fusion.parts[part]
+    width = prod(shape[1:])
+    regions = strided_copies(parameter.fusion.placement(part, expert), whole(shape), shape[0], width)
+    return ParameterPlan(name, shape, DTYPE_NAMES[tensor.dtype], tuple(SliceCopy(tensor, region) for region in regions))
 
 
 def _small_files(source: Source, companions: Path) -> dict[str, bytes]:

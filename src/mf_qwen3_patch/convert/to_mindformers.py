@@ -1,35 +1,33 @@
 """A HuggingFace directory becomes a MindFormers one: files to files, without a device.
 
-Tensors are read, merged and written one parameter at a time, and experts one by one. The bytes stay what they are,
-unless another dtype is asked for.
+Each parameter is planned as a load plans it, read and written one at a time, and experts one by one. The bytes stay
+what they are, unless another dtype is asked for.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from mf_qwen3_patch.checkpoint.checks.preflight import Preflight, preflight
+from mf_qwen3_patch.checkpoint.checks.preflight import CheckOptions, Preflight, check
 from mf_qwen3_patch.checkpoint.config.normalize import normalize
-from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME, Checkpoint
-from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
+from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
+from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_NAMES, TensorInfo
 from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import NewDirectory, Written, refuse_nesting, source_identity
 from mf_qwen3_patch.checkpoint.writing.companions import companion_files, config_bytes, with_dtype
 from mf_qwen3_patch.checkpoint.writing.safetensors_writer import NewFile, NewTensor, split_into_files
-from mf_qwen3_patch.convert.merged_parameters import merged_parameters
-from mf_qwen3_patch.convert.tensor_bytes import TensorReader
-from mf_qwen3_patch.errors import Problem, UnsupportedCheckpoint, error_for
-from mf_qwen3_patch.families.layout import INFERENCE, Layout, Merging, layout_metadata, merging_of
-from mf_qwen3_patch.families.mindformers import FAMILIES, Family
-from mf_qwen3_patch.families.tensors import LM_HEAD, ModelDims, expected_tensors
+from mf_qwen3_patch.convert.tensor_writer import TensorWriter
+from mf_qwen3_patch.errors import Problem, UnsupportedCheckpoint, error_for, some
+from mf_qwen3_patch.families.family import Family
+from mf_qwen3_patch.families.layout import INFERENCE, Fusion, Layout, layout_metadata, strided_copies, whole
 from mf_qwen3_patch.loading.runtime.context import ensure_inference_context
-from mf_qwen3_patch.loading.runtime.virtual_rank import shards_of_rank
-from mf_qwen3_patch.loading.transfer.cast import Array
-from mf_qwen3_patch.loading.transfer.rank_slices import Shard
-from mf_qwen3_patch.loading.transfer.reader import Files
+from mf_qwen3_patch.loading.runtime.network import build_config, build_model
+from mf_qwen3_patch.loading.runtime.virtual_rank import as_rank
+from mf_qwen3_patch.loading.transfer.name_mapping import group_by_parameter
+from mf_qwen3_patch.loading.transfer.plan import ParameterPlan, SliceCopy, plan
 
 # Of the rule by which a directory is made from its source: another number, and a run never goes on with the old files.
 _FORMAT = 1
@@ -37,11 +35,11 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Converted:
-    """What was done.
+    """The result of a conversion.
 
     Attributes:
         written: The directory.
-        parameters: How many parameters it holds (for each rank).
+        parameters: Number of parameters that it holds (for each rank).
         ignored: Tensors of the source that Qwen3 does not have.
         warnings: What should be known.
     """
@@ -50,26 +48,6 @@ class Converted:
     parameters: int
     ignored: tuple[str, ...]
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Target:
-    """One parameter.
-
-    Attributes:
-        name: Its name.
-        merging: How its tensors are merged.
-        matrices: They, part by part: of one matrix, or of each expert's.
-    """
-
-    name: str
-    merging: Merging
-    matrices: tuple[tuple[TensorInfo, ...], ...]
-
-    @property
-    def tensors(self) -> tuple[TensorInfo, ...]:
-        """All its tensors, in order."""
-        return tuple(chain.from_iterable(self.matrices))
 
 
 def convert_to_mindformers(
@@ -95,7 +73,7 @@ def convert_to_mindformers(
         progress: Show a progress bar.
 
     Raises:
-        CheckpointError: The source cannot be converted rightly; ``target`` is not there.
+        CheckpointError: The source cannot be converted rightly, or was changed meanwhile; ``target`` is not there.
         FileExistsError: ``target`` is something else already.
         OSError: The disk is too small, full or can't be written.
     """
@@ -103,140 +81,125 @@ def convert_to_mindformers(
     refuse_nesting(root, destination)
     if ranks > 1 and layout != INFERENCE:
         raise ValueError("the training layout is not cut for ranks beforehand: each cuts its own as it loads")
-    found = preflight(root, tensor_parallel=ranks)
-    found.raise_for_problems()
-    checkpoint, family = found.checkpoint, FAMILIES[found.model_type]
-    targets = _targets(checkpoint, found.shape, family, layout)
-    if dtype is None:
-        _refuse_mixed_dtypes(targets, checkpoint)
-    used = {tensor.name for target_ in targets for tensor in target_.tensors}
-    with Files(tensor.file for tensor in checkpoint.tensors.values()) as files:
-        reader = TensorReader(files, dtype)
+    with open_checkpoint(root) as checkpoint:
+        found = check(checkpoint, CheckOptions(tensor_parallel=ranks))
+        found.raise_for_problems()
+        whole_plans = _whole_parameters(found, layout)
+        if dtype is None:
+            _refuse_mixed_dtypes(whole_plans, found)
+        writer = TensorWriter(checkpoint)
         if ranks == 1:
-            tensors = [_new_tensor(target_, reader, None) for target_ in targets]
+            tensors = [_new_tensor(entry, writer, found.family, dtype, layout) for entry in whole_plans]
             new_files = split_into_files(tensors, max_shard_bytes, layout_metadata(layout))
         else:
             ensure_inference_context()
-            new_files = tuple(
-                _file_of_rank(targets, reader, found, rank, ranks, family) for rank in range(ranks)
-            )  # fmt: skip
+            new_files = tuple(_file_of_rank(found, writer, rank, ranks, dtype) for rank in range(ranks))
         directory = NewDirectory(
             destination,
             new_files,
             # A directory with a config.json but no weights beside it, run_mindformer.py takes for a model without any:
             # as pretrained_model_dir it would talk nonsense. The ranks' files go with the source's config.
-            _small_files(checkpoint, dtype) if ranks == 1 else {},
+            _small_files(found, dtype) if ranks == 1 else {},
             {
                 "made_by": f"mf_qwen3_patch convert, format {_FORMAT}",
                 "layout": layout,
                 "tensor_parallel": ranks,
                 "dtype": dtype,
                 "max_shard_bytes": max_shard_bytes if ranks == 1 else None,
-                "source": source_identity([root / CONFIG_NAME, *checkpoint.files]),
+                "source": source_identity(checkpoint),
             },
         )
-        written = directory.write(progress=progress)
+        written = directory.write(progress=progress, check_source=checkpoint.check_unchanged)
+    used = {copy.tensor.name for entry in whole_plans for copy in entry.copies}
     ignored = tuple(name for name in checkpoint.tensors if name not in used)
     memory = found.memory.warnings(None)  # a conversion does not need the memory that a load does
     warnings = [warning for warning in found.warnings if warning not in memory]
-    if reader.overflowed:
-        names = ", ".join(f"{name} ({count})" for name, count in list(reader.overflowed.items())[:5])
+    if writer.overflowed:
+        names = some([f"{name} ({count})" for name, count in writer.overflowed.items()], 5)
         warnings.append(
             f"finite values are too large for {dtype} and became infinite: {names}; "
             "convert to bfloat16 or float32, or leave the dtype as it is"
         )
-    return Converted(written, len(new_files[0].tensors) if ranks > 1 else len(targets), ignored, tuple(warnings))
+    count = len(new_files[0].tensors) if ranks > 1 else len(whole_plans)
+    return Converted(written, count, ignored, tuple(warnings))
 
 
-def _targets(checkpoint: Checkpoint, shape: ModelDims, family: Family, layout: Layout) -> list[_Target]:
-    names = dict.fromkeys(expected_tensors(shape))
-    if LM_HEAD in checkpoint.tensors:  # a tied checkpoint may hold it all the same: nothing gets lost
-        names[LM_HEAD] = None
-    return [
-        _Target(
-            parameter.name,
-            merging_of(parameter.element, layout, shape, experts=parameter.experts),
-            tuple(tuple(checkpoint.tensors[name] for name in matrix) for matrix in parameter.matrices),
-        )
-        for parameter in merged_parameters(family.load(family.inference_class), names, family)
-    ]
+def _whole_parameters(found: Preflight, layout: Layout) -> list[ParameterPlan]:
+    """Plan every parameter of the model, whole, in a layout and in the dtype of its first tensor."""
+    tensors, family = found.checkpoint.tensors, found.family
+    names = dict.fromkeys(family.expected_tensors(found.dims))
+    if family.head in tensors:  # a tied checkpoint may hold it all the same: nothing gets lost
+        names[family.head] = None
+    entries = []
+    for group in group_by_parameter(family.load(family.inference_class), names, family):
+        parts = [tensors[name].shape for name in group.names[0]]
+        fusion = Fusion(tuple(parts)) if group.fused is None else group.fused.layout(layout, parts, found.dims)
+        copies = [
+            SliceCopy(tensors[name], region)
+            for expert, row in enumerate(group.names)
+            for part, name in enumerate(row)
+            for region in _regions(tensors[name], fusion, part, expert)
+        ]
+        dtype = DTYPE_NAMES[copies[0].tensor.dtype]
+        entries.append(ParameterPlan(group.parameter, fusion.shape, dtype, tuple(copies)))
+    return entries
 
 
-def _refuse_mixed_dtypes(targets: list[_Target], checkpoint: Checkpoint) -> None:
+def _regions(tensor: TensorInfo, fusion: Fusion, part: int, expert: int) -> list[Any]:
+    rows, *columns = tensor.shape
+    width = columns[0] if columns else 1
+    return list(strided_copies(whole(tensor.shape), fusion.placement(part, expert), rows, width))
+
+
+def _refuse_mixed_dtypes(entries: list[ParameterPlan], found: Preflight) -> None:
     problems = []
-    for target in targets:
-        first = target.tensors[0]
-        other = next((tensor for tensor in target.tensors if tensor.dtype != first.dtype), None)
+    for entry in entries:
+        first = entry.copies[0].tensor
+        other = next((copy.tensor for copy in entry.copies if copy.tensor.dtype != first.dtype), None)
         if other is not None:
             problems.append(
                 Problem(
                     UnsupportedCheckpoint,
                     f"{first.name} and {other.name} differ in dtype, and become one parameter",
                     tensor=other.name,
-                    parameter=target.name,
+                    parameter=entry.name,
                     expected=first.dtype,
                     found=other.dtype,
                     advice="say which dtype all shall have: --dtype",
                 )
             )
     if problems:
-        raise error_for(problems, str(checkpoint.directory))
+        raise error_for(problems, str(found.checkpoint.directory))
 
 
-def _new_tensor(target: _Target, reader: TensorReader, shards: tuple[Shard, ...] | None) -> NewTensor:
-    """Describe a parameter: whole, or what ``shards`` say of each of its tensors."""
-    parts = len(target.matrices[0])
-    first = [
-        tensor.shape if shards is None else _cut_shape(shards[part]) for part, tensor in enumerate(target.matrices[0])
-    ]
-    return NewTensor(
-        target.name,
-        reader.dtype_of(target.tensors[0]),
-        target.merging.parameter_shape(target.merging.matrix_shape(first), len(target.matrices)),
-        _maker(target, reader, shards, parts),
-    )
+def _new_tensor(
+    entry: ParameterPlan, writer: TensorWriter, family: Family, dtype: str | None, layout: Layout
+) -> NewTensor:
+    stacked = family.stacks(entry.name)
+    matrices = 1
+    if stacked:
+        matrices = entry.shape[0] if layout == INFERENCE else len({copy.tensor.name for copy in entry.copies})
+        if layout != INFERENCE:
+            matrices //= family.parts_of(entry.name)
+    return writer.new_tensor(replace(entry, dtype=dtype or DTYPE_NAMES[entry.copies[0].tensor.dtype]), matrices)
 
 
-def _maker(
-    target: _Target, reader: TensorReader, shards: tuple[Shard, ...] | None, parts: int
-) -> Callable[[], Iterator[Array]]:
-    def matrix(number: int) -> Array:
-        arrays = [reader.read(tensor) for tensor in target.matrices[number]]
-        if shards is not None:
-            own = shards[number * parts : (number + 1) * parts]
-            arrays = [_cut(array, shard) for array, shard in zip(arrays, own, strict=True)]
-        return target.merging.merge(arrays)
-
-    return lambda: map(matrix, range(len(target.matrices)))
-
-
-def _cut(array: Array, shard: Shard) -> Array:
-    index = (*[slice(None)] * shard.axis, slice(shard.start, shard.start + shard.length))
-    cut: Array = array[index]
-    return cut
-
-
-def _cut_shape(shard: Shard) -> tuple[int, ...]:
-    return (*shard.shape[: shard.axis], shard.length, *shard.shape[shard.axis + 1 :])
-
-
-def _file_of_rank(
-    targets: list[_Target], reader: TensorReader, found: Preflight, rank: int, ranks: int, family: Family
-) -> NewFile:
-    shards = shards_of_rank(normalize(found.checkpoint.config).values, rank, ranks, family)
-    tensors = [
-        _new_tensor(target, reader, shards[target.name])
-        for target in targets
-        if target.name in shards  # a tied network has no output layer of its own
-    ]
+def _file_of_rank(found: Preflight, writer: TensorWriter, rank: int, ranks: int, dtype: str | None) -> NewFile:
+    family = found.family
+    config: Mapping[str, Any] = normalize(found.checkpoint.config, family=family).values
+    with as_rank(rank, ranks):
+        model = build_model(build_config(config, family), family)
+        entries = plan(model, found.checkpoint.tensors, family).parameters
+    tensors = [_new_tensor(entry, writer, family, dtype, INFERENCE) for entry in entries]
     metadata = layout_metadata(INFERENCE, rank=rank, ranks=ranks)
     (file,) = split_into_files(tensors, None, metadata)
     return NewFile(f"rank_{rank}/{file.name}", file.tensors, metadata)
 
 
-def _small_files(checkpoint: Checkpoint, dtype: str | None) -> dict[str, bytes]:
-    config = config_bytes(checkpoint.directory)
+def _small_files(found: Preflight, dtype: str | None) -> dict[str, bytes]:
+    checkpoint = found.checkpoint
+    config = config_bytes(checkpoint.source)
     return {
         **companion_files(checkpoint.directory, checkpoint.listing),
-        CONFIG_NAME: config if dtype is None else with_dtype(config, dtype),
+        "config.json": config if dtype is None else with_dtype(config, dtype),
     }

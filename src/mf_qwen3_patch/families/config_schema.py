@@ -1,4 +1,4 @@
-"""What every key of a Qwen3 config means to us: its default, its valid values, its other names.
+"""The language in which a family's config is described: fields, neutral and harmless keys, aliases.
 
 Explicit lists, on purpose: stock MindFormers refuses keys that it does not know, and HuggingFace
 adds new ones with every release, so each key must be carried over, dropped, or refused by name.
@@ -41,11 +41,13 @@ class Field:
     wanted: str
 
 
-def _dimension(value: Any) -> bool:
+def is_dimension(value: Any) -> bool:
+    """Return whether ``value`` is a size of a tensor."""
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MAX_DIMENSION
 
 
-def _positive(value: Any) -> bool:
+def is_positive(value: Any) -> bool:
+    """Return whether ``value`` is a finite number above 0."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     try:
@@ -54,75 +56,24 @@ def _positive(value: Any) -> bool:
         return False
 
 
-def _number(value: Any) -> bool:
-    return value == 0 or _positive(value)
+def is_number(value: Any) -> bool:
+    """Return whether ``value`` is 0, or a finite number above it."""
+    return value == 0 or is_positive(value)
 
 
-def _flag(value: Any) -> bool:
+def is_flag(value: Any) -> bool:
+    """Return whether ``value`` is a boolean."""
     return isinstance(value, bool)
 
 
-def _size(default: int) -> Field:
-    return Field(default, _dimension, "a whole number, at least 1")
+def size(default: int | None) -> Field:
+    """Return the field of a dimension.
 
+    Args:
+        default: HuggingFace's; None if it follows from other fields.
+    """
+    return Field(default, is_dimension, "a whole number, at least 1")
 
-FIELDS: Mapping[str, Field] = MappingProxyType(
-    {
-        "hidden_size": _size(4096),
-        "vocab_size": _size(151936),
-        "intermediate_size": _size(22016),
-        "num_hidden_layers": _size(32),
-        "num_attention_heads": _size(32),
-        "num_key_value_heads": _size(32),
-        "head_dim": _size(128),
-        "tie_word_embeddings": Field(False, _flag, "true or false"),
-        "max_position_embeddings": _size(32768),
-        "rms_norm_eps": Field(1e-6, _positive, "a number above 0"),
-        "rope_theta": Field(10000.0, _positive, "a number above 0"),
-        "initializer_range": Field(0.02, _number, "a number"),
-        "attention_dropout": Field(0.0, _number, "a number"),
-        "hidden_act": Field("silu", lambda value: isinstance(value, str), "a string"),
-    }
-)
-"""Keys that are always passed on, with HuggingFace's default where config.json has none."""
-
-SHAPE_FIELDS = (
-    "hidden_size",
-    "vocab_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "head_dim",
-    "tie_word_embeddings",
-)
-"""The fields that the weights themselves can confirm or contradict."""
-
-NEUTRAL: Mapping[str, tuple[Any, ...]] = MappingProxyType(
-    {
-        "attention_bias": (False, None),
-        "hidden_act": ("silu",),
-        "use_sliding_window": (False, None),
-        "partial_rotary_factor": (1, None),
-        "mlp_bias": (False, None),
-        "use_qk_norm": (True, None),
-        "qk_layernorm": (True, None),
-        "num_experts": (0, None),
-        "dual_chunk_attention_config": (None,),
-        "final_logit_softcapping": (None,),
-        "attn_logit_softcapping": (None,),
-        "embedding_multiplier": (1, None),
-        "residual_multiplier": (1, None),
-        "logits_scaling": (1, None),
-        "logit_scale": (1, None),
-        "use_mrope": (False, None),
-        "position_embedding_type": ("rope", "none", None),
-        "is_encoder_decoder": (False, None),
-        "add_cross_attention": (False, None),
-        "pruned_heads": ({}, None),
-    }
-)
-"""Keys that change the output unless they have one of these values; refused otherwise."""
 
 PASSED_ON = frozenset(
     {
@@ -232,79 +183,18 @@ ALIASES: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True)
 class ConfigSchema:
-    """What the config of one kind of model may say.
+    """The keys that the config of a family may have.
 
     Attributes:
-        model_type: ``model_type`` in config.json.
-        architecture: What ``architectures`` lists.
-        title: What it is called in messages.
         fields: Keys that are always passed on, with HuggingFace's default where config.json has none.
-        shape_fields: The fields that the weights themselves can confirm or contradict.
+        dimensions: The fields that the weights themselves can confirm or contradict.
         neutral: Keys that change the output unless they have one of these values; refused otherwise.
         harmless: Keys that can't change the output; dropped silently.
         unverifiable: Fields that nothing but config.json can tell, as the weights do not.
     """
 
-    model_type: str
-    architecture: str
-    title: str
     fields: Mapping[str, Field]
-    shape_fields: tuple[str, ...]
+    dimensions: tuple[str, ...]
     neutral: Mapping[str, tuple[Any, ...]]
     harmless: frozenset[str]
     unverifiable: tuple[str, ...]
-
-
-_UNVERIFIABLE = ("rope_theta", "rope_scaling", "rms_norm_eps")
-
-QWEN3 = ConfigSchema(
-    model_type="qwen3",
-    architecture="Qwen3ForCausalLM",
-    title="Qwen3",
-    fields=FIELDS,
-    shape_fields=SHAPE_FIELDS,
-    neutral=NEUTRAL,
-    harmless=HARMLESS,
-    unverifiable=_UNVERIFIABLE,
-)
-
-QWEN3_MOE = ConfigSchema(
-    model_type="qwen3_moe",
-    architecture="Qwen3MoeForCausalLM",
-    title="a Qwen3 mixture of experts",
-    fields=MappingProxyType(
-        {
-            **FIELDS,
-            "hidden_size": _size(2048),
-            "intermediate_size": _size(6144),
-            "num_hidden_layers": _size(24),
-            "num_key_value_heads": _size(4),
-            # transformers: hidden_size / num_attention_heads, unlike the dense model's.
-            "head_dim": Field(None, _dimension, "a whole number, at least 1"),
-            "num_experts": _size(128),
-            "num_experts_per_tok": _size(8),
-            "moe_intermediate_size": _size(768),
-            "norm_topk_prob": Field(False, _flag, "true or false"),
-        }
-    ),
-    shape_fields=(*SHAPE_FIELDS, "num_experts", "moe_intermediate_size"),
-    neutral=MappingProxyType(
-        {name: values for name, values in NEUTRAL.items() if name != "num_experts"}
-        # MindFormers makes every layer a mixture of experts, whatever these say.
-        | {"decoder_sparse_step": (1,), "mlp_only_layers": ([], None)}
-    ),
-    harmless=HARMLESS | {"output_router_logits", "router_aux_loss_coef"},
-    unverifiable=(*_UNVERIFIABLE, "num_experts_per_tok", "norm_topk_prob"),
-)
-
-SCHEMAS: Mapping[str, ConfigSchema] = MappingProxyType({schema.model_type: schema for schema in (QWEN3, QWEN3_MOE)})
-"""By model_type."""
-
-
-def find_schema(raw: Mapping[str, Any]) -> ConfigSchema | None:
-    """Return the schema of a raw config: by its model_type, else by its architectures; None if it is no Qwen3's."""
-    model_type, architectures = raw.get("model_type"), raw.get("architectures")
-    if isinstance(model_type, str) and model_type in SCHEMAS:
-        return SCHEMAS[model_type]
-    names = architectures if isinstance(architectures, list) else []
-    return next((schema for schema in SCHEMAS.values() if schema.architecture in names), None)

@@ -1,4 +1,4 @@
-"""How MindFormers lays the parts of a merged parameter out, and how its files say which way.
+"""Where the parts of a fused parameter lie in it, in MindFormers' two layouts, and how its files say which one it is.
 
 Query, key and value become one matrix, gate and up another, in one of two layouts whose names and shapes are
 the same. Both follow one rule: each part is cut into the same number of blocks of rows, and the blocks of the
@@ -7,24 +7,21 @@ layout attention has a block for each key/value head, with the queries that shar
 
 The experts of a mixture have one block in both. Their matrices are transposed, and follow each other in one parameter:
 the inference layout has an axis for the expert, the training layout has not.
+
+Everything here is integer arithmetic: a ``Placement`` says where the elements of a matrix are in an array, and two
+placements make the copies from one array to the other, in either direction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate
-from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from math import prod
+from typing import Literal, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
-from mf_qwen3_patch.families.tensors import ModelDims
+from mf_qwen3_patch.families.tensors import Shape
 
 Layout: TypeAlias = Literal["inference", "training"]
-Shape: TypeAlias = tuple[int, ...]
-Array: TypeAlias = npt.NDArray[Any]
 
 INFERENCE: Layout = "inference"
 TRAINING: Layout = "training"
@@ -36,97 +33,170 @@ RANKS_KEY = "mf_qwen3_patch.tensor_parallel"
 RANK_KEY = "mf_qwen3_patch.rank"
 """With ``RANKS_KEY``, in the files of one tensor-parallel rank: which one, of how many."""
 
-INFERENCE_LAYOUT: Mapping[str, str] = MappingProxyType({LAYOUT_KEY: INFERENCE})
-"""What the metadata of a file in the inference layout hold."""
-
-_TRAINING_BLOCKS: Mapping[str, str] = MappingProxyType(
-    {"linear_qkv": "num_key_value_heads", "linear_fc1": "intermediate_size"}
-)
-
 
 def layout_metadata(layout: Layout, *, rank: int = 0, ranks: int = 1) -> dict[str, str]:
     """Return what the metadata of a file say about its layout.
 
     Args:
-        layout: Of the merged parameters.
-        rank: Whose slices the file holds.
-        ranks: Among how many ranks the parameters are sliced; 1 if they are whole.
+        layout: The layout of the fused parameters.
+        rank: The rank whose slices the file holds.
+        ranks: Number of ranks that the parameters are sliced for; 1 if they are whole.
     """
     metadata = {LAYOUT_KEY: str(layout)}
     return metadata if ranks == 1 else {**metadata, RANKS_KEY: str(ranks), RANK_KEY: str(rank)}
 
 
-@dataclass(frozen=True)
-class Merging:
-    """How the HuggingFace matrices that become one parameter lie in it.
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a matrix lies in a flat array; all numbers are elements.
+
+    Element (row, column) is at ``offset + row // block_rows * block_stride + row % block_rows * row_stride +
+    column * column_stride``.
 
     Attributes:
-        blocks: Into how many blocks of rows each part is cut; it divides the number of rows of all.
-        experts: Whether the parameter holds a matrix for each expert, transposed, one after the other.
-        flat: Whether these are the rows of one matrix; otherwise they have an axis for the expert.
+        offset: Index of element (0, 0).
+        row_stride: From a row to the next one of its block.
+        column_stride: From a column to the next; 1 unless the matrix is transposed.
+        block_rows: Rows of a block; 0 if all rows are one block.
+        block_stride: From a block to the next.
     """
 
+    offset: int
+    row_stride: int
+    column_stride: int = 1
+    block_rows: int = 0
+    block_stride: int = 0
+
+    def index(self, row: int) -> int:
+        """Return the index of a row's first element."""
+        if not self.block_rows:
+            return self.offset + row * self.row_stride
+        block, inner = divmod(row, self.block_rows)
+        return self.offset + block * self.block_stride + inner * self.row_stride
+
+    def rows_ahead(self, row: int, count: int) -> int:
+        """Return how many of ``count`` rows from ``row`` on are in its block."""
+        return min(count, self.block_rows - row % self.block_rows) if self.block_rows else count
+
+    def step(self, rows: int) -> int:
+        """Return the distance from a row to the one that is ``rows`` further, from block to block or inside one."""
+        return self.block_stride if rows == self.block_rows else rows * self.row_stride
+
+
+@dataclass(frozen=True, slots=True)
+class StridedCopy:
+    """A matrix of elements on its way from one flat array into another; all numbers are elements.
+
+    Attributes:
+        rows: Number of rows.
+        columns: Elements of a row; they are contiguous in the source.
+        source: Index of the first element in the source.
+        source_stride: From a row to the next in the source.
+        target: Index of the first element in the target.
+        target_strides: From a row and from a column to the next in the target.
+    """
+
+    rows: int
+    columns: int
+    source: int
+    source_stride: int
+    target: int
+    target_strides: tuple[int, int]
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return self.rows * self.columns
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """How the matrices of some HuggingFace tensors make one parameter.
+
+    Attributes:
+        parts: Their shapes, in the order of the parameter; of a stack of experts, those of one expert.
+        blocks: Number of blocks of rows that each part is cut into.
+        experts: Number of experts whose matrices are stacked, transposed; 0 if none are.
+        flat: Whether a stack is one long matrix; otherwise it has an axis for the expert.
+    """
+
+    parts: tuple[Shape, ...]
     blocks: int = 1
-    experts: bool = False
+    experts: int = 0
     flat: bool = False
 
-    def merge(self, parts: Sequence[Array]) -> Array:
-        """Merge the parts of one matrix.
+    @property
+    def rows(self) -> int:
+        """Rows of all parts together."""
+        return sum(part[0] for part in self.parts)
 
-        Args:
-            parts: ``[rows, columns]`` each, in the order of the parameter; a single one may have any axes.
-
-        Returns:
-            ``[all rows, columns]``, of an expert ``[columns, all rows]``; contiguous.
-        """
-        matrix = parts[0]
-        if len(parts) > 1:
-            columns = matrix.shape[1]
-            cut = [part.reshape(self.blocks, -1, columns) for part in parts]
-            matrix = np.concatenate(cut, axis=1).reshape(-1, columns)
-        return np.ascontiguousarray(matrix.T if self.experts else matrix)
-
-    def split(self, matrix: Array, rows: Sequence[int]) -> list[Array]:
-        """Take one matrix apart; the inverse of ``merge``.
-
-        Args:
-            matrix: As ``merge`` returns it.
-            rows: Of each part, in order.
-        """
-        whole = matrix.T if self.experts else matrix
-        if len(rows) == 1:
-            return [np.ascontiguousarray(whole)]
-        columns = whole.shape[1]
-        heights = [count // self.blocks for count in rows]
-        cut = whole.reshape(self.blocks, -1, columns)
-        return [
-            np.ascontiguousarray(cut[:, end - height : end]).reshape(-1, columns)
-            for height, end in zip(heights, accumulate(heights), strict=True)
-        ]
-
-    def matrix_shape(self, parts: Sequence[Shape]) -> Shape:
-        """Return the shape of what ``merge`` makes of parts of these shapes."""
-        shape = (sum(part[0] for part in parts), *parts[0][1:])
-        return shape[::-1] if self.experts else shape
-
-    def parameter_shape(self, matrix: Shape, matrices: int) -> Shape:
-        """Return the shape of the parameter that holds ``matrices`` matrices of this shape."""
+    @property
+    def shape(self) -> Shape:
+        """The parameter's shape."""
+        whole = (self.rows, *self.parts[0][1:])
         if not self.experts:
-            return matrix
-        return (matrices * matrix[0], *matrix[1:]) if self.flat else (matrices, *matrix)
+            return whole
+        rows, columns = whole[::-1]
+        return (self.experts * rows, columns) if self.flat else (self.experts, rows, columns)
+
+    def placement(self, part: int, expert: int = 0) -> Placement:
+        """Return where a part lies in the parameter.
+
+        Args:
+            part: Its number.
+            expert: The expert whose part it is, in a stack.
+        """
+        columns = prod(self.parts[part][1:])
+        before = sum(other[0] for other in self.parts[:part])
+        if self.experts:
+            return Placement(expert * self.rows * columns + before, 1, self.rows)
+        if self.blocks == 1 or len(self.parts) == 1:
+            return Placement(before * columns, columns)
+        height, first = self.parts[part][0] // self.blocks, before // self.blocks
+        return Placement(first * columns, columns, 1, height, self.rows // self.blocks * columns)
 
 
-def merging_of(element: str | None, layout: Layout, shape: ModelDims, *, experts: bool = False) -> Merging:
-    """Return how the parts of a parameter are merged.
+def whole(shape: Shape) -> Placement:
+    """Return where a tensor's matrix, or its vector as one of columns of length 1, lies in the tensor itself."""
+    return Placement(0, prod(shape[1:]))
+
+
+def strided_copies(
+    source: Placement, target: Placement, rows: int, columns: int, *, first_row: int = 0, first_column: int = 0
+) -> Iterator[StridedCopy]:
+    """Yield the copies of a rectangle of a matrix from where it is to where it shall be.
 
     Args:
-        element: Its path element if it is merged, e.g. ``linear_qkv``; None if it is one tensor.
-        layout: The layout.
-        shape: Of the model.
-        experts: Whether it holds the matrices of all experts.
+        source: The matrix in the source.
+        target: The rectangle in the target; its rows and columns count from 0.
+        rows: Rows of the rectangle.
+        columns: Its columns.
+        first_row: Its first row in the source.
+        first_column: Its first column in the source.
     """
-    if experts:
-        return Merging(experts=True, flat=layout == TRAINING)
-    if element is None or layout == INFERENCE:
-        return Merging()
-    return Merging(int(getattr(shape, _TRAINING_BLOCKS[element])))
+    shift = first_column * source.column_stride
+    contiguous = source.row_stride == columns == target.row_stride and source.column_stride == target.column_stride == 1
+    row = 0
+    while row < rows:
+        here, left = first_row + row, rows - row
+        start, end = source.index(here) + shift, target.index(row)
+        count = min(source.rows_ahead(here, left), target.rows_ahead(row, left))
+        blocks = left // count
+        if (
+            contiguous
+            and blocks > 1
+            and all(
+                count == place.block_rows or place.rows_ahead(at, left) >= blocks * count
+                for place, at in ((source, here), (target, row))
+            )
+        ):
+            yield StridedCopy(blocks, count * columns, start, source.step(count), end, (target.step(count), 1))
+            row += blocks * count
+            continue
+        if source.column_stride == 1:
+            strides = target.row_stride, target.column_stride
+            yield StridedCopy(count, columns, start, source.row_stride, end, strides)
+        else:  # transposed in the source: its columns are what is contiguous there
+            strides = target.column_stride, target.row_stride
+            yield StridedCopy(columns, count, start, source.column_stride, end, strides)
+        row += count

@@ -11,10 +11,10 @@ from typing import Any
 
 from mf_qwen3_patch.checkpoint.config.normalize import normalize
 from mf_qwen3_patch.checkpoint.config.overrides import KEYWORD_ARGUMENT
-from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME, read_config
+from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME, Directory
 from mf_qwen3_patch.errors import error_for
-from mf_qwen3_patch.families.config_schema import SCHEMAS, find_schema
-from mf_qwen3_patch.families.mindformers import FAMILIES, Family
+from mf_qwen3_patch.families.family import Family
+from mf_qwen3_patch.families.registry import FAMILIES, find_family
 from mf_qwen3_patch.loading.mindformers_config import with_defaults
 from mf_qwen3_patch.loading.runtime.dtypes import DtypeChoice
 from mf_qwen3_patch.loading.runtime.network import build_config
@@ -52,7 +52,8 @@ class GivenConfig:
         """
         if isinstance(given, (str, os.PathLike)):
             path = Path(given)
-            return cls._from_huggingface(read_config(path.parent if path.name == CONFIG_NAME else path), str(path))
+            directory = Directory(path.parent if path.name == CONFIG_NAME else path)
+            return cls._from_huggingface(directory.config(), str(path))
         for family in FAMILIES.values():
             if isinstance(given, family.load(family.config_class)):
                 return cls(fields_of(given, family), _CONFIG_ARGUMENT, family, given)
@@ -62,12 +63,13 @@ class GivenConfig:
 
     @classmethod
     def _from_huggingface(cls, raw: Mapping[str, Any], source: str) -> GivenConfig:
-        if find_schema(raw) is None:
+        family = find_family(raw)
+        if family is None:
             raise _no_config(f"{source}, with model_type {raw.get('model_type')!r:.60}")
-        config = normalize(raw, source=source)
+        config = normalize(raw, source=source, family=family)
         if config.problems:
             raise error_for(config.problems)
-        return cls(config.values, source, FAMILIES[config.schema.model_type])
+        return cls(config.values, source, family)
 
     @property
     def absent_config(self) -> dict[str, Any] | None:
@@ -112,8 +114,8 @@ def fields_of(config: Any, family: Family) -> dict[str, Any]:
         config: The object; also that of a model that is already built.
         family: The model family.
     """
-    schema = SCHEMAS[family.model_type]
-    values = {name: getattr(config, name, None) for name in (*schema.shape_fields, *schema.unverifiable)}
+    schema = family.schema
+    values = {name: getattr(config, name, None) for name in (*schema.dimensions, *schema.unverifiable)}
     # None would count as not said, but here it means plain embeddings.
     return values | {"rope_scaling": values["rope_scaling"] or {"rope_type": "default"}}
 

@@ -1,143 +1,270 @@
-"""A directory that was converted file by file (``convert``, or ``qkv_concat: True``): merged, in MindFormers' names.
+"""Directories with MindFormers' names: converted by ``convert`` (or ``qkv_concat: True``), or merged by MindFormers.
 
-Names and shapes do not tell in which layout parameters were merged, and stock's ``load_weights`` takes the training
-layout for granted. So what converts under the shim notes the layout in the files' metadata, and only
-files with that note are loaded here; all others are left to stock.
+Names and shapes do not tell in which layout parameters were fused, and MindFormers' ``load_weights`` takes the training
+layout for granted. So what converts under the shim notes the layout in the files' metadata. A file without that note is
+taken as MindFormers takes it, with one warning.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Mapping
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
-import mindspore
 from mindformers.parallel_core.inference.parallel_state import get_tensor_model_parallel_rank
-from mindspore import Parameter
 
-from mf_qwen3_patch.checkpoint.files.safetensors_header import inspect_header
-from mf_qwen3_patch.errors import ConfigMismatch, IncompleteCheckpoint, Problem, UnsupportedCheckpoint, error_for
-from mf_qwen3_patch.families.config_schema import SCHEMAS
-from mf_qwen3_patch.families.layout import (
-    INFERENCE,
-    LAYOUT_KEY,
-    RANKS_KEY,
-    TRAINING,
-    Merging,
-    Shape,
+from mf_qwen3_patch.checkpoint.checks.unsupported import MERGE_ADAPTER, is_of_an_adapter, quantization_of
+from mf_qwen3_patch.checkpoint.config.normalize import normalize
+from mf_qwen3_patch.checkpoint.config.overrides import apply_overrides
+from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint, open_checkpoint
+from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME, Directory
+from mf_qwen3_patch.errors import (
+    ConfigMismatch,
+    CorruptCheckpoint,
+    IncompleteCheckpoint,
+    Problem,
+    UnsupportedCheckpoint,
+    error_for,
+    some,
 )
-from mf_qwen3_patch.families.mindformers import QWEN3, Family
-from mf_qwen3_patch.loading.fallback import load_with_stock
-from mf_qwen3_patch.loading.runtime.context import on_cpu, tensor_parallel_size
-from mf_qwen3_patch.loading.runtime.log import say
+from mf_qwen3_patch.families.family import Family
+from mf_qwen3_patch.families.layout import INFERENCE, LAYOUT_KEY, RANK_KEY, RANKS_KEY, TRAINING, Layout
+from mf_qwen3_patch.families.registry import is_known, is_parameter_name
+from mf_qwen3_patch.loading.config_argument import fields_of
+from mf_qwen3_patch.loading.execute import Details, execute
+from mf_qwen3_patch.loading.report import LoadReport
+from mf_qwen3_patch.loading.runtime.context import tensor_parallel_size
+from mf_qwen3_patch.loading.runtime.log import warn
 from mf_qwen3_patch.loading.runtime.network import network_parameters
-from mf_qwen3_patch.loading.runtime.parameters import to_numpy
-from mf_qwen3_patch.loading.transfer.assign import hand_over
 from mf_qwen3_patch.loading.transfer.name_mapping import of_another_family
+from mf_qwen3_patch.loading.transfer.plan import Plan, plan, plan_for_verification, plan_fused
+from mf_qwen3_patch.loading.transfer.rank_slices import PlanNotPossible
+
+_PARTIAL = ".partial"
+_UNFINISHED = ".unfinished"
+_ASSUMED = (
+    "the files do not say in which layout query, key, value and gate, up are fused: the training layout is assumed, as "
+    "MindFormers' own load_weights does. If they were trained with use_contiguous_weight_layout_attention or without "
+    "use_interleaved_weight_layout_mlp, or saved from an inference model, the output will be wrong"
+)
 
 
-def is_converted_directory(path: object) -> bool:
-    """Return whether ``path`` is a directory of safetensors files whose metadata all note a layout.
+def has_fused_parameters(checkpoint: Checkpoint, *, noted: bool = False) -> bool:
+    """Return whether the weights have MindFormers' names instead of HuggingFace's.
 
     Args:
-        path: Anything; what is no readable directory is not one. Files of single ranks are one directory below.
+        checkpoint: The checkpoint.
+        noted: Whether its files must note a layout, too.
     """
-    if not isinstance(path, (str, os.PathLike)) or not Path(path).is_dir():
-        return False
-    files = _weight_files(Path(path)) or sorted(Path(path).glob("rank_*/*.safetensors"))
-    return bool(files) and all(inspect_header(file).metadata.get(LAYOUT_KEY) in (INFERENCE, TRAINING) for file in files)
+    if any(LAYOUT_KEY in header.metadata for header in checkpoint.headers.values()):
+        return True
+    names = checkpoint.tensors.keys()
+    return not noted and any(map(is_parameter_name, names)) and not any(map(is_known, names))
 
 
-def load_converted(model: Any, directory: str | os.PathLike[str], *, family: Family = QWEN3) -> None:
-    """Load a converted directory into a model that is already built; all of it, or nothing.
+def open_rank_directory(source: Directory) -> Checkpoint:
+    """Open the files of this rank in a directory that has one directory for each rank.
+
+    Raises:
+        UnsupportedCheckpoint: It was made for another number of ranks.
+        IncompleteCheckpoint: Directories of some ranks are missing.
+    """
+    ranks, found = tensor_parallel_size(), source.rank_directories
+    if found != [f"rank_{rank}" for rank in range(len(found))]:
+        raise error_for([_gap_in_ranks(found)], str(source.path))
+    if len(found) != ranks:
+        raise error_for([_for_other_ranks(len(found), ranks)], str(source.path))
+    _refuse_unfinished(source)
+    own = Directory(source.path / f"rank_{get_tensor_model_parallel_rank()}")
+    # The config is that of the source, which the conversion leaves where it is.
+    return open_checkpoint(own, absent_config={})
+
+
+def load_fused(model: Any, checkpoint: Checkpoint, family: Family, started: float) -> LoadReport:
+    """Load a checkpoint with MindFormers' names into a model that is already built; all of it, or nothing.
 
     Args:
         model: The inference network.
-        directory: With the converted files.
+        checkpoint: The checkpoint, open.
         family: The model family.
+        started: When the entry was called, for the report.
 
     Raises:
-        UnsupportedCheckpoint: The files were not made for this number of ranks, or are of another kind of model; or
-            stock, which loads the training layout, can't do it on this device.
-        IncompleteCheckpoint: A parameter of the network is not there.
-        ConfigMismatch: A parameter has another shape than in the network.
-        CorruptCheckpoint: A file is damaged.
+        UnsupportedCheckpoint: The files were not made for this number of ranks, or are of another kind of model.
+        IncompleteCheckpoint: A parameter of the network is not there, or a conversion was stopped.
+        ConfigMismatch: A parameter has another shape than in the network, or there are more layers than it has.
+        CorruptCheckpoint: A file or its note of the layout is damaged.
+        InvalidValues: A parameter holds NaN or infinity.
     """
-    root, ranks = Path(directory), tensor_parallel_size()
-    files = _weight_files(root)
-    if not files:
-        root, files = _files_of_this_rank(root, ranks)
-    headers = {file: inspect_header(file) for file in files}
-    if problems := [problem for header in headers.values() for problem in header.problems]:
-        raise error_for(problems, str(root))
-    layouts = {header.metadata.get(LAYOUT_KEY) for header in headers.values()}
-    sliced = {int(header.metadata.get(RANKS_KEY, "1")) for header in headers.values()}
-    if len(layouts) > 1 or len(sliced) > 1:
-        raise error_for([_mixed(layouts)], str(root))
-    parameters = network_parameters(model)
-    shapes = {name: info.shape for header in headers.values() for name, info in header.tensors.items()}
-    if found := of_another_family(shapes.keys(), family):
-        raise error_for([_of_another_family(*found, family)], str(root))
-    wanted = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
-    if layouts == {TRAINING}:
-        # Stock's own loader takes merged parameters for this layout, and cuts each rank's slices out of them.
-        wanted = {name: _in_training(name, shape, family) for name, shape in wanted.items()}
-        _raise(_problems(wanted, shapes if ranks == 1 else {}, shapes), root)
-        _raise(_without_a_kernel(parameters, family), root)
-        load_with_stock(model, files)
-        say("loaded %d parameters from %d files in the training layout in %s", len(parameters), len(files), root)
+    root = str(checkpoint.directory)
+    _refuse_unfinished(checkpoint.source)
+    if checkpoint.problems:
+        raise error_for(checkpoint.problems, root)
+    layout, sliced, problems = _noted(checkpoint)
+    ranks = tensor_parallel_size()
+    names = checkpoint.tensors.keys()
+    problems += _unsupported_tensors(names)
+    if found := of_another_family(names, family):
+        problems.append(_of_another_family(*found, family))
+    elif sliced not in (1, ranks):
+        problems.append(_for_other_ranks(sliced, ranks))
+    if problems:
+        raise error_for(problems, root)
+    warnings = [*checkpoint.warnings, *_contradictions(model, checkpoint, family)]
+    if layout is None:
+        warnings.append(_ASSUMED)
+    loading = _plan(model, checkpoint, family, layout or TRAINING, sliced)
+    extra, ignored = _extra_tensors(loading.unused, model, checkpoint)
+    if extra:
+        raise error_for(extra, root)
+    if ignored:
+        warnings.append(f"ignored, as Qwen3 has no such parameters: {some(ignored, 10, ' and {} more')}")
+    warn(warnings)
+    details = Details(
+        started, ignored=dict.fromkeys(loading.unused, "the network has no such parameter"), warnings=tuple(warnings)
+    )
+    return execute(model, loading, checkpoint, details)
+
+
+def _plan(model: Any, checkpoint: Checkpoint, family: Family, layout: Layout, sliced: int) -> Plan:
+    tensors = checkpoint.tensors
+    fused = any(family.fused_of(name) is not None for name in tensors)
+    dims = family.dims_of(fields_of(model.config, family))
+    try:
+        if fused or sliced > 1:
+            return plan_fused(model, tensors, family, dims, layout, ranks=sliced)
+        return plan(model, tensors, family)
+    except PlanNotPossible as reason:
+        if fused and (sliced > 1 or layout == INFERENCE):
+            raise error_for([_only_by_mindformers(str(reason))], str(checkpoint.directory)) from reason
+        if fused:
+            return plan_fused(model, tensors, family, dims, layout, fallback=str(reason))
+        return plan_for_verification(model, tensors, family, str(reason))
+
+
+def _noted(checkpoint: Checkpoint) -> tuple[Layout | None, int, list[Problem]]:
+    """Return the layout and the number of ranks that the files note, and what is wrong with the note."""
+    layouts, ranks = set(), set()
+    problems = []
+    for file, header in checkpoint.headers.items():
+        layouts.add(header.metadata.get(LAYOUT_KEY))
+        value = header.metadata.get(RANKS_KEY, "1")
+        if value.isascii() and value.isdecimal() and 0 < int(value[:9]) == int(value):
+            ranks.add(int(value))
+        else:
+            problems.append(_damaged_note(file.name, RANKS_KEY, "a whole number, at least 1", value))
+        rank = header.metadata.get(RANK_KEY)
+        if rank is not None and rank != str(get_tensor_model_parallel_rank()) and not problems:
+            problems.append(_damaged_note(file.name, RANK_KEY, str(get_tensor_model_parallel_rank()), rank))
+        layout = header.metadata.get(LAYOUT_KEY)
+        if layout not in (INFERENCE, TRAINING, None):
+            problems.append(_damaged_note(file.name, LAYOUT_KEY, f"{INFERENCE} or {TRAINING}", str(layout)))
+    if not problems and (len(layouts) > 1 or len(ranks) > 1):
+        problems.append(_mixed(layouts))
+    noted = layouts.pop() if len(layouts) == 1 else None
+    return (
+        (INFERENCE if noted == INFERENCE else TRAINING if noted == TRAINING else None),
+        min(ranks, default=1),
+        problems,
+    )
+
+
+def _refuse_unfinished(source: Directory) -> None:
+    left = sorted(name for name in source.listing if name.endswith(_UNFINISHED))
+    if not left and not source.path.name.endswith(_PARTIAL):
         return
-    if sliced != {ranks}:
-        raise error_for([_for_other_ranks(sliced.pop(), ranks)], str(root))
-    _raise(_problems(wanted, shapes, shapes), root)
-    loaded: dict[str, Parameter] = {}
-    for file in files:
-        loaded.update(mindspore.load_checkpoint(str(file), format="safetensors"))
-    hand_over(parameters, {name: to_numpy(loaded[name].astype(own.dtype)) for name, own in parameters.items()})
-    say("loaded all %d parameters from %d converted files in %s", len(parameters), len(files), root)
+    problem = Problem(
+        IncompleteCheckpoint,
+        "a conversion into this directory was stopped before it was whole",
+        file=left[0] if left else None,
+        expected="a finished conversion",
+        found=left[0] if left else f"{source.path.name}, where a conversion grows",
+        advice="run the same convert command again: it goes on where it was stopped",
+    )
+    raise error_for([problem], str(source.path))
 
 
-def _weight_files(root: Path) -> list[Path]:
-    return sorted(root.glob("*.safetensors"))
+def _unsupported_tensors(names: Iterable[str]) -> list[Problem]:
+    for name in names:
+        if is_of_an_adapter(name):
+            summary, advice = f"{name} belongs to a LoRA adapter, not to a whole model", MERGE_ADAPTER
+        elif method := quantization_of(name):
+            summary = f"{name} belongs to quantized weights ({method}); without their scales they would load as garbage"
+            advice = "use the unquantized weights (bfloat16 or float16)"
+        else:
+            continue
+        return [Problem(UnsupportedCheckpoint, summary, tensor=name, advice=advice)]
+    return []
 
 
-def _files_of_this_rank(root: Path, ranks: int) -> tuple[Path, list[Path]]:
-    own = root / f"rank_{get_tensor_model_parallel_rank()}"
-    if files := _weight_files(own):
-        return own, files
-    raise error_for([_for_other_ranks(len(list(root.glob("rank_*"))), ranks)], str(root))
+def _contradictions(model: Any, checkpoint: Checkpoint, family: Family) -> tuple[str, ...]:
+    """Return warnings of fields that no weight can confirm, where config.json and the model's config differ."""
+    if CONFIG_NAME not in checkpoint.listing or checkpoint.family is not family:
+        return ()
+    config = normalize(checkpoint.config, family=family)
+    overridden = apply_overrides(config, fields_of(model.config, family), "the model's config")
+    return overridden.config.warnings[len(config.warnings) :]
 
 
-def _in_training(name: str, shape: Shape, family: Family) -> Shape:
-    """Return the shape that a parameter of the network has in the training layout."""
-    if not family.stacks(name):
-        return shape
-    return Merging(experts=True, flat=True).parameter_shape(shape[1:], shape[0])
-
-
-def _without_a_kernel(parameters: Mapping[str, Parameter], family: Family) -> list[Problem]:
-    """Foresee that stock assigns experts one by one, which MindSpore can't in bfloat16 on the CPU."""
-    if not on_cpu():
-        return []
+def _extra_tensors(unused: Iterable[str], model: Any, checkpoint: Checkpoint) -> tuple[list[Problem], list[str]]:
+    """Tell parameters of layers that the network lacks, which are an error, from those that may be ignored."""
+    layers = {layer for name in network_parameters(model) if (layer := _layer(name)) is not None}
+    beyond = {name: layer for name in unused if (layer := _layer(name)) is not None and layer not in layers}
+    ignored = [name for name in unused if name not in beyond]
+    if not beyond:
+        return [], ignored
+    first = next(iter(beyond))
     return [
         Problem(
-            UnsupportedCheckpoint,
-            f"{name} is bfloat16, and MindFormers' own loader, which takes the training layout, can't fill that in on "
-            "the CPU",
-            parameter=name,
-            expected="float32 or float16",
-            found="bfloat16",
-            advice="build the network in float32, or load the HuggingFace directory itself",
+            ConfigMismatch,
+            f"the files have parameters of {len(set(beyond.values()))} layers that the network does not have: dropping "
+            "them would change the output",
+            file=checkpoint.tensors[first].file.name,
+            parameter=first,
+            field="num_hidden_layers",
+            expected=f"{max(layers, default=-1) + 1} layers (the network)",
+            found=f"{max(beyond.values()) + 1} layers (the files)",
+            advice="build the model from the config.json that belongs to these weights",
         )
-        for name, parameter in parameters.items()
-        if family.stacks(name) and parameter.dtype == mindspore.bfloat16
-    ][:1]
+    ], ignored
 
 
-def _raise(problems: list[Problem], root: Path) -> None:
-    if problems:
-        raise error_for(problems, str(root))
+def _layer(name: str) -> int | None:
+    _, found, rest = name.partition("layers.")
+    number = rest.split(".")[0]
+    return int(number) if found and number.isdecimal() else None
+
+
+def _only_by_mindformers(reason: str) -> Problem:
+    return Problem(
+        UnsupportedCheckpoint,
+        f"this network can be loaded by MindFormers' own loader only ({reason}), which does not take the "
+        "inference layout",
+        expected="a HuggingFace directory, or the training layout",
+        found="the inference layout",
+        advice="load the HuggingFace directory itself",
+    )
+
+
+def _damaged_note(file: str, key: str, expected: str, found: str) -> Problem:
+    return Problem(
+        CorruptCheckpoint,
+        f"{file} has a damaged note of its conversion: {key}",
+        file=file,
+        field=key,
+        expected=expected,
+        found=f"{found!r:.80}",
+        advice="convert the HuggingFace directory again, into an empty place",
+    )
+
+
+def _gap_in_ranks(found: list[str]) -> Problem:
+    return Problem(
+        IncompleteCheckpoint,
+        "the directories of some ranks are missing",
+        expected="rank_0, rank_1 and so on, without a gap",
+        found=some(found, 5),
+        advice="convert the HuggingFace directory again, or copy all directories",
+    )
 
 
 def _for_other_ranks(sliced: int, ranks: int) -> Problem:
@@ -155,8 +282,7 @@ def _for_other_ranks(sliced: int, ranks: int) -> Problem:
 def _of_another_family(parameter: str, other: Family, family: Family) -> Problem:
     return Problem(
         UnsupportedCheckpoint,
-        f"the converted files are of {SCHEMAS[other.model_type].title}, but the model that they are loaded into is "
-        f"{SCHEMAS[family.model_type].title}",
+        f"the converted files are of {other.title}, but the model that they are loaded into is {family.title}",
         parameter=parameter,
         expected=family.model_type,
         found=other.model_type,
@@ -172,29 +298,3 @@ def _mixed(layouts: set[str | None]) -> Problem:
         found=", ".join(sorted(map(str, layouts))),
         advice="convert the HuggingFace directory again, into an empty place",
     )
-
-
-def _problems(wanted: Mapping[str, Shape], shapes: Mapping[str, Shape], there: Collection[str]) -> list[Problem]:
-    problems = [
-        Problem(
-            IncompleteCheckpoint,
-            f"{name} is missing",
-            parameter=name,
-            advice="convert the HuggingFace directory again, or load it directly, without qkv_concat",
-        )
-        for name in wanted
-        if name not in there
-    ]
-    problems += [
-        Problem(
-            ConfigMismatch,
-            f"{name} has another shape than in the model",
-            parameter=name,
-            expected=list(own),
-            found=list(shapes[name]),
-            advice="the files are not from this model, or its config contradicts them",
-        )
-        for name, own in wanted.items()
-        if name in shapes and shapes[name] != own
-    ]
-    return problems

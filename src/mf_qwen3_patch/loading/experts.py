@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_NAME = re.compile(r"decoder\.layers\.([0-9]+)\.mlp\.(?:experts\.([0-9]+)\.(gating|hidden|linear_fc2)|router)\.weight")
+from mf_qwen3_patch.families.family import Family
 
 
 @dataclass(frozen=True)
@@ -32,28 +32,36 @@ class Experts:
     missing: tuple[str, ...] = ()
 
 
-def find_experts(shapes: Mapping[str, tuple[int, ...]]) -> Experts:
+def find_experts(shapes: Mapping[str, tuple[int, ...]], family: Family) -> Experts:
     """Find the experts.
 
     Args:
         shapes: By MindFormers' names, experts' parts not merged yet.
+        family: The model family.
     """
-    matches = {name: match for name in shapes if (match := _NAME.fullmatch(name))}
-    names = tuple(name for name, match in matches.items() if match[2] is not None)
-    routers = [shapes[name][0] for name, match in matches.items() if match[2] is None]
+    parts = {part: fused for fused in family.fused if fused.stacked for part in fused.parts}
+    if not parts:
+        return Experts()
+    name = re.compile(
+        rf"(decoder\.layers\.([0-9]+)\.mlp\.)(?:(experts\.)([0-9]+)\.({'|'.join(parts)})|{family.router})\.weight"
+    )
+    matches = {found[0]: found for found in map(name.fullmatch, shapes) if found is not None}
+    names = tuple(key for key, match in matches.items() if match[3] is not None)
+    routers = [shapes[key][0] for key, match in matches.items() if match[3] is None]
     if not names:
         return Experts(experts=max(routers, default=0), from_router=bool(routers))
-    layers = {int(matches[name][1]) for name in names}
-    numbers = {int(matches[name][2]) for name in names}
+    layers = {int(matches[key][2]): matches[key][1] + matches[key][3] for key in names}
+    numbers = {int(matches[key][4]) for key in names}
     experts = max([*routers, *(number + 1 for number in numbers)])
     first = shapes[names[0]]
-    hidden, ffn = first if matches[names[0]][3] == "linear_fc2" else first[::-1]
+    # Down is [hidden, ffn], alone in its stack; gate and up are [ffn, hidden].
+    hidden, ffn = first if len(parts[matches[names[0]][5]].parts) == 1 else first[::-1]
     wanted = [
-        f"decoder.layers.{layer}.mlp.experts.{number}.{part}.weight"
-        for layer in sorted(layers)
+        f"{prefix}{number}.{part}.weight"
+        for _, prefix in sorted(layers.items())
         # Where most are missing, some of their names are enough.
         for number in range(min(experts, 2 * len(numbers) + 1))
-        for part in ("gating", "hidden", "linear_fc2")
+        for part in parts
     ]
-    missing = tuple(name for name in wanted if name not in shapes)
+    missing = tuple(key for key in wanted if key not in shapes)
     return Experts(max(layers) + 1, experts, hidden, ffn, bool(routers), names, missing)

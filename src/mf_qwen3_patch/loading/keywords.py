@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.files.resolve import LOCATION_KEYWORDS
-from mf_qwen3_patch.families.config_schema import ALIASES, SCHEMAS
-from mf_qwen3_patch.families.mindformers import Family
+from mf_qwen3_patch.families.config_schema import ALIASES
+from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.loading.runtime.log import say, warn
 
 _MEANINGLESS = frozenset(
@@ -104,7 +104,7 @@ def warn_of_remote_code(trust_remote_code: bool | None) -> None:
 
 
 def _unknown(name: str, family: Family, known: Collection[str]) -> str:
-    schema = SCHEMAS[family.model_type]
+    schema = family.schema
     close = difflib.get_close_matches(name, [*_BY_NAME, *known], n=1)
     meant = f"; did you mean {close[0]}?" if close else ""
     return (
@@ -118,7 +118,7 @@ def _config_keys(family: Family) -> frozenset[str]:
     """Return the keys that a config of that family may have: HuggingFace's, and all that MindFormers converts."""
     from mindformers.parallel_core.transformer_config_utils import COMMON_CONFIG_MAPPING, DEFAULT_WHITE_KEY
 
-    schema = SCHEMAS[family.model_type]
+    schema = family.schema
     config = family.load(family.config_class)
     keys = {*schema.fields, *schema.neutral, *schema.harmless, *ALIASES, *DEFAULT_WHITE_KEY}
     keys |= {"rope_scaling", "rope_parameters", "layer_types"} | config().to_dict().keys()

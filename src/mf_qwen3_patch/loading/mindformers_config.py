@@ -8,10 +8,9 @@ from typing import Any
 
 from mf_qwen3_patch.checkpoint.config.normalize import NormalizedConfig, normalize
 from mf_qwen3_patch.checkpoint.config.overrides import KEYWORD_ARGUMENT, apply_overrides
-from mf_qwen3_patch.checkpoint.files.directory import read_config
+from mf_qwen3_patch.checkpoint.files.directory import Directory
 from mf_qwen3_patch.checkpoint.files.resolve import Location
 from mf_qwen3_patch.errors import error_for
-from mf_qwen3_patch.families.mindformers import FAMILIES
 from mf_qwen3_patch.loading.keywords import config_overrides, warn_of_remote_code
 from mf_qwen3_patch.loading.runtime.context import on_cpu
 from mf_qwen3_patch.loading.runtime.dtypes import DtypeChoice, choose_dtypes
@@ -23,7 +22,7 @@ _DEFAULT_SEQ_LENGTH = 4096
 _STOCK_DTYPE = "float32"
 
 
-def load_config(name: str | os.PathLike[str], **keywords: Any) -> Any:
+def load_config(name: str | os.PathLike[str] | Location, **keywords: Any) -> Any:
     """Make MindFormers' config object from config.json.
 
     Args:
@@ -42,15 +41,17 @@ def load_config(name: str | os.PathLike[str], **keywords: Any) -> Any:
     warn_of_remote_code(keywords.pop("trust_remote_code", None))
     directory = Location.of(name, keywords).find(config_only=True)
     older, newer = keywords.pop("torch_dtype", None), keywords.pop("dtype", None)
-    config = normalize(read_config(directory))
-    family = FAMILIES[config.schema.model_type]
+    config = normalize(directory.config(), family=directory.family)
+    family = config.family
     overrides = config_overrides(keywords, family)
     settled = _settle(config, overrides, KEYWORD_ARGUMENT, directory)
     choice = _dtypes(settled, older if newer is None else newer, overrides)
     return build_config(with_defaults(settled.values, choice), family)
 
 
-def merge_model_config(directory: str | os.PathLike[str], given: Mapping[str, Any] | None) -> dict[str, Any]:
+def merge_model_config(
+    directory: str | os.PathLike[str] | Directory, given: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """Merge a YAML's ``model_config`` into config.json, as stock's function of the same name does for its launcher.
 
     Args:
@@ -65,7 +66,8 @@ def merge_model_config(directory: str | os.PathLike[str], given: Mapping[str, An
         CheckpointError: config.json is missing, damaged, or says what Qwen3 cannot be; or the YAML does.
     """
     said = dict(given or {})
-    settled = _settle(normalize(read_config(directory)), said, "the YAML's model_config", directory)
+    source = directory if isinstance(directory, Directory) else Directory(directory)
+    settled = _settle(normalize(source.config(), family=source.family), said, "the YAML's model_config", source)
     warn(settled.warnings)
     choice = _dtypes(settled, said.get("torch_dtype"), said)
     if choice.note:
@@ -79,11 +81,11 @@ def with_defaults(values: Mapping[str, Any], choice: DtypeChoice) -> dict[str, A
 
 
 def _settle(
-    config: NormalizedConfig, overrides: Mapping[str, Any], source: str, directory: str | os.PathLike[str]
+    config: NormalizedConfig, overrides: Mapping[str, Any], source: str, directory: Directory
 ) -> NormalizedConfig:
     settled = apply_overrides(config, overrides, source).config
     if settled.problems:
-        raise error_for(settled.problems, str(directory))
+        raise error_for(settled.problems, str(directory.path))
     return settled
 
 

@@ -1,46 +1,46 @@
-"""From a HuggingFace Qwen3 directory to a loaded, proven model: the one road that every entry takes.
+"""From a directory to a loaded, verified model: the one road that every entry takes.
 
-``AutoModel.from_pretrained`` enters at the top; ``load_weights``, which gets a model that is already
-built, enters further down.
+Every entry opens a checkpoint, makes a plan of it and has it executed. ``AutoModel.from_pretrained`` enters at the top;
+``load_weights``, which gets a model that is already built, enters further down.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from mindformers.parallel_core.inference.parallel_state import get_tensor_model_parallel_rank
-
-from mf_qwen3_patch.checkpoint.checks.preflight import Preflight, preflight
+from mf_qwen3_patch.checkpoint.checks.memory import forecast_memory, free_host_memory
+from mf_qwen3_patch.checkpoint.checks.preflight import CheckOptions, Preflight, check, parameter_dtype
+from mf_qwen3_patch.checkpoint.checks.unsupported import other_model
 from mf_qwen3_patch.checkpoint.config.normalize import normalize
-from mf_qwen3_patch.checkpoint.files.directory import read_config
+from mf_qwen3_patch.checkpoint.config.overrides import apply_overrides
+from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint, open_checkpoint
+from mf_qwen3_patch.checkpoint.files.directory import Directory
 from mf_qwen3_patch.checkpoint.files.resolve import Location
-from mf_qwen3_patch.errors import CheckpointError
-from mf_qwen3_patch.families.mindformers import FAMILIES, QWEN3, Family
-from mf_qwen3_patch.families.tensors import LM_HEAD, axes_of, parse_name
+from mf_qwen3_patch.errors import error_for
+from mf_qwen3_patch.families.family import Family
+from mf_qwen3_patch.families.qwen3 import QWEN3
+from mf_qwen3_patch.families.tensors import parse_name
 from mf_qwen3_patch.loading.config_argument import GivenConfig, fields_of
-from mf_qwen3_patch.loading.fallback import load_with_stock
+from mf_qwen3_patch.loading.converted_directory import has_fused_parameters, load_fused, open_rank_directory
+from mf_qwen3_patch.loading.execute import Details, execute, no_stale_report
 from mf_qwen3_patch.loading.generation_config import set_generation_config
 from mf_qwen3_patch.loading.keywords import config_overrides, warn_of_remote_code
 from mf_qwen3_patch.loading.report import LoadReport
 from mf_qwen3_patch.loading.runtime.context import ensure_inference_context, on_cpu, tensor_parallel_size
 from mf_qwen3_patch.loading.runtime.dtypes import choose_dtypes
 from mf_qwen3_patch.loading.runtime.log import say, warn
-from mf_qwen3_patch.loading.runtime.network import build_model, network_parameters
-from mf_qwen3_patch.loading.transfer.loader import load
-from mf_qwen3_patch.loading.transfer.plan import plan
+from mf_qwen3_patch.loading.runtime.network import build_model, family_of
+from mf_qwen3_patch.loading.transfer.plan import plan, plan_for_verification
 from mf_qwen3_patch.loading.transfer.rank_slices import PlanNotPossible
-from mf_qwen3_patch.loading.transfer.verify import prove
-from mf_qwen3_patch.settings import Settings
 
 
 def load_pretrained(
-    name: str | os.PathLike[str],
+    name: str | os.PathLike[str] | Location,
     *,
     config: Any = None,
     torch_dtype: Any = None,
@@ -57,7 +57,7 @@ def load_pretrained(
     The keywords are those of transformers' ``from_pretrained``, with the same meaning.
 
     Args:
-        name: A directory with config.json and ``*.safetensors``, or a hub's id such as ``Qwen/Qwen3-14B``, which is
+        name: A directory with config.json and ``*.safetensors``, or a hub ID such as ``Qwen/Qwen3-14B``, which is
             looked for in the caches of HuggingFace and ModelScope, and downloaded from HuggingFace if that is allowed.
         config: Used instead of config.json: MindFormers' or transformers' config object, or the path of a
             config.json or its directory.
@@ -65,7 +65,7 @@ def load_pretrained(
         dtype: The same, by transformers' newer name.
         output_loading_info: Also return transformers' dict of missing, unexpected and mismatched keys.
         ignore_mismatched_sizes: Load what fits where tensors have other sizes than the config; warns of the others,
-            whose parameters start anew.
+            whose parameters are newly initialized.
         generation_config: Used instead of generation_config.json: MindFormers' object.
         trust_remote_code: Never needed; warned of.
         family: The model family; by default the one that config.json names.
@@ -86,100 +86,115 @@ def load_pretrained(
     started = time.perf_counter()
     warn_of_remote_code(trust_remote_code)
     requested = torch_dtype if dtype is None else dtype
-    location = Location.of(name, keywords)
-    directory = location.find()
-    given = _given(config, keywords, directory, family)
-    found = _checked(
-        directory,
-        given.values,
-        given.source,
-        given.family or family,
-        absent_config=given.absent_config,
-        variant=location.variant,
-        fewer_layers=True,
-        ignore_mismatched_sizes=ignore_mismatched_sizes,
-    )
-    family = FAMILIES[found.model_type]
-    ensure_inference_context()
-    choice = choose_dtypes(found.memory.dtype, requested, given.dtypes(requested, cpu=on_cpu()), cpu=on_cpu())
-    if choice.note:
-        say(choice.note)
-    model = build_model(given.build(found.config, choice, family), family)
-    model.set_train(False)
-    report = _load(model, found, family, started)
-    if generation_config is None:
-        messages = set_generation_config(model, directory)
-        warn(messages)
-        report = replace(report, warnings=(*report.warnings, *messages))
-    else:
-        model.generation_config = generation_config
-    model.mf_qwen3_report = report
+    with closing(Location.of(name, keywords)) as location:
+        directory = location.find()
+        given = _given(config, keywords, directory, family)
+        checkpoint = open_checkpoint(directory, absent_config=given.absent_config, variant=location.variant)
+        converted = has_fused_parameters(checkpoint, noted=True)
+        if converted:
+            found = _checked_config(checkpoint, given)
+        else:
+            wanted = given.family or family
+            found = check(
+                checkpoint,
+                CheckOptions(
+                    given.values,
+                    given.source,
+                    tensor_parallel_size(),
+                    model_type=None if wanted is None else wanted.model_type,
+                    fewer_layers=True,
+                    ignore_mismatched_sizes=ignore_mismatched_sizes,
+                ),
+            )
+            _raise_or_warn(found)
+        ensure_inference_context()
+        choice = choose_dtypes(found.memory.dtype, requested, given.dtypes(requested, cpu=on_cpu()), cpu=on_cpu())
+        if choice.note:
+            say(choice.note)
+        model = build_model(given.build(found.config, choice, found.family), found.family)
+        model.set_train(False)
+        report = load_fused(model, checkpoint, found.family, started) if converted else _load(model, found, started)
+        if generation_config is None:
+            messages = set_generation_config(model, directory.path)
+            warn(messages)
+            report = model.mf_qwen3_report = replace(report, warnings=(*report.warnings, *messages))
+        else:
+            model.generation_config = generation_config
     say("%s", report.summary)
     if output_loading_info:
         return model, report.as_loading_info()
     return model
 
 
-def load_into(model: Any, directory: str | os.PathLike[str], *, family: Family = QWEN3) -> LoadReport:
-    """Load a HuggingFace Qwen3 directory into a model that is already built.
+def load_weights(
+    model: Any, directory: str | os.PathLike[str] | Directory, *, family: Family | None = None
+) -> LoadReport:
+    """Load a directory into a model that is already built.
 
     Args:
-        model: The inference network of that family; its config must agree with the weights.
-        directory: With config.json and ``*.safetensors``.
-        family: The model family.
+        model: The inference network; its config must agree with the weights.
+        directory: A HuggingFace Qwen3 directory, or one with MindFormers' names: converted by ``convert``, in
+            either layout, or merged by MindFormers without a note of its layout, which is then taken for the
+            training layout, as MindFormers does, with a warning.
+        family: The model family; by default the model's own.
 
     Returns:
-        What was done; also ``model.mf_qwen3_report``.
+        The report; also ``model.mf_qwen3_report``. After an error there is none, and the model is unchanged.
 
     Raises:
-        CheckpointError: The checkpoint cannot be loaded rightly into this model, which is unchanged.
-        LoadNotProven: The model does not hold what the checkpoint says.
+        CheckpointError: The checkpoint cannot be loaded rightly into this model.
+        LoadNotProven: The model did not hold what the checkpoint says.
     """
     started = time.perf_counter()
-    built_with = fields_of(model.config, family)
-    found = _checked(
-        directory,
-        built_with,
-        "the model's config",
-        family,
-        absent_config={"model_type": family.model_type, **built_with},
-    )
-    report = model.mf_qwen3_report = _load(model, found, family, started)
+    family = family or family_of(model)
+    source = directory if isinstance(directory, Directory) else Directory(directory)
+    with no_stale_report(model), source:
+        if source.rank_directories:
+            with open_rank_directory(source) as checkpoint:
+                report = load_fused(model, checkpoint, family, started)
+        else:
+            report = _load_directory(model, source, family, started)
     say("%s", report)
     return report
 
 
-def _checked(
-    directory: str | os.PathLike[str],
-    overrides: Mapping[str, Any],
-    source: str,
-    family: Family | None,
-    **allowed: Any,
-) -> Preflight:
-    found = preflight(
-        directory,
-        overrides=overrides,
-        overrides_source=source,
-        tensor_parallel=tensor_parallel_size(),
-        model_type=None if family is None else family.model_type,
-        **allowed,
+def _load_directory(model: Any, source: Directory, family: Family, started: float) -> LoadReport:
+    built_with = fields_of(model.config, family)
+    checkpoint = open_checkpoint(source, absent_config={"model_type": family.model_type, **built_with})
+    if has_fused_parameters(checkpoint):
+        return load_fused(model, checkpoint, family, started)
+    found = check(
+        checkpoint,
+        CheckOptions(built_with, "the model's config", tensor_parallel_size(), model_type=family.model_type),
     )
+    _raise_or_warn(found)
+    return _load(model, found, started)
+
+
+def _checked_config(checkpoint: Checkpoint, given: GivenConfig) -> Preflight:
+    """Return what config.json and the call say of a converted directory, whose weights are checked once it is built."""
+    config = normalize(checkpoint.config, family=checkpoint.family)
+    config = apply_overrides(config, given.values, given.source).config
+    unknown = other_model(checkpoint.config, checkpoint.family)
+    problems = (*([unknown] if unknown else []), *checkpoint.problems, *config.problems)
+    if problems:
+        raise error_for(problems, str(checkpoint.directory))
+    warn(config.warnings)
+    dtype = parameter_dtype(checkpoint, config)
+    memory = forecast_memory(config.dims, dtype, tensor_parallel_size(), free_host_memory())
+    return Preflight(checkpoint, config.values, config.dims, (), config.warnings, memory, config.family)
+
+
+def _raise_or_warn(found: Preflight) -> None:
     found.raise_for_problems()
     warn(found.warnings)
-    return found
 
 
-def _given(config: Any, keywords: Mapping[str, Any], directory: Path, family: Family | None) -> GivenConfig:
+def _given(config: Any, keywords: Mapping[str, Any], directory: Directory, family: Family | None) -> GivenConfig:
     """Return what the call says over config.json: ``config=``, or the config fields among the keywords."""
     given = GivenConfig({}) if config is None else GivenConfig.of(config)
-    family = given.family or family
-    if family is None:
-        try:
-            raw = read_config(directory)
-        except CheckpointError:
-            raw = {}  # the check that follows says what is wrong with it
-        family = FAMILIES[normalize(raw).schema.model_type]
-    overrides = config_overrides(keywords, family)
+    # Without a config the check that follows says what is wrong with it.
+    overrides = config_overrides(keywords, given.family or family or directory.family or QWEN3)
     if config is None:
         return GivenConfig(overrides)
     if overrides:
@@ -187,61 +202,34 @@ def _given(config: Any, keywords: Mapping[str, Any], directory: Path, family: Fa
     return given
 
 
-def _load(model: Any, found: Preflight, family: Family, started: float) -> LoadReport:
+def _load(model: Any, found: Preflight, started: float) -> LoadReport:
     checkpoint = found.checkpoint
-    common: dict[str, Any] = {
-        "directory": str(checkpoint.directory),
-        "model_class": type(model).__name__,
-        "files": tuple(file.name for file in checkpoint.files),
-        "tensors": len(checkpoint.tensors),
-        "parameters": len(network_parameters(model)),
-        "rank": get_tensor_model_parallel_rank(),
-        "tensor_parallel": tensor_parallel_size(),
-    }
+    left_out = {misfit.name for misfit in found.misfits}
     try:
-        loading_plan = plan(model, checkpoint.tensors, family, left_out={misfit.name for misfit in found.misfits})
+        loading = plan(model, checkpoint.tensors, found.family, left_out=left_out)
     except PlanNotPossible as reason:
         if found.misfits:
             raise ValueError(f"ignore_mismatched_sizes=True can't be done here: {reason}") from reason
-        say("loading with MindFormers' own loader: %s", reason)
-        seconds = load_with_stock(model, checkpoint.files)
-        report = LoadReport(
-            **common,
-            seconds=time.perf_counter() - started,
-            load_seconds=seconds,
-            bytes_read=sum(tensor.nbytes for tensor in checkpoint.tensors.values()),
-            loader=f"MindFormers' own loader, unproven: {reason}",
-            warnings=found.warnings,
-        )
-    else:
-        stats = load(model, loading_plan, initializer_range=found.config["initializer_range"])
-        proof = prove(model, loading_plan, stats, strict=Settings.from_environment().strict)
-        merged = [parameter.kind for parameter in loading_plan.parameters if len(parameter.copies) > 1]
-        report = LoadReport(
-            **common,
-            seconds=time.perf_counter() - started,
-            load_seconds=stats.seconds,
-            bytes_read=stats.bytes_read,
-            threads=stats.threads,
-            fused=dict(Counter(merged)),
-            casts=stats.casts,
-            ignored={name: _why_ignored(name, found) for name in loading_plan.unused},
-            mismatched={misfit.name: (misfit.found, misfit.wanted) for misfit in found.misfits},
-            anew=tuple(entry.name for entry in loading_plan.anew),
-            warnings=(*found.warnings, *stats.warnings, *proof.warnings),
-            proof=proof,
-        )
-    return report
+        loading = plan_for_verification(model, checkpoint.tensors, found.family, str(reason))
+    details = Details(
+        started,
+        ignored={name: _why_ignored(name, found) for name in loading.unused},
+        mismatched={misfit.name: (misfit.found, misfit.wanted) for misfit in found.misfits},
+        warnings=found.warnings,
+        initializer_range=found.config["initializer_range"],
+    )
+    return execute(model, loading, checkpoint, details)
 
 
 def _why_ignored(name: str, found: Preflight) -> str:
-    if name == LM_HEAD and found.shape.tie_word_embeddings:
+    family, dims = found.family, found.dims
+    if name == family.head and dims.tie_word_embeddings:
         return "config.json ties the output layer to the embedding (tie_word_embeddings)"
     layer = parse_name(name).layer
-    if layer is not None and layer >= found.shape.num_hidden_layers:
-        return f"the config has {found.shape.num_hidden_layers} layers"
+    if layer is not None and layer >= dims.num_hidden_layers:
+        return f"the config has {dims.num_hidden_layers} layers"
     if any(misfit.name == name for misfit in found.misfits):
         return "it has another size than the config asks for"
-    if found.misfits and axes_of(name, found.shape.layer_tensors) is not None:
+    if found.misfits and family.axes_of(name) is not None:
         return "it is merged with a tensor that has another size than the config asks for"
     return "Qwen3 has no such parameter"

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mf_qwen3_patch.loading.transfer.verify import Proof
+from mf_qwen3_patch.errors import some
+from mf_qwen3_patch.loading.transfer.verify import Verification
 
 _SHOWN_ALONE = 5
 
@@ -22,21 +23,21 @@ class LoadReport:
         model_class: The class that was loaded.
         files: The weight files that were used.
         tensors: How many tensors the files hold.
-        parameters: How many Parameters the network has; each was written, but for those under ``anew``.
+        parameters: How many Parameters the network has; each was written, but for those under ``newly_initialized``.
         fused: How many of them were merged, by kind: ``{"linear_qkv": 40, "linear_fc1": 40}``.
-        bytes_read: Bytes of tensor data that this rank read from the files, without the proof's re-reading.
-        seconds: How long preflight, build, load and proof took together.
-        load_seconds: How long reading, casting and handing over took.
+        bytes_read: Bytes of tensor data that this rank read from the files, without the verification's re-reading.
+        seconds: How long preflight, build, load and verification took together.
+        load_seconds: How long reading, casting and assigning took.
         threads: How many threads read.
         rank: This process's tensor-parallel rank.
         tensor_parallel: How many ranks share the model.
         casts: Dtype changes and the number of tensors they happened to: ``{"BF16->float32": 443}``.
         ignored: Tensors that were not loaded, and why.
         mismatched: Of these, the ones that ``ignore_mismatched_sizes`` let pass: their shape and the config's.
-        anew: The parameters that were not loaded for that reason, and start anew.
+        newly_initialized: The parameters that were not loaded for that reason, and were newly initialized.
         warnings: What should be known.
-        loader: Which loader did it: ``mf_qwen3_patch`` or, where it could not, ``stock``, with the reason.
-        proof: What was checked afterwards.
+        loader: Which loader did it: ``mf_qwen3_patch`` or, where it could not, MindFormers' own, with the reason.
+        verification: What was checked afterwards.
     """
 
     directory: str
@@ -54,10 +55,10 @@ class LoadReport:
     casts: Mapping[str, int] = field(default_factory=dict)
     ignored: Mapping[str, str] = field(default_factory=dict)
     mismatched: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
-    anew: tuple[str, ...] = ()
+    newly_initialized: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     loader: str = "mf_qwen3_patch"
-    proof: Proof | None = None
+    verification: Verification | None = None
 
     @property
     def gigabytes_per_second(self) -> float:
@@ -106,8 +107,8 @@ class LoadReport:
         ]
         if self.casts:
             lines.append(_line("cast", ", ".join(f"{cast}: {n} tensors" for cast, n in self.casts.items())))
-        if self.proof is not None:
-            lines += [_line(what, result) for what, result in self.proof.lines()]
+        if self.verification is not None:
+            lines += [_line(what, result) for what, result in self.verification.lines()]
         lines += [_line("ignored", text) for text in self._ignored_lines()]
         lines += [_line("warning", text) for text in self.warnings]
         if self.loader != "mf_qwen3_patch":
@@ -121,10 +122,10 @@ class LoadReport:
         return _line("weights don't match", f"{len(self.mismatched)} of {contents} have another size")
 
     def _loaded_line(self) -> str:
-        loaded = self.parameters - len(self.anew)
-        what = "not all were loaded" if self.anew else "all weights loaded"
-        anew = f"; anew: {', '.join(self.anew[:5])}{', ...' if len(self.anew) > 5 else ''}" if self.anew else ""
-        return _line(what, f"{loaded} of {self.parameters} parameters{anew}")
+        loaded = self.parameters - len(self.newly_initialized)
+        what = "not all were loaded" if self.newly_initialized else "all weights loaded"
+        new = f"; newly initialized: {some(self.newly_initialized, 5)}" if self.newly_initialized else ""
+        return _line(what, f"{loaded} of {self.parameters} parameters{new}")
 
     def _ignored_lines(self) -> list[str]:
         """Return a line for each tensor, or for many of the same reason together."""

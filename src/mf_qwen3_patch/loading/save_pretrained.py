@@ -19,9 +19,7 @@ from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_NAMES, Tens
 from mf_qwen3_patch.checkpoint.files.strict_json import json_bytes
 from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import index_bytes, write_small
 from mf_qwen3_patch.checkpoint.writing.safetensors_writer import NewTensor, split_into_files, sync_directory
-from mf_qwen3_patch.families.config_schema import SCHEMAS
-from mf_qwen3_patch.families.mindformers import Family
-from mf_qwen3_patch.families.tensors import ModelDims, expected_tensors
+from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.loading.generation_config import GENERATION_CONFIG_NAME, generation_settings
 from mf_qwen3_patch.loading.runtime.context import tensor_parallel_size
 from mf_qwen3_patch.loading.runtime.network import network_parameters
@@ -83,7 +81,7 @@ def _tensors(model: Any, family: Family) -> Iterator[NewTensor]:
     if empty := next((name for name, parameter in parameters.items() if parameter.has_init), None):
         raise ValueError(f"{empty} holds no data, as nothing was loaded yet: there is nothing to save")
     dtype = str(next(iter(parameters.values())).dtype).lower()
-    shapes = expected_tensors(_shape(model.config, family))
+    shapes = family.expected_tensors(family.dims_of(vars(model.config)))
     nowhere = {name: TensorInfo(name, "F32", shape, Path(), 0, 0) for name, shape in shapes.items()}
     try:
         entries = plan(model, nowhere, family).parameters
@@ -96,22 +94,18 @@ def _tensors(model: Any, family: Family) -> Iterator[NewTensor]:
 
 def _tensor(parameter: Parameter, copy: SliceCopy, dtype: str) -> NewTensor:
     def make() -> Iterator[Array]:
-        yield np.ascontiguousarray(cast_like_numpy(copy.written(to_numpy(parameter)), TARGET_DTYPES[dtype]))
+        held = copy.target_in(to_numpy(parameter).reshape(-1))
+        yield np.ascontiguousarray(cast_like_numpy(held, TARGET_DTYPES[dtype]))
 
     return NewTensor(copy.tensor.name, _STORED[dtype], copy.tensor.shape, make)
 
 
-def _shape(config: Any, family: Family) -> ModelDims:
-    return ModelDims(**{name: getattr(config, name) for name in SCHEMAS[family.model_type].shape_fields})
-
-
 def _config(model: Any, family: Family, stored: str) -> dict[str, Any]:
-    schema = SCHEMAS[family.model_type]
     ids = ("bos_token_id", "eos_token_id", "pad_token_id")
-    said = {name: getattr(model.config, name, None) for name in (*schema.fields, *ids)}
+    said = {name: getattr(model.config, name, None) for name in (*family.schema.fields, *ids)}
     return {
-        "architectures": [schema.architecture],
-        "model_type": schema.model_type,
+        "architectures": [family.architecture],
+        "model_type": family.model_type,
         **{name: value for name, value in sorted(said.items()) if value is not None},
         "attention_bias": False,
         "rope_scaling": getattr(model.config, "rope_scaling", None),

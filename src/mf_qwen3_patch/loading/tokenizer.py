@@ -22,7 +22,7 @@ from mf_qwen3_patch.loading.runtime.log import warn
 
 
 def load_tokenizer(
-    name: str | os.PathLike[str], *inputs: Any, trust_remote_code: bool | None = None, **keywords: Any
+    name: str | os.PathLike[str] | Location, *inputs: Any, trust_remote_code: bool | None = None, **keywords: Any
 ) -> Any:
     """Make the tokenizer of a HuggingFace Qwen3 directory; weights are not needed.
 
@@ -46,16 +46,17 @@ def load_tokenizer(
     """
     directory = Location.of(name, keywords).find_tokenizer()
     config = read_tokenizer_config(directory)
-    transformers = _transformers(config, str(directory))
+    root = str(directory.path)
+    transformers = _transformers(config, root)
     if config.get("auto_map"):
         warn([f"{TOKENIZER_CONFIG_NAME} has an auto_map; its custom code is not run"])
     given = {key: value for key, value in keywords.items() if key not in LOCATION_KEYWORDS}
     settings = {**_in_older_words(config), **given, "local_files_only": True, "trust_remote_code": False}
     try:
-        return transformers.AutoTokenizer.from_pretrained(str(directory), *inputs, **settings)
+        return transformers.AutoTokenizer.from_pretrained(root, *inputs, **settings)
     except Exception as error:
         # transformers does not say which file it could not read.
-        if problems := damage(directory):
+        if problems := damage(root):
             raise error_for(problems, str(directory)) from error
         raise
 

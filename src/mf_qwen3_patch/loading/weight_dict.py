@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, MutableMapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from mindformers.parallel_core.utils.model_mixin import TrainModelMixin
@@ -30,11 +30,12 @@ from mf_qwen3_patch.errors import (
     UnsupportedCheckpoint,
     error_for,
 )
-from mf_qwen3_patch.families.mindformers import QWEN3, Family
+from mf_qwen3_patch.families.family import Family, FusedParameter
+from mf_qwen3_patch.families.qwen3 import QWEN3
 from mf_qwen3_patch.loading.experts import Experts, find_experts
 from mf_qwen3_patch.loading.runtime.parameters import to_numpy, to_parameter
-from mf_qwen3_patch.loading.transfer.cast import is_finite
-from mf_qwen3_patch.loading.transfer.not_finite import not_finite
+from mf_qwen3_patch.loading.transfer.cast import is_finite, not_finite
+from mf_qwen3_patch.loading.transfer.name_mapping import convert_name
 
 _INFERENCE_LAYOUT = {
     "use_contiguous_weight_layout_attention": True,
@@ -61,21 +62,6 @@ class _ConversionHost(TrainModelMixin):  # type: ignore[misc]  # it has no type 
 
     def get_gpt_transformer_config(self) -> SimpleNamespace:
         return self.transformer_config
-
-
-def convert_name(model_class: Any, name: str) -> str:
-    """Translate one HuggingFace tensor name by the class's ``weight_mapping``.
-
-    Unlike ``ModelMixin.convert_name`` this needs no instance and no context. Names that are
-    MindFormers' already come back unchanged.
-
-    Args:
-        model_class: A MindFormers model class.
-        name: The HuggingFace name.
-    """
-    for huggingface_part, mindformers_part in model_class.weight_mapping:
-        name = name.replace(huggingface_part, mindformers_part)
-    return name
 
 
 def convert_weight_dict(
@@ -113,9 +99,9 @@ def convert_weight_dict(
     # Bookkeeping entries such as "global_step" have no dot, which the training conversion takes for granted.
     weights = {name: to_numpy(value) for name, value in source.items() if "." in name}
     problems = _quantized(weights) + _adapters(weights)
-    problems += [] if parts_are_shared else _missing_parts(model_class, groups, family)
-    problems += _ill_fitting_parts(groups, source, family) + _not_finite(model_class, weights)
-    experts = find_experts({convert_name(model_class, name): value.shape for name, value in weights.items()})
+    problems += [] if parts_are_shared else _missing_parts(model_class, groups)
+    problems += _ill_fitting_parts(groups, source) + _not_finite(model_class, weights)
+    experts = find_experts({convert_name(model_class, name): value.shape for name, value in weights.items()}, family)
     problems += _missing_experts(experts, parts_are_shared)
     if problems:
         raise error_for(problems, "the weight dict")
@@ -146,7 +132,7 @@ def convert_map_dict(
     Raises:
         IncompleteCheckpoint: The map has some parts of a fused parameter, but not all.
     """
-    if problems := _missing_parts(model_class, _fused_groups(model_class, name_map, family), family):
+    if problems := _missing_parts(model_class, _fused_groups(model_class, name_map, family)):
         raise error_for(problems, "the weight map")
     training_class = family.load(family.training_class)
     converted: dict[str, str] = training_class.convert_map_dict(_ConversionHost(model_class), dict(name_map))
@@ -170,27 +156,27 @@ def obtain_name_map(model_class: Any, load_checkpoint_files: Iterable[str]) -> d
     return name_map
 
 
-def _fused_groups(model_class: Any, names: Iterable[str], family: Family) -> dict[tuple[str, str], dict[str, str]]:
-    """Group source names: (parameter with ``{}`` for the part, fused element) → part → source name."""
-    merged = {**family.fused, **family.stacked}
-    element_of_part = {part: element for element, parts in merged.items() for part in parts if len(parts) > 1}
-    groups: dict[tuple[str, str], dict[str, str]] = {}
+_Groups: TypeAlias = dict[tuple[str, FusedParameter], dict[str, str]]
+
+
+def _fused_groups(model_class: Any, names: Iterable[str], family: Family) -> _Groups:
+    """Group source names: (parameter with ``{}`` for the part, how it is fused) → part → source name."""
+    fused_by_part = {part: fused for fused in family.fused for part in fused.parts if len(fused.parts) > 1}
+    groups: _Groups = {}
     for source_name in names:
         path = convert_name(model_class, source_name).split(".")
-        if len(path) < 2 or path[-2] not in element_of_part:
+        if len(path) < 2 or path[-2] not in fused_by_part:
             continue
         part = path[-2]
         pattern = ".".join([*path[:-2], "{}", path[-1]])
-        groups.setdefault((pattern, element_of_part[part]), {})[part] = source_name
+        groups.setdefault((pattern, fused_by_part[part]), {})[part] = source_name
     return groups
 
 
-def _missing_parts(
-    model_class: Any, groups: Mapping[tuple[str, str], Mapping[str, str]], family: Family
-) -> list[Problem]:
+def _missing_parts(model_class: Any, groups: _Groups) -> list[Problem]:
     problems = []
-    for (pattern, element), present in groups.items():
-        missing = [part for part in family.parts(element) if part not in present]
+    for (pattern, fused), present in groups.items():
+        missing = [part for part in fused.parts if part not in present]
         if not missing:
             continue
         names = ", ".join(_sibling(model_class, present, part, pattern) for part in missing)
@@ -198,9 +184,9 @@ def _missing_parts(
             Problem(
                 IncompleteCheckpoint,
                 f"{', '.join(present.values())} is there, but {names} is missing, so that "
-                f"{_parameter_of(pattern, element, family)} cannot be merged",
+                f"{_parameter_of(pattern, fused)} cannot be merged",
                 tensor=names,
-                parameter=_parameter_of(pattern, element, family),
+                parameter=_parameter_of(pattern, fused),
                 advice="pass the weights of all shards together, or complete the download",
             )
         )
@@ -219,10 +205,10 @@ def _sibling(model_class: Any, present: Mapping[str, str], part: str, pattern: s
     return pattern.format(part)
 
 
-def _parameter_of(pattern: str, element: str, family: Family) -> str:
-    if element in family.stacked:  # without the expert's number and "weight"
-        return ".".join([*pattern.split(".")[:-3], element])
-    return pattern.format(element)
+def _parameter_of(pattern: str, fused: FusedParameter) -> str:
+    if fused.stacked:  # without the expert's number and "weight"
+        return ".".join([*pattern.split(".")[:-3], fused.target])
+    return pattern.format(fused.target)
 
 
 def _missing_experts(experts: Experts, parts_are_shared: bool) -> list[Problem]:
@@ -259,11 +245,9 @@ def _stacked(name: str, value: np.ndarray[Any, Any], experts: Experts, family: F
     return value.reshape(experts.experts, -1, value.shape[1])
 
 
-def _ill_fitting_parts(
-    groups: Mapping[tuple[str, str], Mapping[str, str]], source: Mapping[str, Any], family: Family
-) -> list[Problem]:
+def _ill_fitting_parts(groups: _Groups, source: Mapping[str, Any]) -> list[Problem]:
     problems = []
-    for (pattern, element), present in groups.items():
+    for (pattern, fused), present in groups.items():
         (first, first_shape), *others = ((name, tuple(source[name].shape)) for name in present.values())
         for name, shape in others:
             if shape[1:] != first_shape[1:]:
@@ -273,7 +257,7 @@ def _ill_fitting_parts(
                         f"{first} {list(first_shape)} and {name} {list(shape)} cannot be merged: they differ in "
                         "more than the number of rows",
                         tensor=name,
-                        parameter=_parameter_of(pattern, element, family),
+                        parameter=_parameter_of(pattern, fused),
                         expected=list(first_shape[1:]),
                         found=list(shape[1:]),
                         advice="the tensors are not from one model; check the checkpoint",

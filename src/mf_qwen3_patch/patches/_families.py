@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mf_qwen3_patch.families.mindformers import FAMILIES, Family
+from mf_qwen3_patch.families.family import Family
+from mf_qwen3_patch.families.registry import FAMILIES
 
 
 def inference_classes() -> Iterator[tuple[Family, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mindformers.models.auto.configuration_auto import CONFIG_MAPPING, AutoConfig
 
-from mf_qwen3_patch.families.mindformers import FAMILIES
+from mf_qwen3_patch.families.registry import FAMILIES
 from mf_qwen3_patch.loading.mindformers_config import load_config
 from mf_qwen3_patch.patches._dispatch import guarded_classmethod
 from mf_qwen3_patch.patches._patcher import AttributeChanges

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mindformers.models.auto.modeling_auto import AutoModel, AutoModelForCausalLM
 
-from mf_qwen3_patch.families.mindformers import FAMILIES
+from mf_qwen3_patch.families.registry import FAMILIES
 from mf_qwen3_patch.loading.pretrained import load_pretrained
 from mf_qwen3_patch.patches._dispatch import guarded_classmethod
 from mf_qwen3_patch.patches._patcher import AttributeChanges

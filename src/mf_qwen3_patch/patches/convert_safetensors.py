@@ -17,7 +17,7 @@ from mindformers.utils.safetensors import convert_safetensors
 from mindspore import Parameter
 from safetensors.numpy import save_file as _numpy_save_file
 
-from mf_qwen3_patch.families.layout import INFERENCE_LAYOUT
+from mf_qwen3_patch.families.layout import INFERENCE, layout_metadata
 from mf_qwen3_patch.loading.runtime.parameters import to_numpy
 from mf_qwen3_patch.patches import _children
 from mf_qwen3_patch.patches._patcher import AttributeChanges
@@ -30,7 +30,7 @@ def _save_file(tensor_dict: dict[str, Any], filename: Any, metadata: dict[str, s
     # Parameters come from our conversion alone; those of other models, and the training class's, give arrays.
     if all(isinstance(value, Parameter) for value in tensor_dict.values()):
         tensor_dict = {name: to_numpy(value) for name, value in tensor_dict.items()}
-        metadata = {**(metadata or {}), **INFERENCE_LAYOUT}
+        metadata = {**(metadata or {}), **layout_metadata(INFERENCE)}
     _numpy_save_file(tensor_dict, filename, metadata)
 
 

@@ -12,7 +12,9 @@ from typing import Any
 from mindformers.parallel_core.utils.model_mixin import ModelMixin
 from mindspore import Parameter
 
-from mf_qwen3_patch.families.mindformers import QWEN3, QWEN3_MOE, Family
+from mf_qwen3_patch.families.family import Family
+from mf_qwen3_patch.families.qwen3 import QWEN3
+from mf_qwen3_patch.families.qwen3_moe import QWEN3_MOE
 from mf_qwen3_patch.loading import weight_dict as conversion
 from mf_qwen3_patch.patches._families import first_reason, inference_classes
 from mf_qwen3_patch.patches._patcher import AttributeChanges, defining_class

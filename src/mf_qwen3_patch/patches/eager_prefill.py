@@ -13,7 +13,7 @@ from typing import Any
 from mindformers.generation.text_generator import GenerationMixin
 from mindformers.tools.utils import is_pynative
 
-from mf_qwen3_patch.families.mindformers import Family
+from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.patches._families import first_reason, inference_classes
 from mf_qwen3_patch.patches._patcher import AttributeChanges, defining_class
 

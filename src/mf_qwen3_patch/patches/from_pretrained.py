@@ -12,7 +12,7 @@ from typing import Any
 from mindformers.models.modeling_utils import PreTrainedModel
 
 from mf_qwen3_patch.checkpoint.files.directory import is_huggingface_directory
-from mf_qwen3_patch.families.mindformers import Family
+from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.loading.pretrained import load_pretrained
 from mf_qwen3_patch.patches._dispatch import guarded_classmethod
 from mf_qwen3_patch.patches._families import base_classes, first_reason

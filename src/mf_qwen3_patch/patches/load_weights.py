@@ -7,10 +7,10 @@ from typing import Any
 
 from mindformers.parallel_core.inference.model_utils import InferModelMixin
 
-from mf_qwen3_patch.checkpoint.files.directory import is_huggingface_directory
-from mf_qwen3_patch.families.mindformers import Family
-from mf_qwen3_patch.loading.converted_directory import is_converted_directory, load_converted
-from mf_qwen3_patch.loading.pretrained import load_into
+from mf_qwen3_patch.checkpoint.files.directory import weights_directory
+from mf_qwen3_patch.families.family import Family
+from mf_qwen3_patch.loading import pretrained
+from mf_qwen3_patch.loading.execute import no_stale_report
 from mf_qwen3_patch.patches._families import first_reason, inference_classes
 from mf_qwen3_patch.patches._patcher import AttributeChanges, defining_class
 
@@ -20,12 +20,11 @@ _changes = AttributeChanges()
 def _method(family: Family) -> Any:
     @functools.wraps(InferModelMixin.load_weights)
     def load_weights(self: Any, weights_path: Any = None, weights: Any = None) -> None:
-        # Before the other: a converted directory has a config.json, too.
-        if is_converted_directory(weights_path):
-            load_converted(self, weights_path, family=family)
-        elif is_huggingface_directory(weights_path):
-            load_into(self, weights_path, family=family)
-        else:
+        directory = weights_directory(weights_path)
+        if directory is not None:
+            pretrained.load_weights(self, directory, family=family)
+            return
+        with no_stale_report(self):
             InferModelMixin.load_weights(self, weights_path, weights)
 
     return load_weights

@@ -12,7 +12,7 @@ from typing import Any
 from mindformers.models.modeling_utils import PreTrainedModel
 
 from mf_qwen3_patch.checkpoint.writing.sizes import parse_size
-from mf_qwen3_patch.families.mindformers import Family
+from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.loading.save_pretrained import save_pretrained
 from mf_qwen3_patch.patches._families import first_reason, inference_classes
 from mf_qwen3_patch.patches._patcher import AttributeChanges, defining_class

@@ -15,7 +15,7 @@ from tests.support.checkpoints import read_json
 
 from mf_qwen3_patch.checkpoint.config.normalize import normalize
 from mf_qwen3_patch.checkpoint.files.directory import open_checkpoint
-from mf_qwen3_patch.families.mindformers import FAMILIES
+from mf_qwen3_patch.families.registry import FAMILIES
 from mf_qwen3_patch.loading.runtime.context import ensure_inference_context
 from mf_qwen3_patch.loading.runtime.network import build_config, build_model, network_parameters
 from mf_qwen3_patch.loading.runtime.virtual_rank import as_rank

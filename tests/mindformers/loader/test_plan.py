@@ -13,7 +13,7 @@ from tests.support.checkpoints import write_checkpoint
 
 from mf_qwen3_patch.checkpoint.files.directory import open_checkpoint
 from mf_qwen3_patch.errors import ConfigMismatch, IncompleteCheckpoint, UnsupportedCheckpoint
-from mf_qwen3_patch.families.mindformers import QWEN3
+from mf_qwen3_patch.families.qwen3 import QWEN3
 from mf_qwen3_patch.loading.transfer import plan as planning
 from mf_qwen3_patch.loading.transfer.plan import Plan, PlanNotPossible, plan
 

@@ -11,7 +11,7 @@ from tests.support.checkpoints import TINY_MOE, write_checkpoint
 
 from mf_qwen3_patch.checkpoint.files.directory import open_checkpoint
 from mf_qwen3_patch.errors import LoadNotProven
-from mf_qwen3_patch.families.mindformers import QWEN3_MOE
+from mf_qwen3_patch.families.qwen3_moe import QWEN3_MOE
 from mf_qwen3_patch.loading.pretrained import load_into
 from mf_qwen3_patch.loading.runtime.network import network_parameters
 from mf_qwen3_patch.loading.transfer import worker

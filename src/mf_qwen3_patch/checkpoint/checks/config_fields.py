@@ -8,7 +8,7 @@ from mf_qwen3_patch.checkpoint.checks.inferred_dims import Evidence, Witness
 from mf_qwen3_patch.checkpoint.config.overrides import KEYWORD_ARGUMENT, Overridden
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
 from mf_qwen3_patch.errors import ConfigMismatch, Problem, UnsupportedCheckpoint
-from mf_qwen3_patch.families.tensors import Axis, ModelDims, split_layer
+from mf_qwen3_patch.families.tensors import Axis, ModelDims, parse_name
 
 _PLAIN_AXES: tuple[Axis, ...] = (
     "hidden_size",
@@ -43,7 +43,7 @@ def field_mismatches(
         sizes: Compare the fields that are the sizes of tensors, too (but for the number of experts, always compared).
         layers: Compare the number of layers, too.
     """
-    shape, invalid = overridden.config.shape, overridden.config.invalid
+    shape, invalid = overridden.config.dims, overridden.config.invalid
     problems: list[Problem] = []
     for axis in _PLAIN_AXES:
         witness = evidence.axes.get(axis)
@@ -196,7 +196,7 @@ def _layers(
     # Missing files of unknown content may well hold the layers that seem to be too few.
     if found in (0, says) or name in overridden.config.invalid or (found < says and not complete):
         return None
-    numbered = [(layer, info) for info in tensors if (layer := split_layer(info.name)[0]) is not None]
+    numbered = [(layer, info) for info in tensors if (layer := parse_name(info.name).layer) is not None]
     if found > says:
         beyond = [(layer, info) for layer, info in numbered if layer >= says] or numbered
         if not beyond:

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
-from mf_qwen3_patch.families.tensors import (
-    LAYER_TENSORS,
-    MOE_LAYER_TENSORS,
-    OUTER_TENSORS,
-    Axis,
-    ModelDims,
-    axes_of,
-    axis_sizes,
-    parse_name,
-)
-
-_ROLES = {role: number for number, role in enumerate((*OUTER_TENSORS, *LAYER_TENSORS, *MOE_LAYER_TENSORS))}
+from mf_qwen3_patch.families.family import Family
+from mf_qwen3_patch.families.tensors import Axis, ModelDims, TensorName, parse_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +45,7 @@ class Evidence:
         """The number of layers that the tensors' names imply; 0 if there are none."""
         return max(self.layers, default=-1) + 1
 
-    def shape(self, config: ModelDims) -> ModelDims:
+    def dims(self, config: ModelDims) -> ModelDims:
         """Return ``config`` corrected by what the weights show."""
         sizes = self.sizes(config)
         head_dim = sizes["head_dim"]
@@ -75,28 +65,30 @@ class Evidence:
 
     def sizes(self, config: ModelDims) -> dict[Axis, int]:
         """Return the length of every axis: the weights' where they show it, else the config's."""
-        sizes = axis_sizes(config)
+        sizes = config.axis_sizes()
         sizes.update({axis: witness.value for axis, witness in self.axes.items()})
         return sizes
 
 
-def gather_evidence(tensors: Mapping[str, TensorInfo], config: ModelDims, lost: frozenset[str]) -> Evidence:
+def gather_evidence(
+    tensors: Mapping[str, TensorInfo], config: ModelDims, family: Family, lost: frozenset[str]
+) -> Evidence:
     """Let the tensors vote.
 
     Args:
         tensors: What the headers list.
         config: What the config says; decides between values with equally many votes.
+        family: The model family.
         lost: Names of tensors in missing files; they can't vote, but show which layers there are.
     """
     votes: defaultdict[Axis, Counter[int]] = defaultdict(Counter)
     witnesses: dict[tuple[Axis, int], Witness] = {}
     layers: set[int] = set()
     experts: set[int] = set()
-    for name in (*sorted(tensors, key=_order), *lost):
-        axes = axes_of(name, config.layer_tensors)
+    for name, (layer, expert, role) in _in_order(tensors, lost, family):
+        axes = family.outer_tensors.get(role) if layer is None else family.layer_tensors.get(role)
         if axes is None:
             continue
-        layer, expert, _ = parse_name(name)
         if layer is not None:
             layers.add(layer)
         if expert is not None:
@@ -110,7 +102,7 @@ def gather_evidence(tensors: Mapping[str, TensorInfo], config: ModelDims, lost: 
             votes[axis][value] += 1
             if (axis, value) not in witnesses:
                 witnesses[axis, value] = Witness(info, number, value)
-    expected = axis_sizes(config)
+    expected = config.axis_sizes()
     winners: dict[Axis, Witness] = {}
     for axis, counter in votes.items():
         most = max(counter.values())
@@ -119,7 +111,15 @@ def gather_evidence(tensors: Mapping[str, TensorInfo], config: ModelDims, lost: 
     return Evidence(winners, frozenset(layers), frozenset(experts))
 
 
-def _order(name: str) -> tuple[int, int, int]:
-    """Sort the most telling witness first: the embedding, q_proj before o_proj, low layers before high."""
-    layer, expert, role = parse_name(name)
-    return _ROLES.get(role, len(_ROLES)), layer or 0, expert or 0
+def _in_order(
+    tensors: Mapping[str, TensorInfo], lost: frozenset[str], family: Family
+) -> Iterator[tuple[str, TensorName]]:
+    """Yield the most telling witness first: the embedding, q_proj before o_proj, low layers before high."""
+    ranks = {role: number for number, role in enumerate((*family.outer_tensors, *family.layer_tensors))}
+
+    def order(pair: tuple[str, TensorName]) -> tuple[int, int, int]:
+        layer, expert, role = pair[1]
+        return ranks.get(role, len(ranks)), layer or 0, expert or 0
+
+    yield from sorted(((name, parse_name(name)) for name in tensors), key=order)
+    yield from ((name, parse_name(name)) for name in lost)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.checks.config_fields import field_mismatches, surplus_layers
@@ -22,9 +22,10 @@ from mf_qwen3_patch.checkpoint.checks.tensors import (
 from mf_qwen3_patch.checkpoint.checks.unsupported import unsupported_kinds
 from mf_qwen3_patch.checkpoint.config.normalize import NormalizedConfig, normalize
 from mf_qwen3_patch.checkpoint.config.overrides import KEYWORD_ARGUMENT, Overridden, apply_overrides
-from mf_qwen3_patch.checkpoint.files.directory import Checkpoint, open_checkpoint
+from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint, open_checkpoint
 from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_NAMES
 from mf_qwen3_patch.errors import Problem, error_for
+from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.tensors import ModelDims
 
 
@@ -35,21 +36,21 @@ class Preflight:
     Attributes:
         checkpoint: What is in the directory.
         config: Values for MindFormers' Qwen3Config or Qwen3MoeConfig, the overrides applied.
-        shape: What of the config decides the tensors' shapes.
+        dims: The model's dimensions.
         problems: Why a load can't succeed, most important first; empty if it can.
         warnings: What should be known but stops nothing.
         memory: What the load will take.
-        model_type: ``qwen3`` or ``qwen3_moe``.
+        family: The family of the model.
         misfits: Tensors that are not to be loaded as their shape is not the config's; only if that was allowed.
     """
 
     checkpoint: Checkpoint
     config: dict[str, Any]
-    shape: ModelDims
+    dims: ModelDims
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
     memory: MemoryForecast
-    model_type: str = "qwen3"
+    family: Family
     misfits: tuple[Misfit, ...] = ()
 
     def raise_for_problems(self) -> None:
@@ -60,6 +61,39 @@ class Preflight:
         """
         if self.problems:
             raise error_for(self.problems, str(self.checkpoint.directory))
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """What a checkpoint is held against, and what is allowed.
+
+    Attributes:
+        overrides: Config fields that go over config.json's, under HuggingFace's names or MindFormers' aliases
+            (``num_layers`` and so on); a value of None counts as not given.
+        overrides_source: The name of the overrides in messages, e.g. a YAML's.
+        tensor_parallel: Number of ranks that share the model.
+        dtype: Of the parameters, e.g. ``"bfloat16"``; by default config.json's, else the weights'.
+        device_memory: Bytes that a device has for the model, if known.
+        model_type: The kind of model that it must be, ``qwen3`` or ``qwen3_moe``; by default either.
+        fewer_layers: Whether the overrides may ask for fewer layers than the weights have; that is warned of.
+        ignore_mismatched_sizes: Whether tensors may have other sizes than the config; they are warned of.
+    """
+
+    overrides: Mapping[str, object] = field(default_factory=dict)
+    overrides_source: str = KEYWORD_ARGUMENT
+    tensor_parallel: int = 1
+    dtype: str | None = None
+    device_memory: int | None = None
+    model_type: str | None = None
+    fewer_layers: bool = False
+    ignore_mismatched_sizes: bool = False
+
+    def __post_init__(self) -> None:
+        ranks, dtype = self.tensor_parallel, self.dtype
+        if isinstance(ranks, bool) or not isinstance(ranks, int) or ranks < 1:
+            raise ValueError(f"tensor_parallel must be a whole number, at least 1, not {ranks!r}")
+        if dtype is not None and dtype not in DTYPE_NAMES.values():
+            raise ValueError(f"dtype must be one of {', '.join(DTYPE_NAMES.values())}, not {dtype!r}")
 
 
 def preflight(
@@ -80,15 +114,15 @@ def preflight(
 
     Args:
         directory: With config.json and the weights.
-        overrides: What is said over config.json, under HuggingFace's names or MindFormers' aliases
-            (``num_layers`` and so on); a value of None counts as not given. Values that agree with
-            the weights are fine.
-        overrides_source: What the overrides are called in messages, e.g. a YAML's name.
+        overrides: Config fields that go over config.json's, under HuggingFace's names or MindFormers' aliases
+            (``num_layers`` and so on); a value of None counts as not given. Values that agree with the weights are
+            fine.
+        overrides_source: The name of the overrides in messages, e.g. a YAML's.
         tensor_parallel: Number of ranks that share the model.
         dtype: Of the parameters, e.g. ``"bfloat16"``; by default config.json's, else the weights'.
         device_memory: Bytes that a device has for the model, if known.
         absent_config: What stands in for config.json where the directory has none.
-        model_type: Which kind of model it must be, ``qwen3`` or ``qwen3_moe``; by default either.
+        model_type: The kind of model that it must be, ``qwen3`` or ``qwen3_moe``; by default either.
         variant: Of the weights: ``fp16`` for ``model.fp16.safetensors``.
         fewer_layers: Whether the overrides may ask for fewer layers than the weights have; that is warned of.
         ignore_mismatched_sizes: Whether tensors may have other sizes than the config; they are warned of.
@@ -100,16 +134,34 @@ def preflight(
         IncompleteCheckpoint: The directory itself is not there.
         ValueError: ``tensor_parallel`` is not a positive whole number, or ``dtype`` is unknown.
     """
-    if isinstance(tensor_parallel, bool) or not isinstance(tensor_parallel, int) or tensor_parallel < 1:
-        raise ValueError(f"tensor_parallel must be a whole number, at least 1, not {tensor_parallel!r}")
-    if dtype is not None and dtype not in DTYPE_NAMES.values():
-        raise ValueError(f"dtype must be one of {', '.join(DTYPE_NAMES.values())}, not {dtype!r}")
-    checkpoint = open_checkpoint(directory, absent_config=absent_config, variant=variant)
-    overridden = apply_overrides(normalize(checkpoint.config), dict(overrides or {}), overrides_source)
+    options = CheckOptions(
+        overrides or {},
+        overrides_source,
+        tensor_parallel,
+        dtype,
+        device_memory,
+        model_type,
+        fewer_layers,
+        ignore_mismatched_sizes,
+    )
+    with open_checkpoint(directory, absent_config=absent_config, variant=variant) as checkpoint:
+        return check(checkpoint, options)
+
+
+def check(checkpoint: Checkpoint, options: CheckOptions, config: NormalizedConfig | None = None) -> Preflight:
+    """Check an open checkpoint with HuggingFace's names.
+
+    Args:
+        checkpoint: The checkpoint; left open.
+        options: What it is held against.
+        config: Its config.json, normalized, if that has been done.
+    """
+    config = config or normalize(checkpoint.config, family=checkpoint.family)
+    overridden = apply_overrides(config, options.overrides, options.overrides_source)
     config = overridden.config
-    kinds = unsupported_kinds(checkpoint, model_type)
+    kinds = unsupported_kinds(checkpoint, options.model_type)
     problems, warnings = [*kinds, *checkpoint.problems], list(checkpoint.warnings)
-    shape = config.shape
+    dims = config.dims
     left_out: tuple[Misfit, ...] = ()
     # Of another kind of model, or without its config, nothing below would say more than that.
     if checkpoint.config_read and not kinds:
@@ -117,28 +169,22 @@ def preflight(
         problems += config.problems
         # Without any tensor the files' own problems say why, if there are any.
         if checkpoint.tensors or not checkpoint.problems:
-            evidence = gather_evidence(checkpoint.tensors, shape, checkpoint.lost)
-            if ignore_mismatched_sizes:
+            evidence = gather_evidence(checkpoint.tensors, dims, config.family, checkpoint.lost)
+            sizes = not options.ignore_mismatched_sizes
+            if not sizes:
                 left_out = misfits(checkpoint, config)
-            surplus = surplus_layers(overridden, evidence) if fewer_layers else None
-            sizes = not ignore_mismatched_sizes
+            surplus = surplus_layers(overridden, evidence) if options.fewer_layers else None
             found, more = _check_weights(checkpoint, overridden, evidence, sizes=sizes, layers=surplus is None)
             problems += found
             warnings += [*more, *([surplus] if surplus else []), *([_about(left_out)] if left_out else [])]
-            shape = shape if surplus or left_out else evidence.shape(shape)
-        problems += tensor_parallel_problems(shape, tensor_parallel)
-    memory = forecast_memory(shape, dtype or _parameter_dtype(checkpoint, config), tensor_parallel, free_host_memory())
+            dims = dims if surplus or left_out else evidence.dims(dims)
+        problems += tensor_parallel_problems(dims, options.tensor_parallel)
+    dtype = options.dtype or parameter_dtype(checkpoint, config)
+    memory = forecast_memory(dims, dtype, options.tensor_parallel, free_host_memory())
     if not problems:
-        warnings += memory.warnings(device_memory)
+        warnings += memory.warnings(options.device_memory)
     return Preflight(
-        checkpoint,
-        config.values,
-        config.shape,
-        tuple(problems),
-        tuple(warnings),
-        memory,
-        config.schema.model_type,
-        left_out,
+        checkpoint, config.values, config.dims, tuple(problems), tuple(warnings), memory, config.family, left_out
     )
 
 
@@ -164,7 +210,8 @@ def _about(left_out: Sequence[Misfit]) -> str:
     )
 
 
-def _parameter_dtype(checkpoint: Checkpoint, config: NormalizedConfig) -> str:
+def parameter_dtype(checkpoint: Checkpoint, config: NormalizedConfig) -> str:
+    """Return the dtype that the parameters get by default: the config's, else that of the largest tensor."""
     declared = config.values.get("params_dtype", config.values.get("torch_dtype"))
     if declared in DTYPE_NAMES.values():
         return str(declared)

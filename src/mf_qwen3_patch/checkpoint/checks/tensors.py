@@ -8,24 +8,24 @@ from dataclasses import dataclass
 from mf_qwen3_patch.checkpoint.checks.inferred_dims import Evidence
 from mf_qwen3_patch.checkpoint.config.normalize import NormalizedConfig
 from mf_qwen3_patch.checkpoint.config.overrides import Overridden
-from mf_qwen3_patch.checkpoint.files.directory import Checkpoint
+from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
-from mf_qwen3_patch.errors import ConfigMismatch, CorruptCheckpoint, IncompleteCheckpoint, Problem
+from mf_qwen3_patch.errors import (
+    CheckpointError,
+    ConfigMismatch,
+    CorruptCheckpoint,
+    IncompleteCheckpoint,
+    Problem,
+)
+from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.tensors import (
-    EMBEDDING,
-    LM_HEAD,
-    OUTER_TENSORS,
     Axis,
-    ModelDims,
-    axes_of,
-    axis_sizes,
     is_expert_role,
     names_of_role,
     parse_name,
-    split_layer,
+    shape_of,
 )
 
-_ATTENTION_BIASES = frozenset(f"self_attn.{name}_proj.bias" for name in "qkvo")
 _COMPARED_BYTES = 16 * 1024 * 1024
 
 
@@ -35,35 +35,35 @@ def missing_tensors(checkpoint: Checkpoint, config: NormalizedConfig, evidence: 
     Tensors that went with a missing or damaged file are that file's problem, not listed again.
     """
     known = checkpoint.tensors.keys() | checkpoint.lost
-    shape = config.shape
+    shape, family = config.dims, config.family
     if checkpoint.lost_unknown:
         return []
-    if not any(axes_of(name, shape.layer_tensors) is not None for name in known):
-        return [_nothing_known(checkpoint)]
+    if not any(family.axes_of(name) is not None for name in known):
+        return [_nothing_known(checkpoint, family)]
     problems: list[Problem] = []
-    for name in OUTER_TENSORS:
-        if name in known or (name == LM_HEAD and shape.tie_word_embeddings):
+    for name in family.outer_tensors:
+        if name in known or (name == family.head and shape.tie_word_embeddings):
             continue
-        if name == LM_HEAD and EMBEDDING in known:
+        if name == family.head and family.embedding in known:
             problems.append(_no_head(checkpoint, config))
         else:
             problems.append(_missing([name], "the model needs"))
     # Where most are missing, some of their names are enough: a config may claim billions of experts.
     experts = min(evidence.sizes(shape)["num_experts"], 2 * len(evidence.experts) + 1)
     if not evidence.layers:
-        names = _names_of_layer(0, shape, experts)
+        names = _names_of_layer(0, family, experts)
         problems.append(_missing(names[:1], "no layer has tensors", count=shape.num_hidden_layers * len(names)))
     # Beyond the last layer with tensors it is num_hidden_layers that is wrong, which is reported as such.
     last = min(shape.num_hidden_layers, evidence.num_hidden_layers)
     gaps = [layer for layer in range(last) if layer not in evidence.layers]
     if gaps:
         named = ", ".join(str(layer) for layer in gaps[:10]) + (", ..." if len(gaps) > 10 else "")
-        names = _names_of_layer(gaps[0], shape, experts)
+        names = _names_of_layer(gaps[0], family, experts)
         subject = f"layers {named} have" if len(gaps) > 1 else f"layer {named} has"
         text = f"{subject} no tensors at all"
         problems.append(_missing(names[:1], text, count=len(gaps) * len(names)))
     missing: dict[str, list[str]] = {}
-    for role in shape.layer_tensors:
+    for role in family.layer_tensors:
         # An expert is missed once, not once for each of its tensors.
         kind = "experts" if is_expert_role(role) else role
         for layer in sorted(evidence.layers):
@@ -77,8 +77,8 @@ def missing_tensors(checkpoint: Checkpoint, config: NormalizedConfig, evidence: 
     ]
 
 
-def _names_of_layer(layer: int, shape: ModelDims, experts: int) -> list[str]:
-    return [name for role in shape.layer_tensors for name in names_of_role(layer, role, experts)]
+def _names_of_layer(layer: int, family: Family, experts: int) -> list[str]:
+    return [name for role in family.layer_tensors for name in names_of_role(layer, role, experts)]
 
 
 def _whose(names: list[str]) -> str:
@@ -90,14 +90,14 @@ def _whose(names: list[str]) -> str:
     return f"expert {expert} of layer {layer}"
 
 
-def _nothing_known(checkpoint: Checkpoint) -> Problem:
+def _nothing_known(checkpoint: Checkpoint, family: Family) -> Problem:
     first = next(iter(checkpoint.tensors), None)
     return Problem(
         IncompleteCheckpoint,
         "none of the tensors has a name that Qwen3 uses" if first else "the weight files hold no tensors",
         file=", ".join(path.name for path in checkpoint.files[:3]) or None,
-        tensor=EMBEDDING,
-        expected=f"{EMBEDDING} and the others of Qwen3",
+        tensor=family.embedding,
+        expected=f"{family.embedding} and the others of Qwen3",
         found=f"{len(checkpoint.tensors)} tensors" + (f", the first named {first[:80]}" if first else ""),
         advice="download the checkpoint again, or save it with HuggingFace's save_pretrained()",
     )
@@ -120,6 +120,7 @@ def _missing(names: list[str], why: str, count: int | None = None) -> Problem:
 
 
 def _no_head(checkpoint: Checkpoint, config: NormalizedConfig) -> Problem:
+    head, embedding = config.family.head, checkpoint.tensors.get(config.family.embedding)
     says = (
         "has no tie_word_embeddings, which defaults to false"
         if "tie_word_embeddings" in config.absent
@@ -127,14 +128,14 @@ def _no_head(checkpoint: Checkpoint, config: NormalizedConfig) -> Problem:
     )
     return Problem(
         ConfigMismatch,
-        f"the config {says}, but the weights have no {LM_HEAD}: every token would come out as 0",
-        file=checkpoint.tensors[EMBEDDING].file.name if EMBEDDING in checkpoint.tensors else "config.json",
-        tensor=LM_HEAD,
+        f"the config {says}, but the weights have no {head}: every token would come out as 0",
+        file="config.json" if embedding is None else embedding.file.name,
+        tensor=head,
         field="tie_word_embeddings",
-        expected=f"{LM_HEAD}, or tie_word_embeddings: true",
-        found=f"tie_word_embeddings: false without {LM_HEAD}",
+        expected=f"{head}, or tie_word_embeddings: true",
+        found=f"tie_word_embeddings: false without {head}",
         advice="set tie_word_embeddings: true if the model ties them (Qwen3 up to 4B does); otherwise the "
-        "file with lm_head.weight is missing",
+        f"file with {head} is missing",
     )
 
 
@@ -143,9 +144,9 @@ def misshapen_tensors(checkpoint: Checkpoint, config: NormalizedConfig, evidence
 
     The yardstick is what most tensors show, so a wrong config field does not come up again here.
     """
-    sizes = evidence.sizes(config.shape)
+    sizes = evidence.sizes(config.dims)
     groups: dict[tuple[str, tuple[int, ...]], list[tuple[TensorInfo, tuple[Axis, ...]]]] = {}
-    for info, axes in _of_another_shape(checkpoint, config.shape, sizes):
+    for info, axes in _of_another_shape(checkpoint, config, sizes):
         groups.setdefault((parse_name(info.name).role, info.shape), []).append((info, axes))
     problems = []
     for infos in groups.values():
@@ -186,25 +187,26 @@ class Misfit:
 
 def misfits(checkpoint: Checkpoint, config: NormalizedConfig) -> tuple[Misfit, ...]:
     """Return the tensors whose shape is not the config's, of those that the config asks for."""
-    sizes = axis_sizes(config.shape)
+    sizes = config.dims.axis_sizes()
     return tuple(
-        Misfit(info.name, info.shape, tuple(sizes[axis] for axis in axes))
-        for info, axes in _of_another_shape(checkpoint, config.shape, sizes)
+        Misfit(info.name, info.shape, shape_of(axes, sizes))
+        for info, axes in _of_another_shape(checkpoint, config, sizes)
     )
 
 
 def _of_another_shape(
-    checkpoint: Checkpoint, shape: ModelDims, sizes: Mapping[Axis, int]
+    checkpoint: Checkpoint, config: NormalizedConfig, sizes: Mapping[Axis, int]
 ) -> Iterator[tuple[TensorInfo, tuple[Axis, ...]]]:
     """Yield the tensors that the config asks for, but not in the shape that ``sizes`` imply; with their axes."""
+    dims, family = config.dims, config.family
     for name, info in checkpoint.tensors.items():
-        axes = _axes(name, shape, sizes["num_experts"])
+        axes = _axes(name, family, sizes["num_experts"])
         layer = parse_name(name).layer
-        if axes is None or (name == LM_HEAD and shape.tie_word_embeddings):
+        if axes is None or (name == family.head and dims.tie_word_embeddings):
             continue
-        if layer is not None and layer >= shape.num_hidden_layers:
+        if layer is not None and layer >= dims.num_hidden_layers:
             continue
-        if info.shape != tuple(sizes[axis] for axis in axes):
+        if info.shape != shape_of(axes, sizes):
             yield info, axes
 
 
@@ -219,13 +221,13 @@ def unexpected_tensors(
     """
     biases: list[TensorInfo] = []
     unknown: list[str] = []
-    shape = config.shape
+    shape, family = config.dims, config.family
     experts = evidence.sizes(shape)["num_experts"]
     for name, info in checkpoint.tensors.items():
-        if _axes(name, shape, experts) is not None:
+        if _axes(name, family, experts) is not None:
             continue
-        layer, role = split_layer(name)
-        if layer is not None and role in _ATTENTION_BIASES:
+        layer, _, role = parse_name(name)
+        if layer is not None and role in family.biases:
             biases.append(info)
         else:
             unknown.append(name)
@@ -253,10 +255,10 @@ def unexpected_tensors(
     return problems, warnings
 
 
-def _axes(name: str, shape: ModelDims, experts: int) -> tuple[Axis, ...] | None:
+def _axes(name: str, family: Family, experts: int) -> tuple[Axis, ...] | None:
     """Return the axes of a tensor that the model has; it has none of an expert beyond the last."""
     expert = parse_name(name).expert
-    return axes_of(name, shape.layer_tensors) if expert is None or expert < experts else None
+    return family.axes_of(name) if expert is None or expert < experts else None
 
 
 def tied_head(checkpoint: Checkpoint, overridden: Overridden) -> list[str]:
@@ -265,34 +267,29 @@ def tied_head(checkpoint: Checkpoint, overridden: Overridden) -> list[str]:
     HuggingFace ties and ignores it, so that is done here. A difference from the embedding is looked
     for in the first 16 MiB.
     """
-    head, embedding = checkpoint.tensors.get(LM_HEAD), checkpoint.tensors.get(EMBEDDING)
-    if head is None or not overridden.config.shape.tie_word_embeddings:
+    family, tensors = overridden.config.family, checkpoint.tensors
+    head, embedding = tensors.get(family.head), tensors.get(family.embedding)
+    if head is None or not overridden.config.dims.tie_word_embeddings:
         return []
     source = overridden.origin("tie_word_embeddings").source
     verdict = "it is not compared with the embedding, which is not there"
     if embedding is not None:
-        verdict = _compare(head, embedding)
+        verdict = _compare(checkpoint, head, embedding)
     warning = (
-        f"{head.file.name} has {LM_HEAD} although {source} says tie_word_embeddings: true; as with "
-        f"HuggingFace, the embedding is used and {LM_HEAD} is ignored ({verdict})"
+        f"{head.file.name} has {head.name} although {source} says tie_word_embeddings: true; as with "
+        f"HuggingFace, the embedding is used and {head.name} is ignored ({verdict})"
     )
     return [warning]
 
 
-def _compare(head: TensorInfo, embedding: TensorInfo) -> str:
+def _compare(checkpoint: Checkpoint, head: TensorInfo, embedding: TensorInfo) -> str:
     if (head.dtype, head.shape) != (embedding.dtype, embedding.shape):
         return "it differs from the embedding in shape or dtype"
     length = min(head.nbytes, _COMPARED_BYTES)
     try:
-        same = _read(head, length) == _read(embedding, length)
-    except OSError as error:
-        return f"it could not be compared with the embedding: {error.strerror or error}"
-    if not same:
+        first, second = (checkpoint.file(info.file).read(info.offset, length) for info in (head, embedding))
+    except CheckpointError as error:
+        return f"it could not be compared with the embedding: {error.problems[0].found}"
+    if first != second:
         return "its values differ from the embedding's, so the model may be meant to be untied"
     return "they are identical" if length == head.nbytes else f"identical as far as compared, {length} bytes"
-
-
-def _read(info: TensorInfo, length: int) -> bytes:
-    with info.file.open("rb") as stream:
-        stream.seek(info.offset)
-        return stream.read(length)

@@ -6,12 +6,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME, Checkpoint
+from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
+from mf_qwen3_patch.checkpoint.files.directory import ADAPTER_CONFIG_NAME, CONFIG_NAME
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
-from mf_qwen3_patch.checkpoint.files.shards import ADAPTER_CONFIG_NAME, ADAPTER_NAMES
+from mf_qwen3_patch.checkpoint.files.shards import ADAPTER_NAMES
 from mf_qwen3_patch.errors import Problem, UnsupportedCheckpoint
-from mf_qwen3_patch.families.config_schema import SCHEMAS, find_schema
-from mf_qwen3_patch.families.tensors import LAYER_TENSORS, MOE_LAYER_TENSORS, is_known, parse_name
+from mf_qwen3_patch.families.family import Family
+from mf_qwen3_patch.families.registry import FAMILIES, is_known, is_parameter_name
+from mf_qwen3_patch.families.tensors import parse_name
 
 LOADABLE_DTYPES = frozenset({"F32", "F16", "BF16"})
 """Dtypes whose values mean what they say; others are quantized and need their scales."""
@@ -35,22 +37,19 @@ _TASKS: Mapping[str, str] = {
     "Qwen3Model": "a bare model without a language head, as Qwen3-Embedding is",
 }
 
-_QUANTIzED: tuple[tuple[re.Pattern[str], str], ...] = (
+_QUANTIZED: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r".*\.weight_scale_inv"), "FP8 (block scales)"),
     (re.compile(r".*\.(qweight|qzeros|scales|g_idx)"), "GPTQ or AWQ"),
     (re.compile(r".*\.(absmax|quant_map|SCB|nested_absmax|quant_state\..*)"), "bitsandbytes"),
     (re.compile(r".*\.weight_(scale|packed|zero_point|shape)"), "compressed-tensors"),
 )
 
-_MINDFORMERS_NAME = re.compile(
-    r"(model\.)?(decoder\.layers\.\d+\.(self_attention|mlp|pre_mlp_layernorm|input_layernorm)\..+"
-    r"|embedding\.word_embeddings\.weight|output_layer\.weight|decoder\.final_layernorm\.weight)",
-    re.DOTALL,
-)
 # What PEFT calls what it adds, and what it makes of a layer that it has added to.
 _LORA_NAME = re.compile(
     r"(.*\.)?(lora_(A|B|embedding_A|embedding_B|magnitude_vector)|base_layer|modules_to_save)\b.*", re.DOTALL
 )
+# The beginnings of HuggingFace's names, behind a wrapper's prefix.
+_MARKS = ("model.layers.", *(name for family in FAMILIES.values() for name in family.outer_tensors if name[0] == "m"))
 _SHOWN = 60
 
 MERGE_ADAPTER = "merge it into its base model with PEFT's merge_and_unload(), save that, and load the result"
@@ -59,7 +58,7 @@ MERGE_ADAPTER = "merge it into its base model with PEFT's merge_and_unload(), sa
 
 def quantization_of(name: str) -> str | None:
     """Return which quantization a tensor of this name belongs to (its scales and so on), None if to none."""
-    return next((method for pattern, method in _QUANTIzED if pattern.fullmatch(name)), None)
+    return next((method for pattern, method in _QUANTIZED if pattern.fullmatch(name)), None)
 
 
 def is_of_an_adapter(name: str) -> bool:
@@ -77,14 +76,14 @@ def unsupported_kinds(checkpoint: Checkpoint, model_type: str | None = None) -> 
     config, tensors = checkpoint.config, checkpoint.tensors
     rules: tuple[Callable[[], Problem | None], ...] = (
         lambda: _adapter(checkpoint),
-        lambda: other_model(config, model_type) if checkpoint.config_read else None,
+        lambda: other_model(config, checkpoint.family, model_type) if checkpoint.config_read else None,
         lambda: _quantization(config, tensors),
         lambda: _mindformers_layout(tensors),
         lambda: _embedding(checkpoint),
         lambda: _classifier(tensors),
         lambda: _qwen2_tensors(tensors),
         lambda: _wrapped(tensors),
-        lambda: _of_the_other_kind(config, tensors) if checkpoint.config_read else None,
+        lambda: _of_the_other_kind(checkpoint.family, tensors) if checkpoint.config_read else None,
     )
     problems = [problem for rule in rules if (problem := rule()) is not None]
     # The first names the kind; later rules mostly describe the same cause by its tensors.
@@ -111,17 +110,17 @@ def _adapter(checkpoint: Checkpoint) -> Problem | None:
     )
 
 
-def other_model(config: Mapping[str, Any], wanted: str | None = None) -> Problem | None:
+def other_model(config: Mapping[str, Any], schema: Family | None, wanted: str | None = None) -> Problem | None:
     """Return what is wrong if a raw config describes no Qwen3 that is known here, or not the one that is wanted.
 
     Args:
         config: config.json as it is.
+        schema: The family that it names, if one is known.
         wanted: ``qwen3`` or ``qwen3_moe``; by default either.
     """
     model_type, architectures = config.get("model_type"), config.get("architectures")
     names = architectures if isinstance(architectures, list) else []
-    schema = find_schema(config)
-    expected = SCHEMAS[wanted] if wanted else schema or SCHEMAS["qwen3"]
+    expected = FAMILIES[wanted] if wanted else schema or FAMILIES["qwen3"]
     if names and expected.architecture not in names:
         found, field = ", ".join(str(name)[:_SHOWN] for name in names[:3]), "architectures"
     elif model_type not in (expected.model_type, None) or (model_type is None and not names):
@@ -138,7 +137,7 @@ def other_model(config: Mapping[str, Any], wanted: str | None = None) -> Problem
             advice="load it with AutoModel.from_pretrained, which builds the class that config.json names",
         )
     described = _TASKS.get(str(names[0])) if names else None
-    if schema is not None and any(known.architecture in names for known in SCHEMAS.values()):
+    if schema is not None and any(known.architecture in names for known in FAMILIES.values()):
         described = f"both {model_type} (model_type) and {found} (architectures)"
     if described is None:
         lowered = f"{model_type} {found}".lower()
@@ -154,17 +153,16 @@ def other_model(config: Mapping[str, Any], wanted: str | None = None) -> Problem
 
 
 def _loadable() -> str:
-    return " or ".join(schema.architecture for schema in SCHEMAS.values())
+    return " or ".join(schema.architecture for schema in FAMILIES.values())
 
 
-def _of_the_other_kind(config: Mapping[str, Any], tensors: Mapping[str, TensorInfo]) -> Problem | None:
+def _of_the_other_kind(schema: Family | None, tensors: Mapping[str, TensorInfo]) -> Problem | None:
     """Recognize dense weights beside the config of a mixture of experts, and the reverse."""
-    schema = find_schema(config)
     if schema is None:
         return None
-    (other,) = (known for known in SCHEMAS.values() if known is not schema)
-    dense, moe = LAYER_TENSORS.keys() - MOE_LAYER_TENSORS.keys(), MOE_LAYER_TENSORS.keys() - LAYER_TENSORS.keys()
-    own, foreign = (moe, dense) if schema is SCHEMAS["qwen3_moe"] else (dense, moe)
+    (other,) = (known for known in FAMILIES.values() if known is not schema)
+    own = schema.layer_tensors.keys() - other.layer_tensors.keys()
+    foreign = other.layer_tensors.keys() - schema.layer_tensors.keys()
     names: dict[str, str] = {}
     for name in tensors:
         if (role := parse_name(name).role) in own | foreign:
@@ -222,18 +220,19 @@ def _quantized(method: str, info: TensorInfo, name: str, advice: str) -> Problem
 
 
 def _mindformers_layout(tensors: Mapping[str, TensorInfo]) -> Problem | None:
-    names = [name for name in tensors if _MINDFORMERS_NAME.fullmatch(name)]
+    names = [name for name in tensors if is_parameter_name(name)]
     if not names:
         return None
-    fused = next((name for name in names if "linear_qkv" in name or "linear_fc1" in name), None)
-    state = "already merged (linear_qkv, linear_fc1)" if fused else "split, with MindFormers' names"
-    witness = fused or names[0]
+    fused = {name: one.target for name in names for family in FAMILIES.values() if (one := family.fused_of(name))}
+    merged = f"already merged ({', '.join(sorted(set(fused.values())))})"
+    state = merged if fused else "split, with MindFormers' names"
+    witness = next(iter(fused), names[0])
     return _unsupported(
         f"these are MindFormers weights, {state}: headers can't tell the training from the inference "
         "layout, and the wrong one generates wrong tokens",
         file=tensors[witness].file.name,
         tensor=witness,
-        expected="HuggingFace names, e.g. model.layers.0.self_attn.q_proj.weight",
+        expected=f"HuggingFace names, e.g. {FAMILIES['qwen3'].embedding}",
         found=f"{len(names)} tensors with MindFormers' names",
         advice="load it with MindFormers' own load_checkpoint, or start from the HuggingFace checkpoint",
     )
@@ -242,7 +241,8 @@ def _mindformers_layout(tensors: Mapping[str, TensorInfo]) -> Problem | None:
 def _embedding(checkpoint: Checkpoint) -> Problem | None:
     tensors = checkpoint.tensors
     bare = [name for name in tensors if not is_known(name) and is_known(f"model.{name}")]
-    if not bare or any(is_known(name) for name in tensors if name != "lm_head.weight"):
+    heads = {family.head for family in FAMILIES.values()}
+    if not bare or any(is_known(name) for name in tensors if name not in heads):
         return None
     marks = sorted({"modules.json", "config_sentence_transformers.json", "1_Pooling"} & checkpoint.listing)
     evidence = f" ({marks[0]} is there, too)" if marks else ""
@@ -264,15 +264,18 @@ def _classifier(tensors: Mapping[str, TensorInfo]) -> Problem | None:
         "the weights have a classifier head instead of a language head, as rerankers and reward models have",
         file=info.file.name,
         tensor="score.weight",
-        expected="lm_head.weight, or tied embeddings",
+        expected=f"{FAMILIES['qwen3'].head}, or tied embeddings",
         found=f"score.weight {list(info.shape)}",
         advice="use a causal Qwen3 for generation",
     )
 
 
 def _qwen2_tensors(tensors: Mapping[str, TensorInfo]) -> Problem | None:
-    biased = next((name for name in tensors if name.endswith(".self_attn.q_proj.bias")), None)
-    if biased is None or any(name.endswith(".self_attn.q_norm.weight") for name in tensors):
+    family = FAMILIES["qwen3"]
+    head_norms = {role for role, axes in family.layer_tensors.items() if axes == ("head_dim",)}
+    roles = {parse_name(name).role: name for name in tensors}
+    biased = next((name for role, name in roles.items() if role in family.biases), None)
+    if biased is None or not head_norms.isdisjoint(roles):
         return None
     return _unsupported(
         "the tensors are those of Qwen2 (biases on q, k and v, no q_norm), whatever config.json says",
@@ -289,7 +292,7 @@ def _wrapped(tensors: Mapping[str, TensorInfo]) -> Problem | None:
     if not tensors or any(map(is_known, tensors)):
         return None
     for name, info in tensors.items():
-        for mark in ("model.layers.", "model.embed_tokens.", "model.norm."):
+        for mark in _MARKS:
             prefix, found, rest = name.partition(mark)
             if found and prefix and is_known(found + rest):
                 return _unsupported(

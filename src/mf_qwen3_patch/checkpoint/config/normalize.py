@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-from mf_qwen3_patch.checkpoint.config.rope import read_rope
+from mf_qwen3_patch.checkpoint.config.rope import ROPE_KEYS, Rope, read_rope
 from mf_qwen3_patch.errors import ConfigMismatch, Problem, UnsupportedCheckpoint
-from mf_qwen3_patch.families.config_schema import DTYPES, PASSED_ON, QWEN3, ConfigSchema, find_schema
+from mf_qwen3_patch.families.config_schema import DTYPES, PASSED_ON, ConfigSchema
+from mf_qwen3_patch.families.family import Family
+from mf_qwen3_patch.families.qwen3 import QWEN3
+from mf_qwen3_patch.families.registry import find_family
 from mf_qwen3_patch.families.tensors import ModelDims
 
 _DIALECT_KEYS = frozenset(
@@ -30,7 +34,7 @@ class NormalizedConfig:
         invalid: Fields whose value is unusable; the default is in ``values`` instead.
         problems: What can't be carried over rightly.
         warnings: What was left out.
-        schema: Of which kind of model it is.
+        family: The family that the config is of.
     """
 
     values: dict[str, Any]
@@ -38,25 +42,27 @@ class NormalizedConfig:
     invalid: frozenset[str] = frozenset()
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
-    schema: ConfigSchema = QWEN3
+    family: Family = QWEN3
 
-    @property
-    def shape(self) -> ModelDims:
-        """What of the config decides the tensors' shapes."""
-        return ModelDims(**{name: self.values[name] for name in self.schema.shape_fields})
+    @cached_property
+    def dims(self) -> ModelDims:
+        """The model's dimensions, which decide the tensors' shapes."""
+        return self.family.dims_of(self.values)
 
 
-def normalize(raw: Mapping[str, Any], *, source: str = "config.json") -> NormalizedConfig:
+def normalize(raw: Mapping[str, Any], *, source: str = "config.json", family: Family | None = None) -> NormalizedConfig:
     """Translate a raw config into one dialect, with HuggingFace's defaults for absent keys.
 
     Args:
         raw: config.json as it is.
         source: What it is called in messages.
+        family: The family that it is of; by default the one that it names, or the dense Qwen3.
 
     Returns:
         The values, with the problems and warnings; raises nothing.
     """
-    schema = find_schema(raw) or QWEN3
+    family = family or find_family(raw) or QWEN3
+    schema = family.schema
     fields = schema.fields
     given, problems, warnings = read_fields(raw, source, schema)
     invalid = {problem.field for problem in problems if problem.field in fields} - given.keys()
@@ -74,14 +80,14 @@ def normalize(raw: Mapping[str, Any], *, source: str = "config.json") -> Normali
     if "rope_theta" in absent:
         warnings.append(f"{source} has no rope_theta; HuggingFace's default {values['rope_theta']} is used")
     return NormalizedConfig(
-        values, absent, frozenset(name for name in invalid if name), tuple(problems), tuple(warnings), schema
+        values, absent, frozenset(name for name in invalid if name), tuple(problems), tuple(warnings), family
     )
 
 
 def read_fields(
     raw: Mapping[str, Any],
     source: str,
-    schema: ConfigSchema = QWEN3,
+    schema: ConfigSchema = QWEN3.schema,
     beneath: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[dict[str, Any], list[Problem], list[str]]:
     """Read the keys that ``raw`` has, without filling in defaults.
@@ -101,7 +107,9 @@ def read_fields(
         for name in PASSED_ON
         if raw.get(name) is not None
     }
-    rope = read_rope(raw, source, _max_position_embeddings(raw, beneath, schema))
+    # Overrides seldom speak of the rotary embedding, and then the config beneath has been read already.
+    speaks_of_rope = not beneath or not ROPE_KEYS.isdisjoint(raw)
+    rope = read_rope(raw, source, _max_position_embeddings(raw, beneath, schema)) if speaks_of_rope else Rope()
     problems, warnings = list(rope.problems), list(rope.warnings)
     if _SCALING in rope.values:
         values[_SCALING] = rope.values.pop(_SCALING)

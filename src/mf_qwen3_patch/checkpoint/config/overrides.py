@@ -54,7 +54,9 @@ def apply_overrides(config: NormalizedConfig, overrides: Mapping[str, Any], sour
         overrides: By key; a value of None counts as not given.
         source: What they are called in messages.
     """
-    schema = config.schema
+    if not overrides:
+        return Overridden(config)
+    schema = config.family.schema
     judged_keys = schema.fields.keys() | schema.neutral.keys() | _JUDGED_ALWAYS
     given: dict[str, Any] = {}
     keys: dict[str, str] = {}
@@ -106,7 +108,7 @@ def apply_overrides(config: NormalizedConfig, overrides: Mapping[str, Any], sour
             # What config.json says about a field no longer matters once a usable value overrides it.
             problems=(*(problem for problem in config.problems if problem.field not in mended), *problems),
             warnings=(*config.warnings, *warnings),
-            schema=schema,
+            family=config.family,
         ),
         origins,
     )

@@ -13,6 +13,9 @@ from typing import Any
 
 from mf_qwen3_patch.errors import ConfigMismatch, Problem, UnsupportedCheckpoint
 
+ROPE_KEYS = frozenset({"rope_theta", "rope_scaling", "rope_parameters"})
+"""The keys of a config that speak of the rotary embedding."""
+
 _PLAIN = ("default", None)
 _BETA_FAST, _BETA_SLOW = 32.0, 1.0  # what transformers takes where they are absent, null or 0
 _ORIGINAL = "original_max_position_embeddings"

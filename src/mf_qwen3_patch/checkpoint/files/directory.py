@@ -1,213 +1,228 @@
-"""A HuggingFace checkpoint directory: config.json, index and shards, seen as one thing."""
+"""A checkpoint's directory, looked at once: its listing, its config.json and the headers of its files."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-from mf_qwen3_patch.checkpoint.files.index import compare_with_headers
-from mf_qwen3_patch.checkpoint.files.read_file import MAX_JSON_BYTES, read_bounded
-from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo, inspect_header
-from mf_qwen3_patch.checkpoint.files.shards import (
-    ADAPTER_CONFIG_NAME,
-    Findings,
-    choose_files,
-    merge_headers,
-    read_headers,
-)
+from mf_qwen3_patch.checkpoint.files.read_file import CheckpointFile, open_file, read_bounded
+from mf_qwen3_patch.checkpoint.files.safetensors_header import Header, inspect_header
 from mf_qwen3_patch.checkpoint.files.strict_json import parse_object
-from mf_qwen3_patch.errors import CheckpointError, CorruptCheckpoint, IncompleteCheckpoint, Problem
-from mf_qwen3_patch.families.config_schema import find_schema
+from mf_qwen3_patch.errors import CheckpointError, CorruptCheckpoint, IncompleteCheckpoint, Problem, error_for
+from mf_qwen3_patch.families.family import Family
+from mf_qwen3_patch.families.registry import find_family
 
 CONFIG_NAME = "config.json"
+ADAPTER_CONFIG_NAME = "adapter_config.json"
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """What a directory holds, sound or not.
+class Directory:
+    """A directory with a checkpoint, or with none. Each of its files is opened once, when it is first asked for.
+
+    Args:
+        path: The directory; it need not be there.
 
     Attributes:
-        directory: The directory.
-        config: config.json as it is; empty if it can't be read.
-        tensors: All tensors of all files that could be read, by HuggingFace name.
-        files: The weight files that are used, in order.
-        problems: What is wrong with the files, most important first.
-        warnings: What does not stop a load.
-        listing: The names of all entries of the directory.
-        config_read: Whether config.json could be read.
-        lost: Tensors known by the index alone, as their file is missing or damaged.
-        lost_unknown: A file is missing or damaged and no index says what it held.
+        path: As given.
     """
 
-    directory: Path
-    config: dict[str, Any]
-    tensors: Mapping[str, TensorInfo]
-    files: tuple[Path, ...]
-    problems: tuple[Problem, ...]
-    warnings: tuple[str, ...]
-    listing: frozenset[str] = frozenset()
-    config_read: bool = True
-    lost: frozenset[str] = frozenset()
-    lost_unknown: bool = False
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._files: dict[str, CheckpointFile] = {}
+        self._headers: dict[str, Header] = {}
 
+    def __enter__(self) -> Directory:
+        return self
 
-def is_qwen3_directory(path: object) -> bool:
-    """Say whether ``path`` is a HuggingFace directory whose config.json says Qwen3; cheap, never raises.
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
-    A config that is damaged in detail still counts, so that the clear error about it can follow. A
-    directory that MindFormers saved itself, with a ``.ckpt`` instead of safetensors, does not.
-    """
-    root = _as_directory(path)
-    if root is None:
-        return False
-    try:
-        with (root / CONFIG_NAME).open("rb") as stream:
-            raw = json.loads(stream.read(MAX_JSON_BYTES))
-        names = {entry.name for entry in root.iterdir()}
-    except (OSError, ValueError, TypeError, RecursionError):
-        return False
-    if not isinstance(raw, dict) or _saved_by_mindformers(names):
-        return False
-    return find_schema(raw) is not None
+    def close(self) -> None:
+        """Close the files; what was read of them stays."""
+        for file in self._files.values():
+            file.close()
 
+    @cached_property
+    def listing(self) -> frozenset[str]:
+        """The names of all entries.
 
-def is_huggingface_directory(path: object) -> bool:
-    """Say whether ``path`` is a directory of HuggingFace's making, of any model; never raises.
+        Raises:
+            IncompleteCheckpoint: The directory is not there, or is not a directory.
+            CorruptCheckpoint: It can't be read.
+        """
+        try:
+            return frozenset(entry.name for entry in self.path.iterdir())
+        except (FileNotFoundError, NotADirectoryError) as error:
+            what = "is not there" if isinstance(error, FileNotFoundError) else "is a file, not a directory"
+            problem = Problem(
+                IncompleteCheckpoint,
+                f"the checkpoint directory {self.path} {what}",
+                expected="a directory with config.json and .safetensors files",
+                advice="check the path",
+            )
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            problem = Problem(
+                CorruptCheckpoint,
+                f"the checkpoint directory {self.path} can't be read: {reason}",
+                advice="check the path and its permissions",
+            )
+        raise problem.kind([problem])
 
-    It is if it has a config.json or an adapter_config.json, or weights under HuggingFace's names. A
-    directory of MindFormers' own checkpoints has none of these.
-    """
-    root = _as_directory(path)
-    if root is None:
-        return False
-    try:
-        listing = list_entries(root)
-    except CheckpointError:
-        return False
-    if _saved_by_mindformers(listing):
-        return False
-    if listing & {CONFIG_NAME, ADAPTER_CONFIG_NAME}:
+    def config(self) -> dict[str, Any]:
+        """Return config.json as it is.
+
+        Raises:
+            IncompleteCheckpoint: It is not there.
+            CorruptCheckpoint: It can't be read, or is not one sound JSON object.
+        """
+        data = self.config_bytes
+        if isinstance(data, CheckpointError):
+            raise error_for(data.problems)
+        if isinstance(self._config, CheckpointError):
+            raise error_for(self._config.problems)
+        return self._config
+
+    @cached_property
+    def config_bytes(self) -> bytes | CheckpointError:
+        """The content of config.json, or the error that reading it raised."""
+        try:
+            return read_bounded(self.path / CONFIG_NAME, CONFIG_NAME)
+        except CheckpointError as error:
+            return error
+
+    @cached_property
+    def _config(self) -> dict[str, Any] | CheckpointError:
+        data = self.config_bytes
+        if isinstance(data, CheckpointError):
+            return data
+        advice = f"download {CONFIG_NAME} again"
+        try:
+            return parse_object(data, file=CONFIG_NAME, what=CONFIG_NAME, advice=advice)
+        except CheckpointError as error:
+            return error
+
+    @cached_property
+    def family(self) -> Family | None:
+        """The family that config.json names, None if it names none; a config that is damaged in detail still counts."""
+        raw: Any = self._config
+        if isinstance(raw, CheckpointError):
+            if isinstance(self.config_bytes, CheckpointError):
+                return None
+            try:
+                raw = json.loads(self.config_bytes)
+            except (ValueError, RecursionError):
+                return None
+        return find_family(raw) if isinstance(raw, dict) else None
+
+    def file(self, name: str) -> CheckpointFile:
+        """Return a file of the directory, open.
+
+        Raises:
+            CheckpointError: It can't be opened, see ``open_file``.
+        """
+        if name not in self._files:
+            self._files[name] = open_file(self.path / name, name)
+        return self._files[name]
+
+    def header(self, name: str) -> Header:
+        """Return the header of a safetensors file, with what is wrong with it."""
+        if name not in self._headers:
+            try:
+                self._headers[name] = inspect_header(self.file(name))
+            except CheckpointError as error:
+                self._headers[name] = Header(problems=error.problems)
+        return self._headers[name]
+
+    @property
+    def weight_files(self) -> list[str]:
+        """The names of all safetensors files, in order."""
+        return sorted(name for name in self.listing if name.endswith(".safetensors"))
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it is a directory that can be listed."""
+        try:
+            _ = self.listing
+        except CheckpointError:
+            return False
         return True
-    return any(
-        name.startswith("model.layers.")
-        for file in sorted(listing)
-        if file.endswith(".safetensors")
-        for name in inspect_header(root / file).tensors
-    )
+
+    @property
+    def saved_by_mindformers(self) -> bool:
+        """Whether MindFormers saved it itself, with a ``.ckpt`` instead of safetensors."""
+        suffixes = {Path(name).suffix for name in self.listing}
+        return ".ckpt" in suffixes and ".safetensors" not in suffixes
+
+    @property
+    def is_qwen3(self) -> bool:
+        """Whether its config.json says Qwen3; never raises."""
+        return (
+            self.is_there and not self.saved_by_mindformers and CONFIG_NAME in self.listing and self.family is not None
+        )
+
+    @property
+    def is_huggingface(self) -> bool:
+        """Whether it is of HuggingFace's making, of any model: by a config, or by its tensors' names; never raises."""
+        if not self.is_there or self.saved_by_mindformers:
+            return False
+        if self.listing & {CONFIG_NAME, ADAPTER_CONFIG_NAME}:
+            return True
+        return self._has_tensor(lambda name: name.startswith("model.layers."))
+
+    @property
+    def rank_directories(self) -> list[str]:
+        """The names of the directories of single ranks, where there are no weights beside them."""
+        if not self.is_there or self.weight_files:
+            return []
+        found = [name for name in self.listing if name.startswith("rank_") and name[5:].isdecimal()]
+        return sorted(
+            (name for name in found if any((self.path / name).glob("*.safetensors"))), key=lambda name: int(name[5:])
+        )
+
+    def _has_tensor(self, wanted: Callable[[str], bool]) -> bool:
+        return any(wanted(name) for file in self.weight_files for name in self.header(file).tensors)
 
 
-def _saved_by_mindformers(names: Collection[str]) -> bool:
-    suffixes = {Path(name).suffix for name in names}
-    return ".ckpt" in suffixes and ".safetensors" not in suffixes
-
-
-def _as_directory(path: object) -> Path | None:
+def directory_of(path: object) -> Directory | None:
+    """Return the directory at ``path``, None if that is none; never raises."""
+    if isinstance(path, Directory):
+        return path
     if not isinstance(path, (str, os.PathLike)):
         return None
     try:
         root = Path(os.fsdecode(path))
-        return root if root.is_dir() else None
+        return Directory(root) if root.is_dir() else None
     except (OSError, ValueError, TypeError):
         return None
 
 
-def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read config.json as it is.
+def is_qwen3_directory(path: object) -> bool:
+    """Return whether ``path`` is a HuggingFace directory whose config.json says Qwen3; cheap, never raises."""
+    directory = directory_of(path)
+    return directory is not None and directory.is_qwen3
 
-    Raises:
-        IncompleteCheckpoint: It is not there.
-        CorruptCheckpoint: It can't be read, or is not one sound JSON object.
+
+def is_huggingface_directory(path: object) -> bool:
+    """Return whether ``path`` is a directory of HuggingFace's making, of any model; never raises."""
+    directory = directory_of(path)
+    return directory is not None and directory.is_huggingface
+
+
+def weights_directory(path: object) -> Directory | None:
+    """Return the directory at ``path`` if it holds a checkpoint to load, of any layout, or the sign of one.
+
+    A directory with MindFormers' ``.ckpt`` files holds none.
     """
-    path = Path(directory) / CONFIG_NAME
-    advice = f"download {CONFIG_NAME} again"
-    return parse_object(read_bounded(path, CONFIG_NAME), file=CONFIG_NAME, what=CONFIG_NAME, advice=advice)
-
-
-def open_checkpoint(
-    directory: str | os.PathLike[str],
-    *,
-    absent_config: Mapping[str, Any] | None = None,
-    variant: str | None = None,
-) -> Checkpoint:
-    """Read config.json, the index and all headers of ``directory``.
-
-    What is wrong with them is collected in ``problems``.
-
-    Args:
-        directory: With the weights.
-        absent_config: What stands in for config.json where the directory has none; without it that is a problem.
-        variant: Of the weights: ``fp16`` for ``model.fp16.safetensors``.
-
-    Raises:
-        IncompleteCheckpoint: The directory itself is not there, or is not a directory.
-        CorruptCheckpoint: The directory can't be listed.
-    """
-    root = Path(directory)
-    listing = list_entries(root)
-    found = Findings()
-    config = _config_or_problem(root, listing, found, absent_config)
-    names, index = choose_files(root, listing, found, variant=variant)
-    headers = read_headers(root, names, index, found)
-    if index.shards:
-        problems, warnings, absent = compare_with_headers(index, headers)
-        found.problems += problems
-        found.warnings += warnings
-        found.lost |= absent
-    tensors = merge_headers(headers, found)
-    return Checkpoint(
-        directory=root,
-        config=config or {},
-        config_read=config is not None,
-        tensors=tensors,
-        files=tuple(root / name for name in headers),
-        problems=tuple(found.problems),
-        warnings=tuple(found.warnings),
-        listing=listing,
-        lost=frozenset(found.lost - tensors.keys()),
-        lost_unknown=found.lost_unknown,
-    )
-
-
-def list_entries(root: Path) -> frozenset[str]:
-    """Return the names of all entries of the checkpoint directory ``root``.
-
-    Raises:
-        IncompleteCheckpoint: It is not there, or is not a directory.
-        CorruptCheckpoint: It can't be read.
-    """
-    try:
-        return frozenset(entry.name for entry in root.iterdir())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        what = "is not there" if isinstance(error, FileNotFoundError) else "is a file, not a directory"
-        problem = Problem(
-            IncompleteCheckpoint,
-            f"the checkpoint directory {root} {what}",
-            expected="a directory with config.json and .safetensors files",
-            advice="check the path",
-        )
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        problem = Problem(
-            CorruptCheckpoint,
-            f"the checkpoint directory {root} can't be read: {reason}",
-            advice="check the path and its permissions",
-        )
-    raise problem.kind([problem])
-
-
-def _config_or_problem(
-    root: Path, listing: frozenset[str], found: Findings, absent_config: Mapping[str, Any] | None
-) -> dict[str, Any] | None:
-    if CONFIG_NAME not in listing and absent_config is not None:
-        return dict(absent_config)
-    if CONFIG_NAME not in listing and ADAPTER_CONFIG_NAME in listing:
-        return None  # a LoRA adapter: named as such by kinds.py, which also says what to do
-    try:
-        return read_config(root)
-    except CheckpointError as error:
-        found.problems += error.problems
+    directory = directory_of(path)
+    if directory is None or not directory.is_there or directory.saved_by_mindformers:
         return None
+    signs = directory.listing & {CONFIG_NAME, ADAPTER_CONFIG_NAME}
+    return directory if signs or directory.weight_files or directory.rank_directories else None

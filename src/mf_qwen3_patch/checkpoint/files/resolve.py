@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME, is_qwen3_directory, open_checkpoint
+from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
+from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME, Directory, is_qwen3_directory
 from mf_qwen3_patch.checkpoint.files.hub import (
     cached_directories,
     download,
@@ -53,6 +54,8 @@ class Location:
         Raises:
             TypeError: ``subfolder`` or ``variant`` is no string.
         """
+        if isinstance(name, Location):
+            return name
         given = {key: keywords[key] for key in LOCATION_KEYWORDS if keywords.get(key) is not None}
         for key in ("subfolder", "variant", "revision"):
             if not isinstance(given.get(key, ""), str):
@@ -69,13 +72,13 @@ class Location:
             is_ours: Judges a directory.
         """
         if self._is_hub_id:
-            return is_ours(self._cached[0]) if self._cached else self._speaks_of_qwen3
+            return is_ours(self._at(self._cached[0])) if self._cached else self._speaks_of_qwen3
         if not isinstance(self.name, (str, os.PathLike)):
             return False
         path = Path(self.name, self.subfolder)
-        return is_ours(path) or (len(path.parts) > 1 and self._speaks_of_qwen3 and not os.path.lexists(path))
+        return is_ours(self._at(path)) or (len(path.parts) > 1 and self._speaks_of_qwen3 and not os.path.lexists(path))
 
-    def find(self, *, config_only: bool = False) -> Path:
+    def find(self, *, config_only: bool = False) -> Directory:
         """Return the directory with config.json and the weights; download what is missing, if that is allowed.
 
         A model that a cache has whole is not looked for on the hub, unless ``force_download`` is set.
@@ -91,7 +94,7 @@ class Location:
             download=functools.partial(self._download, config_only),
         )
 
-    def find_tokenizer(self) -> Path:
+    def find_tokenizer(self) -> Directory:
         """Return the directory with the tokenizer's files; download those that are missing, if that is allowed.
 
         Raises:
@@ -102,35 +105,50 @@ class Location:
             download=functools.partial(self._download_only, (CONFIG_NAME, *TOKENIZER_PATTERNS)),
         )
 
-    def _find(self, enough: Callable[[Path], bool], download: Callable[[], Path]) -> Path:
+    def close(self) -> None:
+        """Close the files of every directory that was looked at."""
+        for directory in self._directories.values():
+            directory.close()
+
+    def _at(self, path: Path) -> Directory:
+        return self._directories.setdefault(path, Directory(path))
+
+    def _find(self, enough: Callable[[Directory], bool], download: Callable[[], Path]) -> Directory:
         if not self._is_hub_id:
-            return Path(self.name) / self.subfolder
+            return self._at(Path(self.name) / self.subfolder)
         if not self.force_download or not self._may_download:
-            for directory in self._cached:
+            for directory in map(self._at, self._cached):
                 if enough(directory):
                     return directory
         if self._may_download:
             try:
-                return download()
+                found = download()
+                # What was read before may have been replaced.
+                self._directories.pop(found, Directory(found)).close()
+                return self._at(found)
             except (OSError, ValueError) as error:
                 if not self._cached:
                     reason = str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
                     raise self._nowhere(f"it could not be downloaded: {reason:.200}") from error
         if self._cached:
-            return self._cached[0]  # a check will say what is missing of it
+            return self._at(self._cached[0])  # a check will say what is missing of it
         switch = "local_files_only=True" if self.local_files_only else "HF_HUB_OFFLINE"
         raise self._nowhere(f"it was not looked for on the hub ({switch})")
 
     def _download(self, config_only: bool) -> Path:
         directory = self._download_only([CONFIG_NAME])
         # The weights of another model are not downloaded only to be refused.
-        if config_only or not is_qwen3_directory(directory):
+        if config_only or not Directory(directory).is_qwen3:
             return directory
         return self._download_only(())
 
     def _download_only(self, only: Collection[str]) -> Path:
         keywords = {name: getattr(self, name) for name in ("revision", "cache_dir", "token", "force_download")}
         return download(str(self.name), subfolder=self.subfolder, variant=self.variant, only=only, **keywords)
+
+    @cached_property
+    def _directories(self) -> dict[Path, Directory]:
+        return {}
 
     @cached_property
     def _speaks_of_qwen3(self) -> bool:
@@ -151,7 +169,7 @@ class Location:
             cached_directories(name, subfolder=self.subfolder, revision=self.revision, cache_dir=self.cache_dir)
         )
 
-    def _is_whole(self, directory: Path) -> bool:
+    def _is_whole(self, directory: Directory) -> bool:
         try:
             problems = open_checkpoint(directory, variant=self.variant).problems
         except CheckpointError:

@@ -13,7 +13,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mf_qwen3_patch.checkpoint.files.read_file import MAX_JSON_BYTES, file_problem
+from mf_qwen3_patch.checkpoint.files.read_file import MAX_JSON_BYTES, CheckpointFile, open_file
 from mf_qwen3_patch.checkpoint.files.strict_json import parse_object
 from mf_qwen3_patch.errors import CheckpointError, CorruptCheckpoint, Problem, error_for
 
@@ -65,11 +65,13 @@ class Header:
         tensors: By name.
         metadata: The free-form strings under ``__metadata__``.
         problems: What is wrong with the file, most important first; empty if it is sound.
+        nbytes: Length of the header with its prefix, where the data start; 0 if it can't be read.
     """
 
     tensors: dict[str, TensorInfo] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    nbytes: int = 0
 
 
 def read_header(path: Path) -> Header:
@@ -85,44 +87,36 @@ def read_header(path: Path) -> Header:
         CorruptCheckpoint: The file is damaged; names the file, and the tensor where one shows it.
         IncompleteCheckpoint: The file is not there.
     """
-    header = inspect_header(path)
+    file = open_file(path)
+    try:
+        header = inspect_header(file)
+    finally:
+        file.close()
     if header.problems:
         raise error_for(header.problems, str(path.parent))
     return header
 
 
-def inspect_header(path: Path, name: str | None = None) -> Header:
+def inspect_header(file: CheckpointFile) -> Header:
     """Read the header like :func:`read_header`, but return what is wrong instead of raising it.
 
     A truncated or overlong file still lists its tensors, so that the config can be checked too.
 
     Args:
-        path: The file.
-        name: How messages call it; by default the file's name.
+        file: The open file.
     """
-    name = name or path.name
-    problem = file_problem(path, name)
-    if problem is not None:
-        return Header(problems=(problem,))
+    name = file.name
     try:
-        with path.open("rb") as stream:
-            size = stream.seek(0, 2)
-            stream.seek(0)
-            length = _header_length(stream.read(_LENGTH_BYTES), size, name)
-            text = stream.read(length)
+        length = _header_length(file.read(0, min(_LENGTH_BYTES, file.size)), file.size, name)
+        text = file.read(_LENGTH_BYTES, length)
         raw = parse_object(text, file=name, what=f"the header of {name}", advice=_DOWNLOAD_AGAIN)
         metadata = _metadata(raw.pop(_METADATA, {}), name)
         start = _LENGTH_BYTES + length
-        tensors = {key: _tensor(key, value, path, name, start) for key, value in raw.items()}
+        tensors = {key: _tensor(key, value, file.path, name, start) for key, value in raw.items()}
     except CheckpointError as error:
         return Header(problems=error.problems)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        summary = f"{name} can't be read: {reason}"
-        problem = Problem(CorruptCheckpoint, summary, file=name, found=reason, advice=_DOWNLOAD_AGAIN)
-        return Header(problems=(problem,))
-    problem = _layout_problem(tensors, name, start, size)
-    return Header(tensors, metadata, () if problem is None else (problem,))
+    problem = _layout_problem(tensors, name, start, file.size)
+    return Header(tensors, metadata, () if problem is None else (problem,), start)
 
 
 def _fail(summary: str, name: str, **details: Any) -> NoReturn:

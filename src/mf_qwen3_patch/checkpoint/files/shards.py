@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from mf_qwen3_patch.checkpoint.files.directory import ADAPTER_CONFIG_NAME, Directory
 from mf_qwen3_patch.checkpoint.files.index import INDEX_NAME, Index, read_index
-from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo, inspect_header
+from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
 from mf_qwen3_patch.errors import CorruptCheckpoint, IncompleteCheckpoint, Problem, UnsupportedCheckpoint
 
 SINGLE_NAME = "model.safetensors"
-ADAPTER_CONFIG_NAME = "adapter_config.json"
 _SHARD_NAME = re.compile(r"(.+)-([0-9]{5})-of-([0-9]{5})\.safetensors")
 ADAPTER_NAMES = frozenset({"adapter_model.safetensors", "adapter_model.bin", "adapters.safetensors"})
 
@@ -178,12 +178,14 @@ def _warn_of_strays(listing: frozenset[str], used: list[str], found: Findings) -
         found.warnings.append(f"ignored, as they are not part of the checkpoint: {', '.join(strays)}")
 
 
-def read_headers(root: Path, names: list[str], index: Index, found: Findings) -> dict[str, Mapping[str, TensorInfo]]:
+def read_headers(
+    source: Directory, names: list[str], index: Index, found: Findings
+) -> dict[str, Mapping[str, TensorInfo]]:
     """Read the header of every file; a file that can't be read is one problem, with all its tensors."""
     headers: dict[str, Mapping[str, TensorInfo]] = {}
     gone: dict[str, Problem] = {}
     for name in names:
-        header = inspect_header(root / name, name)
+        header = source.header(name)
         if header.problems and not header.tensors:
             gone[name] = header.problems[0]
             continue

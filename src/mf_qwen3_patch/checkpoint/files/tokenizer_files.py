@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.config.mindformers_yaml import read_yaml
-from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME, is_qwen3_directory, list_entries
+from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME, Directory, directory_of
 from mf_qwen3_patch.checkpoint.files.read_file import file_problem, read_bounded
 from mf_qwen3_patch.checkpoint.files.strict_json import parse_object
 from mf_qwen3_patch.errors import CheckpointError, IncompleteCheckpoint, Problem, error_for
@@ -34,19 +34,14 @@ def is_qwen3_tokenizer_directory(path: object) -> bool:
     tokenizer_config.json names. A directory with a YAML that names a tokenizer of MindFormers' own is not
     one: that is somebody's explicit word, and stock follows it.
     """
-    if not isinstance(path, (str, os.PathLike)):
+    directory = directory_of(path)
+    if directory is None or not directory.is_there:
         return False
-    try:
-        root = Path(os.fsdecode(path))
-        listing = {entry.name for entry in root.iterdir()}
-    except (OSError, ValueError, TypeError):
-        return False
-    if CONFIG_NAME in listing:
-        return is_qwen3_directory(root) and not _yaml_names_tokenizer(root, listing)
-    return _is_for_qwen(root) and not _yaml_names_tokenizer(root, listing)
+    ours = directory.is_qwen3 if CONFIG_NAME in directory.listing else _is_for_qwen(directory.path)
+    return ours and not _yaml_names_tokenizer(directory.path, directory.listing)
 
 
-def read_tokenizer_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
+def read_tokenizer_config(directory: str | os.PathLike[str] | Directory) -> dict[str, Any]:
     """Read tokenizer_config.json, and see that what goes with it is there.
 
     Raises:
@@ -54,9 +49,9 @@ def read_tokenizer_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
         CorruptCheckpoint: One is empty, a Git LFS pointer or unreadable, or tokenizer_config.json is not one sound
             JSON object.
     """
-    root = Path(directory)
+    source = directory if isinstance(directory, Directory) else Directory(directory)
     # A link to nowhere counts as there: its own message says more.
-    listing = list_entries(root)
+    root, listing = source.path, source.listing
     absent = [name for name in _NAMES if name not in listing]
     wanted = (TOKENIZER_CONFIG_NAME, *(_PARTS if _TOKENIZER_NAME in absent else (_TOKENIZER_NAME,)))
     missing = [name for name in wanted if name in absent]
@@ -69,13 +64,13 @@ def read_tokenizer_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
             found=", ".join(name for name in _NAMES if name not in absent) or "none of them",
             advice="download the tokenizer's files, too, or copy the whole directory",
         )
-        raise error_for([problem], str(directory))
+        raise error_for([problem], str(root))
     if unreadable := [found for name in wanted if (found := file_problem(root / name, name))]:
-        raise error_for(unreadable, str(directory))
+        raise error_for(unreadable, str(root))
     return _object(root, TOKENIZER_CONFIG_NAME)
 
 
-def has_tokenizer(directory: Path) -> bool:
+def has_tokenizer(directory: Directory) -> bool:
     """Say whether all files that the tokenizer needs are there."""
     try:
         read_tokenizer_config(directory)

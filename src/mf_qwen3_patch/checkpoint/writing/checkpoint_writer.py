@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,8 @@ from typing import Any
 
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
+from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
+from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME
 from mf_qwen3_patch.checkpoint.files.index import INDEX_NAME
 from mf_qwen3_patch.checkpoint.files.strict_json import json_bytes
 from mf_qwen3_patch.checkpoint.writing.safetensors_writer import NewFile, sync_directory
@@ -72,11 +74,12 @@ class NewDirectory:
         """Where it grows."""
         return self.path.with_name(self.path.name + _PARTIAL)
 
-    def write(self, *, progress: bool = True) -> Written:
+    def write(self, *, progress: bool = True, check_source: Callable[[], object] = lambda: None) -> Written:
         """Make the directory, or go on where a run was stopped.
 
         Args:
             progress: Show a progress bar, if stderr is a terminal.
+            check_source: Raises if the source was changed while it was read; asked before and after it is.
 
         Raises:
             FileExistsError: There is something else in its place, or a part of another conversion beside it.
@@ -84,6 +87,7 @@ class NewDirectory:
         """
         if self._is_there():
             return self._written(len(self.files), already=True)
+        check_source()
         self._check_space()
         self.partial.mkdir(parents=True, exist_ok=True)
         with _locked(self.partial):
@@ -97,6 +101,7 @@ class NewDirectory:
             for name, content in self._small_files().items():
                 write_small(self.partial / name, content)
             sync_directory(self.partial)
+            check_source()
             # An empty directory gives way to it; anything else makes this an error.
             self.partial.rename(self.path)
             sync_directory(self.path.parent)
@@ -186,20 +191,24 @@ def refuse_nesting(source: Path, target: Path) -> None:
         raise ValueError(f"{target} is inside the source {source}, which is never written to: name another directory")
 
 
-def source_identity(files: Sequence[Path]) -> dict[str, Any]:
-    """Return what tells the files of a checkpoint from those of another: names, sizes, times and headers."""
-    identity: dict[str, Any] = {}
-    for path in files:
-        with path.open("rb") as stream:
-            status = os.fstat(stream.fileno())
-            start = stream.read(8)
-            header = stream.read(min(int.from_bytes(start, "little"), status.st_size))
-        identity[path.name] = {
-            "bytes": status.st_size,
-            "modified_ns": status.st_mtime_ns,
-            "header_sha256": hashlib.sha256(start + header).hexdigest(),
-        }
+def source_identity(checkpoint: Checkpoint, config: Path | None = None) -> dict[str, Any]:
+    """Return what tells the files of a checkpoint from those of another: names, sizes, times and headers.
+
+    Args:
+        checkpoint: The checkpoint, open.
+        config: Its config.json, if that is elsewhere.
+    """
+    config = config or checkpoint.directory / CONFIG_NAME
+    content = config.read_bytes()
+    identity = {config.name: _identity(len(content), config.stat().st_mtime_ns, content)}
+    for path, header in checkpoint.headers.items():
+        file = checkpoint.file(path)
+        identity[path.name] = _identity(file.size, file.modified_ns, file.read(0, header.nbytes))
     return identity
+
+
+def _identity(size: int, modified_ns: int, header: bytes) -> dict[str, Any]:
+    return {"bytes": size, "modified_ns": modified_ns, "header_sha256": hashlib.sha256(header).hexdigest()}
 
 
 def _difference(found: Any, expected: Any) -> str:

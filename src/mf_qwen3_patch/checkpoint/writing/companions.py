@@ -7,9 +7,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME
+from mf_qwen3_patch.checkpoint.files.directory import Directory
 from mf_qwen3_patch.checkpoint.files.read_file import read_bounded
 from mf_qwen3_patch.checkpoint.files.strict_json import json_bytes
+from mf_qwen3_patch.errors import CheckpointError
 
 _NAMES = frozenset(
     {
@@ -55,10 +56,13 @@ def with_dtype(config: bytes, dtype: str) -> bytes:
     return json_bytes(values)
 
 
-def config_bytes(directory: Path) -> bytes:
-    """Read config.json as it is.
+def config_bytes(source: Directory) -> bytes:
+    """Return config.json as it is.
 
     Raises:
         CheckpointError: It is not there, or can't be read.
     """
-    return read_bounded(directory / CONFIG_NAME, CONFIG_NAME)
+    content = source.config_bytes
+    if isinstance(content, CheckpointError):
+        raise content
+    return content

@@ -12,7 +12,9 @@ from mindspore import Parameter, Tensor
 from mindspore.common.initializer import initializer
 from mindspore.nn.utils import no_init_parameters
 
-from mf_qwen3_patch.families.mindformers import QWEN3, Family
+from mf_qwen3_patch.families.family import Family
+from mf_qwen3_patch.families.qwen3 import QWEN3
+from mf_qwen3_patch.families.registry import FAMILIES
 
 _SOFTMAX_FIRST = "moe_router_pre_softmax"
 
@@ -45,6 +47,19 @@ def build_model(config: Any, family: Family = QWEN3) -> Any:
     """
     with _building, _apart_from_other_builds(), no_init_parameters(), _lazy_embeddings():
         return family.load(family.inference_class)(config)
+
+
+def family_of(model: Any) -> Family:
+    """Return the family of an inference network.
+
+    Raises:
+        TypeError: It is none of a known family.
+    """
+    # The class of a mixture may derive from the dense one: the most special one counts.
+    families = [family for family in FAMILIES.values() if isinstance(model, family.load(family.inference_class))]
+    if not families:
+        raise TypeError(f"{type(model).__name__} is no inference network of {' or '.join(FAMILIES)}")
+    return families[-1]
 
 
 def network_parameters(model: Any) -> dict[str, Parameter]:

@@ -1,8 +1,9 @@
-"""Giving loaded memory to a network's Parameters: all of them, or none."""
+"""Assigning loaded memory to a network's Parameters: all of them, or none."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from mindspore import Parameter, Tensor
@@ -10,11 +11,12 @@ from mindspore import Parameter, Tensor
 from mf_qwen3_patch.loading.transfer.cast import Array
 
 
-def hand_over(parameters: Mapping[str, Parameter], arrays: Mapping[str, Array]) -> None:
-    """Make ``arrays`` the data of ``parameters``, without a copy.
+@contextmanager
+def assigned(parameters: Mapping[str, Parameter], arrays: Mapping[str, Array]) -> Iterator[None]:
+    """Make ``arrays`` the data of ``parameters``, without a copy, and keep it so if what follows succeeds.
 
-    The Parameters stay the same objects, with their names and attributes. If anything goes wrong,
-    Ctrl-C included, each of them gets back what it had.
+    The Parameters stay the same objects, with their names and attributes. If anything goes wrong in the body or
+    before, Ctrl-C included, each of them gets back what it had.
 
     Args:
         parameters: By name.
@@ -31,6 +33,7 @@ def hand_over(parameters: Mapping[str, Parameter], arrays: Mapping[str, Array]) 
             parameter.set_data(tensor, slice_shape=parameter.sliced)
             # set_data leaves it, and clone(), pickle and save would then take the parameter for empty.
             parameter.init_mode = None
+        yield
     except BaseException:
         for state in before:
             state.restore()

@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from mindspore.common import np_dtype
 
+from mf_qwen3_patch.errors import InvalidValues, Problem
+
 Array: TypeAlias = npt.NDArray[Any]
 Dtype: TypeAlias = "np.dtype[Any]"
 Bits: TypeAlias = npt.NDArray[Any]
@@ -183,6 +185,27 @@ def is_finite(values: Array) -> bool:
         return True
     infinity = np.array([np.inf], np.float32).astype(values.dtype).view(_bits(values.dtype))[0]
     return bool(largest_magnitude(np.ascontiguousarray(values).reshape(-1).view(_bits(values.dtype))) < infinity)
+
+
+def not_finite(tensor: str, found: str, *, file: str | None = None, parameter: str | None = None) -> Problem:
+    """Return the problem of a tensor that holds NaN or infinity, whoever has read it.
+
+    Args:
+        tensor: Its name.
+        found: What is there instead of finite numbers.
+        file: The name of the file that it is from, if it is from one.
+        parameter: The parameter that it belongs to, if that is known.
+    """
+    return Problem(
+        InvalidValues,
+        f"{tensor} holds NaN or infinity: whatever the model computed would be NaN",
+        file=file,
+        tensor=tensor,
+        parameter=parameter,
+        expected="finite numbers",
+        found=found,
+        advice="the checkpoint was saved broken or is damaged: download or export it again",
+    )
 
 
 def _bits(dtype: Dtype) -> Dtype:

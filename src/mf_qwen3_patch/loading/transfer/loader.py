@@ -1,39 +1,36 @@
-"""The fast loader: each byte is read once, into its place in a Parameter.
+"""The fast loader: each byte is read once, into its place in a buffer that becomes a Parameter's memory.
 
-Nothing is handed to the network before everything has been read and found sound, so that an error, a
+Nothing is assigned to the network before everything has been read and found sound, so that an error, a
 full disk or Ctrl-C leaves the network as it was. Until then the loaded memory is only the
 buffers that become the Parameters' own: the peak is the parameters' size and one chunk per thread.
-(On Ascend MindSpore uploads a Parameter when the device first needs it, whenever it was set: handing
-over one by one would not lower the peak there either.)
+(On Ascend MindSpore uploads a Parameter when the device first needs it, whenever it was set: assigning one by one
+would not lower the peak there either.)
 """
 
 from __future__ import annotations
 
 import sys
 import time
-import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
+import mindspore
 import numpy as np
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
-from mf_qwen3_patch.errors import CheckpointWarning, InvalidValues
-from mf_qwen3_patch.loading.runtime.network import network_parameters
+from mf_qwen3_patch.errors import InvalidValues, some
+from mf_qwen3_patch.loading.runtime.log import warn
 from mf_qwen3_patch.loading.runtime.ranks import is_first_rank
-from mf_qwen3_patch.loading.transfer.assign import hand_over
-from mf_qwen3_patch.loading.transfer.cast import TARGET_DTYPES, cast_between
-from mf_qwen3_patch.loading.transfer.initialize import new_values
-from mf_qwen3_patch.loading.transfer.not_finite import not_finite
-from mf_qwen3_patch.loading.transfer.plan import Plan
+from mf_qwen3_patch.loading.transfer.cast import TARGET_DTYPES, Array, cast_between, cast_like_numpy, not_finite
+from mf_qwen3_patch.loading.transfer.plan import ParameterPlan, Plan
 from mf_qwen3_patch.loading.transfer.read_requests import pieces_of
-from mf_qwen3_patch.loading.transfer.reader import Files
-from mf_qwen3_patch.loading.transfer.threads import thread_count
-from mf_qwen3_patch.loading.transfer.worker import Findings, Worker, WorkShared
+from mf_qwen3_patch.loading.transfer.reader import advise_sequential
+from mf_qwen3_patch.loading.transfer.worker import Files, Findings, PieceLoader, Worker, WorkShared
+from mf_qwen3_patch.settings import thread_count
 
 _PROGRESS_SECONDS = 0.1
 
@@ -65,49 +62,92 @@ class LoadStats:
     warnings: tuple[str, ...] = ()
 
 
-def load(
-    model: Any, plan: Plan, *, threads: int | None = None, progress: bool = True, initializer_range: float = 0.02
-) -> LoadStats:
-    """Load what ``plan`` says into ``model``.
+def read_parameters(
+    plan: Plan, files: Files, *, threads: int | None = None, progress: bool = True, initializer_range: float = 0.02
+) -> tuple[dict[str, Array], LoadStats]:
+    """Read what ``plan`` says; no network is touched.
 
     Args:
-        model: The network that the plan was made for. Its Parameters stay the same objects.
-        plan: From ``mf_qwen3_patch.loading.transfer.plan.plan``.
-        threads: How many threads read; see ``thread_count``.
+        plan: The plan.
+        files: Opens the checkpoint's files.
+        threads: Number of threads that read; see ``thread_count``.
         progress: Show a progress bar, on rank 0 and if stderr is a terminal.
-        initializer_range: For the parameters that start anew, see ``mf_qwen3_patch.loading.transfer.initialize``.
+        initializer_range: The standard deviation of newly initialized parameters, config.json's.
 
     Returns:
-        What was done. Warns (``CheckpointWarning``) of finite values that the cast made infinite.
+        An array for each parameter, in its shape and dtype; and what was done. Warns (``CheckpointWarning``) of finite
+        values that the cast made infinite.
 
     Raises:
         InvalidValues: The checkpoint holds NaN or infinity.
         CorruptCheckpoint: A file can't be read, or ends too early.
         ValueError: ``threads`` or ``MF_QWEN3_PATCH_THREADS`` is not a positive integer.
 
-    After any of these, and after Ctrl-C, the network is as it was before, and no thread is left.
+    After any of these, and after Ctrl-C, no thread is left.
     """
     started = time.perf_counter()
     count = thread_count(threads)
-    pieces = pieces_of(plan)
+    pieces = pieces_of(plan.parameters)
     arrays = {
         entry.name: np.empty(entry.shape, TARGET_DTYPES[entry.dtype])
         if entry.copies
-        else new_values(entry, initializer_range)
+        else _initial_values(entry, initializer_range)
         for entry in plan.parameters
     }
     buffers = {name: array.reshape(-1).view(f"u{array.itemsize}") for name, array in arrays.items()}
-    with Files(piece.copy.tensor.file for piece in pieces) as files:
-        shared = WorkShared(pieces, buffers, files)
-        _work(shared, count, _bar(plan, progress))
-    _refuse_invalid(plan, shared.findings)
-    hand_over(network_parameters(model), arrays)
-    stats = _stats(plan, shared.findings, count, started)
-    if not stats.overflowed:
-        return stats
-    message = _about_overflow(stats.overflowed, plan)
-    warnings.warn(message, CheckpointWarning, stacklevel=2)
-    return replace(stats, warnings=(message,))
+    for path in {piece.copy.tensor.file for piece in pieces}:
+        advise_sequential(files(path))
+    shared = WorkShared(pieces, buffers, files)
+    _work(shared, count, _bar(plan, progress))
+    refuse_invalid(plan.parameters, shared.findings)
+    return arrays, _told(_stats(plan, shared.findings, count, started), plan)
+
+
+def read_parameter(entry: ParameterPlan, loader: PieceLoader, findings: Findings) -> Array:
+    """Read one parameter, without a thread of its own; it is in its shape and dtype.
+
+    Args:
+        entry: The parameter.
+        loader: Loads the pieces.
+        findings: Takes what is seen on the way.
+    """
+    array = np.empty(entry.shape, TARGET_DTYPES[entry.dtype])
+    buffer = array.reshape(-1).view(f"u{array.itemsize}")
+    for piece in pieces_of([entry]):
+        findings.add(piece.copy.tensor.name, *loader.load(piece, buffer))
+    return array
+
+
+def scan_values(plan: Plan, files: Files) -> LoadStats:
+    """Look at every value that a plan would read, and keep none; for what MindFormers' own loader writes.
+
+    Args:
+        plan: The plan.
+        files: Opens the checkpoint's files.
+
+    Raises:
+        InvalidValues: The checkpoint holds NaN or infinity.
+        CorruptCheckpoint: A file can't be read, or ends too early.
+    """
+    started = time.perf_counter()
+    loader, findings = PieceLoader(files), Findings()
+    for entry in plan.parameters:
+        read_parameter(entry, loader, findings)
+    refuse_invalid(plan.parameters, findings)
+    return _told(_stats(plan, findings, 1, started), plan)
+
+
+def _initial_values(entry: ParameterPlan, initializer_range: float) -> Array:
+    """Return ones for a norm, else values from a normal distribution around 0, as transformers does.
+
+    The seed is MindSpore's, if one is set.
+    """
+    if len(entry.shape) == 1:
+        values = np.ones(entry.shape, np.float32)
+    else:
+        values = np.random.default_rng(mindspore.get_seed()).standard_normal(entry.shape, np.float32)
+        values *= np.float32(initializer_range)
+    return cast_like_numpy(values, TARGET_DTYPES[entry.dtype])
 
 
 def _work(shared: WorkShared, threads: int, bar: Any) -> None:
@@ -140,48 +180,52 @@ def _bar(plan: Plan, progress: bool) -> Any:
     )
 
 
-def _refuse_invalid(plan: Plan, findings: Findings) -> None:
+def refuse_invalid(parameters: Iterable[ParameterPlan], findings: Findings) -> None:
+    """Raise ``InvalidValues`` if NaN or infinity was seen in a tensor that parameters are made of."""
+    homes = {copy.tensor.name: (copy.tensor, entry) for entry in parameters for copy in entry.copies}
     problems = []
-    for entry in plan.parameters:
-        for copy in entry.copies:
-            seen = findings.tensors[copy.tensor.name]
-            if seen.nan or seen.infinite:
-                found = f"{seen.nan} NaN and {seen.infinite} infinite of {copy.elements} values"
-                problems.append(not_finite(copy.tensor.name, found, file=copy.tensor.file.name, parameter=entry.name))
+    for name, (tensor, entry) in homes.items():
+        seen = findings.tensors[name]
+        if seen.nan or seen.infinite:
+            found = f"{seen.nan} NaN and {seen.infinite} infinite of {prod(tensor.shape)} values"
+            problems.append(not_finite(name, found, file=tensor.file.name, parameter=entry.name))
     if problems:
-        directory = next(copy.tensor.file.parent for entry in plan.parameters for copy in entry.copies)
+        directory = next(tensor.file.parent for tensor, _ in homes.values())
         raise InvalidValues(problems, str(directory))
 
 
 def _stats(plan: Plan, findings: Findings, threads: int, started: float) -> LoadStats:
-    copies = [(entry, copy) for entry in plan.parameters for copy in entry.copies]
-    casts = Counter(
-        cast.name
-        for entry, copy in copies
-        if (cast := cast_between(copy.tensor.dtype, entry.dtype)).convert is not None
-    )
+    # Each tensor once, however many copies it is cut into.
+    casts = {
+        copy.tensor.name: cast_between(copy.tensor.dtype, entry.dtype)
+        for entry in plan.parameters
+        for copy in entry.copies
+    }
     return LoadStats(
         bytes_read=findings.bytes_read,
         seconds=time.perf_counter() - started,
         threads=threads,
-        casts=dict(casts),
+        casts=dict(Counter(cast.name for cast in casts.values() if cast.convert is not None)),
         overflowed={name: seen.overflowed for name, seen in findings.tensors.items() if seen.overflowed},
-        zero_tensors=tuple(
-            copy.tensor.name
-            for entry, copy in copies
-            if cast_between(copy.tensor.dtype, entry.dtype).makes_zero(findings.tensors[copy.tensor.name].largest)
-        ),
+        zero_tensors=tuple(name for name, cast in casts.items() if cast.makes_zero(findings.tensors[name].largest)),
         written=tuple(entry.name for entry in plan.parameters),
         values_checked=sum(prod(entry.shape) for entry in plan.parameters if entry.copies),
     )
 
 
+def _told(stats: LoadStats, plan: Plan) -> LoadStats:
+    if not stats.overflowed:
+        return stats
+    message = _about_overflow(stats.overflowed, plan)
+    warn([message])
+    return replace(stats, warnings=(message,))
+
+
 def _about_overflow(overflowed: Mapping[str, int], plan: Plan) -> str:
     dtypes = {copy.tensor.name: entry.dtype for entry in plan.parameters for copy in entry.copies}
-    names = ", ".join(f"{name} ({count})" for name, count in list(overflowed.items())[:5])
-    more = f" and {len(overflowed) - 5} more" if len(overflowed) > 5 else ""
+    names = some([f"{name} ({count})" for name, count in overflowed.items()], 5, " and {} more")
     return (
         f"{sum(overflowed.values())} finite values are too large for {dtypes[next(iter(overflowed))]} and became "
-        f"infinite, as with stock MindFormers, in {len(overflowed)} tensors: {names}{more}; "
+        f"infinite, as with stock MindFormers, in {len(overflowed)} tensors: {names}; "
         "load with params_dtype bfloat16 or float32"
     )

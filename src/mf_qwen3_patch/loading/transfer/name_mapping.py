@@ -1,13 +1,13 @@
-"""Which HuggingFace tensors make which MindFormers parameter, by MindFormers' own name map."""
+"""MindFormers' own map from HuggingFace's names, and the place that it gives a tensor."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from mf_qwen3_patch.families.mindformers import FAMILIES, Family
-from mf_qwen3_patch.loading.weight_dict import convert_name
+from mf_qwen3_patch.families.family import Family, FusedParameter
+from mf_qwen3_patch.families.registry import FAMILIES
 
 # The path element of MindFormers' module that holds the experts.
 _EXPERTS = "experts"
@@ -15,19 +15,84 @@ _EXPERTS = "experts"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a HuggingFace tensor goes.
+    """The place of a HuggingFace tensor.
 
     Attributes:
         parameter: The MindFormers parameter's name.
-        merged: The parameter's path element if it is merged, e.g. ``linear_qkv``, else None.
-        part: Which of the merged parts the tensor is; 0 if there is only one.
+        fused: How the parameter is fused, if it is; None for a tensor that is a parameter of its own, and for one
+            that is fused already.
+        part: The number of the tensor among the parts; 0 if there is only one.
         expert: The number of the expert whose matrix it is, in a parameter that holds those of all; else None.
     """
 
     parameter: str
-    merged: str | None = None
+    fused: FusedParameter | None = None
     part: int = 0
     expert: int | None = None
+
+
+def convert_name(model_class: Any, name: str) -> str:
+    """Translate one HuggingFace tensor name by the class's ``weight_mapping``.
+
+    Unlike ``ModelMixin.convert_name`` this needs no instance and no context. Names that are
+    MindFormers' already come back unchanged.
+
+    Args:
+        model_class: A MindFormers model class.
+        name: The HuggingFace name.
+    """
+    for huggingface_part, mindformers_part in model_class.weight_mapping:
+        name = name.replace(huggingface_part, mindformers_part)
+    return name
+
+
+def place_of(model_class: Any, name: str, family: Family) -> Place:
+    """Return where a tensor goes.
+
+    Args:
+        model_class: The inference class.
+        name: The tensor's HuggingFace name, or the one that MindFormers gives the part.
+        family: The model family.
+    """
+    path = convert_name(model_class, name).split(".")
+    for fused in family.fused:
+        if fused.stacked:
+            if len(path) > 4 and path[-4] == _EXPERTS and path[-3].isdecimal() and path[-2] in fused.parts:
+                part = fused.parts.index(path[-2])
+                return Place(".".join([*path[:-3], fused.target]), fused, part, int(path[-3]))
+        elif len(path) > 1 and path[-2] in fused.parts:
+            part = fused.parts.index(path[-2])
+            return Place(".".join([*path[:-2], fused.target, path[-1]]), fused, part)
+    return Place(".".join(path))
+
+
+@dataclass(frozen=True)
+class PartNames:
+    """The HuggingFace tensors that one MindFormers parameter is made of.
+
+    Attributes:
+        parameter: The parameter's name.
+        fused: How it is fused; None if it is one tensor.
+        names: The tensors' names, expert by expert, part by part; of what is not stacked there is one row.
+    """
+
+    parameter: str
+    fused: FusedParameter | None
+    names: tuple[tuple[str, ...], ...]
+
+
+def group_by_parameter(model_class: Any, names: Iterable[str], family: Family) -> list[PartNames]:
+    """Group the HuggingFace tensors of a sound model by parameter, in the order of their first tensors."""
+    fused: dict[str, FusedParameter | None] = {}
+    matrices: dict[str, dict[int, dict[int, str]]] = {}
+    for name in names:
+        place = place_of(model_class, name, family)
+        fused[place.parameter] = place.fused
+        matrices.setdefault(place.parameter, {}).setdefault(place.expert or 0, {})[place.part] = name
+    return [
+        PartNames(name, fused[name], tuple(tuple(row[part] for part in sorted(row)) for _, row in sorted(rows.items())))
+        for name, rows in matrices.items()
+    ]
 
 
 def of_another_family(parameters: Collection[str], family: Family) -> tuple[str, Family] | None:
@@ -35,7 +100,7 @@ def of_another_family(parameters: Collection[str], family: Family) -> tuple[str,
 
     Args:
         parameters: MindFormers names.
-        family: Whose they should be.
+        family: The family that they should be of.
 
     Returns:
         One that only the other family has, and that family; None if there is none, or if some are of ``family`` alone.
@@ -44,29 +109,10 @@ def of_another_family(parameters: Collection[str], family: Family) -> tuple[str,
     def first(elements: set[str]) -> str | None:
         return next((name for name in parameters if not elements.isdisjoint(name.split(".")[-2:])), None)
 
+    own = {fused.target for fused in family.fused}
     for other in FAMILIES.values():
-        witness = first(other.merged - family.merged)
-        if witness is not None and first(family.merged - other.merged) is None:
+        others = {fused.target for fused in other.fused}
+        witness = first(others - own)
+        if witness is not None and first(own - others) is None:
             return witness, other
     return None
-
-
-def place_of(model_class: Any, name: str, family: Family) -> Place:
-    """Return where the HuggingFace tensor ``name`` goes.
-
-    Args:
-        model_class: The inference class.
-        name: The tensor's name.
-        family: The model family.
-    """
-    path = convert_name(model_class, name).split(".")
-    if family.stacked and len(path) > 4 and path[-4] == _EXPERTS and path[-3].isdecimal():
-        for stacked, parts in family.stacked.items():
-            if path[-2] in parts:
-                return Place(".".join([*path[:-3], stacked]), stacked, parts.index(path[-2]), int(path[-3]))
-    for merged, parts in family.fused.items():
-        if len(path) > 1 and path[-2] in parts:
-            part = parts.index(path[-2])
-            path[-2] = merged
-            return Place(".".join(path), merged, part)
-    return Place(".".join(path))

@@ -1,8 +1,12 @@
-"""Which bytes of which file become which part of which parameter of this rank, decided before any is read."""
+"""A plan: for every parameter of this rank, the bytes of the files that become its elements; nothing is read for it.
+
+Every entry makes one: of a HuggingFace directory by fused slices, of a converted or merged one by what its layout says
+about the place of each part, of what only stock can place for the sake of the verification.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -11,83 +15,66 @@ from typing import Any
 from mindformers.parallel_core.inference.parallel_state import get_pipeline_model_parallel_world_size
 from mindformers.version_control import is_310p
 from mindspore import Parameter
+from numpy.lib.stride_tricks import as_strided
 
 from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_BITS, TensorInfo
-from mf_qwen3_patch.errors import (
-    ConfigMismatch,
-    IncompleteCheckpoint,
-    Problem,
-    UnsupportedCheckpoint,
-    error_for,
-)
-from mf_qwen3_patch.families.mindformers import Family
+from mf_qwen3_patch.errors import ConfigMismatch, IncompleteCheckpoint, Problem, UnsupportedCheckpoint, error_for
+from mf_qwen3_patch.families.family import Family
+from mf_qwen3_patch.families.layout import Fusion, Layout, Placement, StridedCopy, whole
+from mf_qwen3_patch.families.tensors import ModelDims, Shape
 from mf_qwen3_patch.loading.runtime.network import network_parameters
 from mf_qwen3_patch.loading.transfer.cast import SOURCE_DTYPES, TARGET_DTYPES, Array
 from mf_qwen3_patch.loading.transfer.name_mapping import place_of
-from mf_qwen3_patch.loading.transfer.rank_slices import PlanNotPossible, Shard, shards_of
+from mf_qwen3_patch.loading.transfer.rank_slices import PlanNotPossible, Slice, slices_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SliceCopy:
-    """One tensor, or the part of it that this rank holds, on its way into a parameter.
+    """One tensor, or a part of it, on its way into a parameter.
 
     Attributes:
-        tensor: Where the whole tensor is.
-        shard: Which range of it is copied, and to where.
+        tensor: The tensor, whole.
+        region: The elements that are copied: where they are in the tensor, and in the flattened parameter.
     """
 
     tensor: TensorInfo
-    shard: Shard
-
-    @property
-    def source(self) -> tuple[slice, ...]:
-        """The region of the tensor that is read, as an index."""
-        return self._region(self.shard.start)
-
-    @property
-    def destination(self) -> tuple[slice, ...]:
-        """The region of the parameter that is written, as an index; of an expert's transposed matrix if it is one."""
-        return self._region(self.shard.destination)
-
-    def written(self, parameter: Array) -> Array:
-        """Return the region of the parameter that is written, with the axes of the tensor; it shares memory.
-
-        Args:
-            parameter: What the parameter holds, in its shape.
-        """
-        whole = parameter if self.shard.expert is None else parameter[self.shard.expert].T
-        return whole[self.destination]
-
-    @property
-    def elements(self) -> int:
-        """How many elements are copied."""
-        shape = self.shard.shape
-        return prod(shape[: self.shard.axis]) * self.shard.length * prod(shape[self.shard.axis + 1 :])
+    region: StridedCopy
 
     @property
     def nbytes(self) -> int:
-        """How many bytes are read."""
-        return self.elements * DTYPE_BITS[self.tensor.dtype] // 8
+        """Bytes that are read."""
+        return self.region.elements * DTYPE_BITS[self.tensor.dtype] // 8
 
-    def _region(self, start: int) -> tuple[slice, ...]:
-        region = [slice(0, size) for size in self.shard.shape]
-        region[self.shard.axis] = slice(start, start + self.shard.length)
-        return tuple(region)
+    def source_in(self, flat: Array) -> Array:
+        """Return the elements that are copied, as ``[rows, columns]``; it shares memory.
+
+        Args:
+            flat: The tensor, flattened.
+        """
+        return _view(flat, self.region, self.region.source, (self.region.source_stride, 1))
+
+    def target_in(self, flat: Array) -> Array:
+        """Return the place of the elements in a parameter, as ``[rows, columns]``; it shares memory.
+
+        Args:
+            flat: The parameter, flattened.
+        """
+        return _view(flat, self.region, self.region.target, self.region.target_strides)
 
 
 @dataclass(frozen=True)
 class ParameterPlan:
-    """What one parameter is made of.
+    """The sources of one parameter.
 
     Attributes:
         name: The MindFormers name.
         shape: On this rank.
         dtype: ``float32``, ``float16`` or ``bfloat16``: the network's choice, not the checkpoint's.
-        copies: Together they write every element exactly once; none if the parameter starts anew.
+        copies: Together they write every element exactly once; none if the parameter is newly initialized.
     """
 
     name: str
-    shape: tuple[int, ...]
+    shape: Shape
     dtype: str
     copies: tuple[SliceCopy, ...]
 
@@ -100,37 +87,53 @@ class ParameterPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a load will do on this rank.
+    """The work of a load on this rank.
 
     Attributes:
         parameters: Every parameter of the network, in its order.
         unused: Tensors that no parameter of this rank wants.
+        fused: The kinds of the parameters that are fused from several tensors, one entry for each parameter.
+        fallback: Why only MindFormers' own loader can do it; empty if the copies can be carried out as they are.
+        unverifiable: With ``fallback``, the parameters of which no copies are known.
     """
 
     parameters: tuple[ParameterPlan, ...]
-    unused: tuple[str, ...]
+    unused: tuple[str, ...] = ()
+    fused: tuple[str, ...] = ()
+    fallback: str = ""
+    unverifiable: tuple[str, ...] = ()
 
     @property
-    def anew(self) -> tuple[ParameterPlan, ...]:
-        """The parameters that are not loaded but start anew, as tensors of another size were left out."""
-        return tuple(entry for entry in self.parameters if not entry.copies)
+    def newly_initialized(self) -> tuple[ParameterPlan, ...]:
+        """The parameters that are not loaded, as tensors of another size were left out."""
+        return () if self.fallback else tuple(entry for entry in self.parameters if not entry.copies)
 
     @cached_property
     def bytes_to_read(self) -> int:
-        """How many bytes of tensor data are read from the files."""
+        """Bytes of tensor data that are read from the files."""
         return sum(copy.nbytes for parameter in self.parameters for copy in parameter.copies)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A HuggingFace tensor's matrix, in a file of its own or as a part of something larger."""
+
+    tensor: TensorInfo
+    shape: Shape
+    placement: Placement
 
 
 def plan(
     model: Any, tensors: Mapping[str, TensorInfo], family: Family, *, left_out: Collection[str] = frozenset()
 ) -> Plan:
-    """Decide what to read, and check that every parameter gets all that it needs.
+    """Plan the load of a checkpoint, and check that every parameter gets all that it needs.
 
     Args:
         model: The stock inference network; its parameters are not touched.
-        tensors: What the checkpoint holds, by HuggingFace name.
+        tensors: The checkpoint's, by HuggingFace name, or by the names that MindFormers gives the parts.
         family: The model family.
-        left_out: Tensors of which no part is to be loaded; a parameter with such a part starts anew, all of it.
+        left_out: Tensors of which no part is to be loaded; a parameter with such a part is newly
+            initialized, all of it.
 
     Raises:
         PlanNotPossible: The network is not one that the fast loader knows (quantized layers, an Ascend
@@ -139,80 +142,231 @@ def plan(
         ConfigMismatch: The network and the checkpoint disagree about a shape.
         UnsupportedCheckpoint: A tensor's dtype can't be loaded, or two tensors claim one place.
     """
-    if is_310p():
-        raise PlanNotPossible("an Ascend 310P keeps its weights in a format of its own (NZ)")
-    if get_pipeline_model_parallel_world_size() > 1:
-        raise PlanNotPossible("pipeline parallelism spreads the layers over ranks")
+    _refuse_devices_of_their_own()
     sources, problems = _sources(type(model), tensors, family)
     parameters: list[ParameterPlan] = []
     unused: list[str] = []
+    fused: list[str] = []
     for name, parameter in network_parameters(model).items():
-        expected = shards_of(parameter, len(family.parts_of(name)))
-        dtype = _dtype(parameter)
+        expected = slices_of(parameter, family.parts_of(name))
         found = sources.pop(name, {})
-        copies = []
-        if any(tensor.name in left_out for tensor in found.values()):
-            unused += [tensor.name for tensor in found.values()]
+        copies: list[SliceCopy] = []
+        if any(source.tensor.name in left_out for source in found.values()):
+            unused += [source.tensor.name for source in found.values()]
             expected = ()
-        for part, shard in enumerate(expected):
-            if part not in found:
-                problems.append(_missing(name, part, tensors, family))
-            elif problem := _unfit(name, found[part], shard):
+        for slot, piece in enumerate(expected):
+            if slot not in found:
+                problems.append(_missing(name, slot, tensors, family))
+            elif problem := _unfit(name, found[slot], piece):
                 problems.append(problem)
             else:
-                copies.append(SliceCopy(found[part], shard))
+                copies += _copies(found[slot], piece, parameter)
+        entry = ParameterPlan(name, tuple(parameter.shape), parameter_dtype(parameter), tuple(copies))
+        parameters.append(entry)
+        fused += [entry.kind] * (len(expected) > 1)
+    if problems:
+        raise error_for(problems, _directory_of(tensors))
+    unused += [source.tensor.name for parts in sources.values() for source in parts.values()]
+    return Plan(tuple(parameters), tuple(dict.fromkeys(unused)), tuple(fused))
+
+
+def plan_for_verification(model: Any, tensors: Mapping[str, TensorInfo], family: Family, reason: str) -> Plan:
+    """Plan what only MindFormers' own loader can place: the copies are there to read back what it has written.
+
+    Args:
+        model: The stock inference network.
+        tensors: The checkpoint's, by HuggingFace name.
+        family: The model family.
+        reason: Why only MindFormers' own loader can do it.
+    """
+    sources, _ = _sources(type(model), tensors, family)
+    parameters: list[ParameterPlan] = []
+    unknown: list[str] = []
+    for name, parameter in network_parameters(model).items():
+        try:
+            expected = slices_of(parameter, family.parts_of(name), model=model)
+            dtype = parameter_dtype(parameter)
+            found = [
+                (sources[name][slot if piece.slot is None else piece.slot], piece)
+                for slot, piece in enumerate(expected)
+            ]
+        except (PlanNotPossible, KeyError):
+            unknown.append(name)
+            continue
+        if any(_unfit(name, source, piece) for source, piece in found):
+            unknown.append(name)
+            continue
+        copies = [copy for source, piece in found for copy in _copies(source, piece, parameter)]
+        parameters.append(ParameterPlan(name, tuple(parameter.shape), dtype, tuple(copies)))
+    return Plan(tuple(parameters), fallback=reason, unverifiable=tuple(unknown))
+
+
+def plan_fused(
+    model: Any,
+    tensors: Mapping[str, TensorInfo],
+    family: Family,
+    dims: ModelDims,
+    layout: Layout,
+    *,
+    ranks: int = 1,
+    fallback: str = "",
+) -> Plan:
+    """Plan the load of parameters that are fused already, in MindFormers' names.
+
+    Args:
+        model: The stock inference network; its parameters are not touched.
+        tensors: The checkpoint's, by MindFormers' names.
+        family: The model family.
+        dims: The model's dimensions.
+        layout: The layout in which they are fused.
+        ranks: Number of ranks whose slices the files hold, this rank's among them; 1 if the parameters are whole.
+        fallback: Why only MindFormers' own loader can do it, if that is so: the plan is made for the verification.
+
+    Raises:
+        PlanNotPossible: As ``plan`` does, unless ``fallback`` is given.
+        IncompleteCheckpoint: A parameter is not there.
+        ConfigMismatch: A parameter has another shape than in the network.
+        UnsupportedCheckpoint: A tensor's dtype can't be loaded.
+    """
+    if not fallback:
+        _refuse_devices_of_their_own()
+    problems: list[Problem] = []
+    parameters, unknown = [], []
+    # Some save the network itself, whose names have this in front.
+    by_name = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
+    networks = network_parameters(model)
+    for name, parameter in networks.items():
+        tensor = by_name.get(name)
+        copies: list[SliceCopy] = []
+        try:
+            slices, dtype = slices_of(parameter, family.parts_of(name)), parameter_dtype(parameter)
+        except PlanNotPossible:
+            if not fallback:
+                raise
+            unknown.append(name)
+            continue
+        if tensor is None:
+            problems.append(_missing_parameter(name))
+        elif ranks > 1:
+            shape = tuple(parameter.shape)
+            if problem := _unfit_parameter(tensor, name, shape):
+                problems.append(problem)
+            else:
+                copies.append(SliceCopy(tensor, _identity(shape)))
+        else:
+            fusion = fused_layout(family, name, slices, layout, dims)
+            if problem := _unfit_parameter(tensor, name, fusion.shape):
+                problems.append(problem)
+            else:
+                count = len(fusion.parts)
+                for slot, piece in enumerate(slices):
+                    expert, part = divmod(slot, count)
+                    source = _Source(tensor, piece.shape, fusion.placement(part, expert))
+                    copies += _copies(source, piece, parameter)
         parameters.append(ParameterPlan(name, tuple(parameter.shape), dtype, tuple(copies)))
     if problems:
-        some = next(iter(tensors.values()), None)
-        raise error_for(problems, None if some is None else str(some.file.parent))
-    unused += [tensor.name for parts in sources.values() for tensor in parts.values()]
-    return Plan(tuple(parameters), tuple(unused))
+        raise error_for(problems, _directory_of(tensors))
+    unused = tuple(tensor.name for name, tensor in by_name.items() if name not in networks)
+    return Plan(tuple(parameters), unused, fallback=fallback, unverifiable=tuple(unknown))
 
 
-def _sources(
-    model_class: Any, tensors: Mapping[str, TensorInfo], family: Family
-) -> tuple[dict[str, dict[int, TensorInfo]], list[Problem]]:
-    """Group the tensors: parameter name → index of the part → tensor."""
-    sources: dict[str, dict[int, TensorInfo]] = {}
-    problems = []
-    for name, tensor in tensors.items():
-        place = place_of(model_class, name, family)
-        count = len(family.parts_of(place.parameter))
-        if place.merged is None and (count > 1 or family.stacks(place.parameter)):
-            raise PlanNotPossible(f"{name} is merged already, in a layout that the file does not tell")
-        part = place.part + (place.expert or 0) * count
-        parts = sources.setdefault(place.parameter, {})
-        if part in parts:
-            problems.append(
-                Problem(
-                    UnsupportedCheckpoint,
-                    f"{parts[part].name} and {name} are names for the same weights",
-                    file=tensor.file.name,
-                    tensor=name,
-                    parameter=place.parameter,
-                    advice="keep one of them in the checkpoint",
-                )
-            )
-        parts[part] = tensor
-    return sources, problems
+def fused_layout(family: Family, name: str, slices: Sequence[Slice], layout: Layout, dims: ModelDims) -> Fusion:
+    """Return how the parts of a whole parameter lie in it.
+
+    Args:
+        family: The model family.
+        name: The parameter's MindFormers name.
+        slices: The rank's slices, which know the shapes of the whole parts.
+        layout: The layout.
+        dims: The model's dimensions.
+    """
+    fused = family.fused_of(name)
+    if fused is None:
+        return Fusion((slices[0].shape,))
+    return fused.layout(layout, [piece.shape for piece in slices[: len(fused.parts)]], dims)
 
 
-def _dtype(parameter: Parameter) -> str:
+def parameter_dtype(parameter: Parameter) -> str:
+    """Return a Parameter's dtype by its plain name.
+
+    Raises:
+        PlanNotPossible: It is none that is loaded.
+    """
     name = str(parameter.dtype).lower()
     if name not in TARGET_DTYPES:
         raise PlanNotPossible(f"{parameter.name} is {parameter.dtype}, not one of {', '.join(TARGET_DTYPES)}")
     return name
 
 
-def _missing(name: str, part: int, tensors: Mapping[str, TensorInfo], family: Family) -> Problem:
-    parts = family.parts_of(name)
+def _refuse_devices_of_their_own() -> None:
+    if is_310p():
+        raise PlanNotPossible("an Ascend 310P keeps its weights in a format of its own (NZ)")
+    if get_pipeline_model_parallel_world_size() > 1:
+        raise PlanNotPossible("pipeline parallelism spreads the layers over ranks")
+
+
+def _view(flat: Array, region: StridedCopy, start: int, strides: tuple[int, int]) -> Array:
+    steps = tuple(stride * flat.itemsize for stride in strides)
+    view: Array = as_strided(flat[start:], (region.rows, region.columns), steps)
+    return view
+
+
+def _identity(shape: Shape) -> StridedCopy:
+    if len(shape) == 1:
+        return StridedCopy(1, shape[0], 0, shape[0], 0, (shape[0], 1))
+    columns = prod(shape[1:])
+    return StridedCopy(shape[0], columns, 0, columns, 0, (columns, 1))
+
+
+def _copies(source: _Source, piece: Slice, parameter: Parameter) -> list[SliceCopy]:
+    regions = piece.copies_from(source.placement, tuple(parameter.shape))
+    return [SliceCopy(source.tensor, region) for region in regions]
+
+
+def _sources(
+    model_class: Any, tensors: Mapping[str, TensorInfo], family: Family
+) -> tuple[dict[str, dict[int, _Source]], list[Problem]]:
+    """Group the tensors: parameter name → slot (part, expert by expert) → source."""
+    sources: dict[str, dict[int, _Source]] = {}
+    problems = []
+    for name, tensor in tensors.items():
+        place = place_of(model_class, name, family)
+        count = family.parts_of(place.parameter)
+        if place.fused is None and family.fused_of(place.parameter) is not None:
+            raise PlanNotPossible(f"{name} is merged already, in a layout that the file does not tell")
+        slot = place.part + (place.expert or 0) * count
+        parts = sources.setdefault(place.parameter, {})
+        if slot in parts:
+            problems.append(
+                Problem(
+                    UnsupportedCheckpoint,
+                    f"{parts[slot].tensor.name} and {name} are names for the same weights",
+                    file=tensor.file.name,
+                    tensor=name,
+                    parameter=place.parameter,
+                    advice="keep one of them in the checkpoint",
+                )
+            )
+        parts[slot] = _Source(tensor, tensor.shape, whole(tensor.shape))
+    return sources, problems
+
+
+def _directory_of(tensors: Mapping[str, TensorInfo]) -> str | None:
+    some = next(iter(tensors.values()), None)
+    return None if some is None else str(some.file.parent)
+
+
+def _missing(name: str, slot: int, tensors: Mapping[str, TensorInfo], family: Family) -> Problem:
+    fused = family.fused_of(name)
     *path, element, last = name.split(".")
-    if family.stacks(name):
-        expert, part = divmod(part, len(parts))
-        what, wanted = f"expert {expert}'s {parts[part]}", [*path, element, str(expert), parts[part], "weight"]
+    if fused is None:
+        what, wanted = "it", [name]
+    elif fused.stacked:
+        expert, part = divmod(slot, len(fused.parts))
+        what = f"expert {expert}'s {fused.parts[part]}"
+        wanted = [*path, element, str(expert), fused.parts[part], "weight"]
     else:
-        what = f"its part {parts[part]}" if len(parts) > 1 else "it"
-        wanted = [*path, parts[part], last]
+        what, wanted = f"its part {fused.parts[slot]}", [*path, fused.parts[slot], last]
     return Problem(
         IncompleteCheckpoint,
         f"the network has a parameter {name}, but the checkpoint has no tensor for {what}",
@@ -223,27 +377,55 @@ def _missing(name: str, part: int, tensors: Mapping[str, TensorInfo], family: Fa
     )
 
 
-def _unfit(name: str, tensor: TensorInfo, shard: Shard) -> Problem | None:
-    if tensor.shape != shard.shape:
+def _unfit(name: str, source: _Source, piece: Slice) -> Problem | None:
+    tensor = source.tensor
+    if source.shape != piece.shape:
         return Problem(
             ConfigMismatch,
             f"{tensor.name} has another shape than the network wants for {name}",
             file=tensor.file.name,
             tensor=tensor.name,
             parameter=name,
-            expected=f"{list(shard.shape)} (the network, all ranks together)",
-            found=f"{list(tensor.shape)} (the file)",
+            expected=f"{list(piece.shape)} (the network, all ranks together)",
+            found=f"{list(source.shape)} (the file)",
             advice="make the model's config agree with the checkpoint's config.json",
         )
-    if tensor.dtype not in SOURCE_DTYPES:
-        return Problem(
-            UnsupportedCheckpoint,
-            f"{tensor.name} is {tensor.dtype}, which can't be loaded into an unquantized network",
-            file=tensor.file.name,
-            tensor=tensor.name,
-            parameter=name,
-            expected=f"one of {', '.join(SOURCE_DTYPES)}",
-            found=tensor.dtype,
-            advice="use a checkpoint in bfloat16, float16 or float32",
-        )
-    return None
+    return _unloadable(tensor, name)
+
+
+def _unloadable(tensor: TensorInfo, name: str) -> Problem | None:
+    if tensor.dtype in SOURCE_DTYPES:
+        return None
+    return Problem(
+        UnsupportedCheckpoint,
+        f"{tensor.name} is {tensor.dtype}, which can't be loaded into an unquantized network",
+        file=tensor.file.name,
+        tensor=tensor.name,
+        parameter=name,
+        expected=f"one of {', '.join(SOURCE_DTYPES)}",
+        found=tensor.dtype,
+        advice="use a checkpoint in bfloat16, float16 or float32",
+    )
+
+
+def _missing_parameter(name: str) -> Problem:
+    return Problem(
+        IncompleteCheckpoint,
+        f"{name} is missing",
+        parameter=name,
+        advice="convert the HuggingFace directory again, or load it directly, without qkv_concat",
+    )
+
+
+def _unfit_parameter(tensor: TensorInfo, name: str, shape: Shape) -> Problem | None:
+    if tensor.shape == shape:
+        return _unloadable(tensor, name)
+    return Problem(
+        ConfigMismatch,
+        f"{name} has another shape than in the model",
+        file=tensor.file.name,
+        parameter=name,
+        expected=list(shape),
+        found=list(tensor.shape),
+        advice="the files are not from this model, or its config contradicts them",
+    )

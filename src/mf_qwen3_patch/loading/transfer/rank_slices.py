@@ -7,8 +7,9 @@ The numbers are those of the stock layer that owns the parameter, which it compu
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
+from math import prod
 from types import MappingProxyType
 from typing import Any
 
@@ -17,6 +18,8 @@ from mindformers.parallel_core.inference.transformer.moe.router import TopKRoute
 from mindspore import Parameter
 
 from mf_qwen3_patch.errors import Qwen3PatchError
+from mf_qwen3_patch.families.layout import Placement, StridedCopy, strided_copies
+from mf_qwen3_patch.families.tensors import Shape
 
 
 class PlanNotPossible(Qwen3PatchError, NotImplementedError):
@@ -28,8 +31,8 @@ class PlanNotPossible(Qwen3PatchError, NotImplementedError):
 
 
 @dataclass(frozen=True)
-class Shard:
-    """A range along one axis of a tensor, and where it goes in the parameter.
+class Slice:
+    """A range along one axis of a HuggingFace tensor, and where it goes in the parameter.
 
     Attributes:
         shape: Of the whole tensor, all ranks together.
@@ -37,28 +40,53 @@ class Shard:
         start: First index of the range in the tensor.
         length: Number of indices.
         destination: First index of the range in the parameter.
-        expert: Which matrix of a parameter that stacks those of all experts; they are transposed there, so that
-            ``axis`` and ``destination`` refer to the transposed matrix. None for any other parameter.
+        expert: The matrix's number in a parameter that stacks those of this rank's experts; they are transposed
+            there, so that ``axis`` and ``destination`` refer to the transposed matrix. None for any other parameter.
+        slot: The tensor's number among those of the parameter, if that is not the number of the slice.
     """
 
-    shape: tuple[int, ...]
+    shape: Shape
     axis: int
     start: int
     length: int
     destination: int = 0
     expert: int | None = None
+    slot: int | None = None
+
+    def copies_from(self, source: Placement, parameter: Shape) -> list[StridedCopy]:
+        """Return the copies that bring the slice into the parameter.
+
+        Args:
+            source: Where the whole tensor's matrix is.
+            parameter: The parameter's shape on this rank.
+        """
+        if len(self.shape) == 1:
+            start = source.offset + self.start * source.row_stride
+            return [StridedCopy(1, self.length, start, self.length, self.destination, (self.length, 1))]
+        rows, columns = self.shape[0], prod(self.shape[1:])
+        first_row, first_column = (self.start, 0) if self.axis == 0 else (0, self.start)
+        rows, columns = (self.length, columns) if self.axis == 0 else (rows, self.length)
+        if self.expert is None:
+            width = prod(parameter[1:])
+            target = Placement(self.destination * (width if self.axis == 0 else 1), width)
+        else:
+            width = parameter[2]
+            inside = self.destination * (1 if self.axis == 0 else width)
+            target = Placement(self.expert * parameter[1] * width + inside, 1, width)
+        return list(strided_copies(source, target, rows, columns, first_row=first_row, first_column=first_column))
 
 
-def shards_of(parameter: Parameter, parts: int) -> tuple[Shard, ...]:
-    """Return what ``parameter`` holds, one shard for each tensor that it is made of.
+def slices_of(parameter: Parameter, parts: int, model: Any = None) -> tuple[Slice, ...]:
+    """Return what ``parameter`` holds, one slice for each tensor that it is made of.
 
     Args:
         parameter: Of the stock inference network.
-        parts: Of how many tensors it is made: 3 for Q|K|V, 2 for gate|up, else 1; of a parameter that stacks the
-            matrices of all experts, how many make the matrix of one.
+        parts: The number of tensors that it is made of: 3 for Q|K|V, 2 for gate|up, else 1; of a parameter that
+            stacks the matrices of all experts, the number of those that make the matrix of one.
+        model: The network, if this rank may hold only some of the experts: it knows which ones.
 
     Returns:
-        One shard for each tensor; in a stack for each expert its parts, one expert after the other.
+        One slice for each tensor; in a stack for each expert its parts, one expert after the other.
 
     Raises:
         PlanNotPossible: Its owner is not one of the layers known here, or is quantized.
@@ -71,61 +99,91 @@ def shards_of(parameter: Parameter, parts: int) -> tuple[Shard, ...]:
     if owner is None or rule is None:
         raise PlanNotPossible(f"{parameter.name} belongs to a {type(owner).__name__}, an unknown kind of layer")
     method = type(getattr(owner, "quant_method", None))
-    if method not in _UNQUANTIzED and type(owner) not in _NEVER_QUANTIzED:
+    if method not in _UNQUANTIZED and type(owner) not in _NEVER_QUANTIZED:
         raise PlanNotPossible(f"{parameter.name} is stored by {method.__name__}: a quantized layer")
+    if model is not None and (experts := _local_experts(owner, model)):
+        return _of_local_experts(rule, owner, parameter, parts, experts)
     return rule(owner, parameter, parts)
 
 
-def _whole(parameter: Parameter) -> Shard:
+def _local_experts(owner: Any, model: Any) -> tuple[int, ...]:
+    """Return the numbers of this rank's experts, in its order, if it holds only some of them."""
+    config = getattr(owner, "config", None)
+    total = getattr(config, "num_moe_experts", None)
+    if type(owner) not in _OF_EXPERTS or not total:
+        return ()
+    local = {number: model.model.map_global_expert_id_to_local_expert_id(number) for number in range(total)}
+    held = sorted((place, number) for number, place in local.items() if place >= 0)
+    return tuple(number for _, number in held) if len(held) < total else ()
+
+
+def _of_local_experts(
+    rule: Callable[..., tuple[Slice, ...]], owner: Any, parameter: Parameter, parts: int, experts: tuple[int, ...]
+) -> tuple[Slice, ...]:
+    """Return the slices of a rank that holds only some of the experts; the router's rows begin with theirs."""
+    if type(owner) is TopKRouter:
+        total, first = owner.config.num_moe_experts, experts[0]
+        shape = tuple(parameter.shape)
+        return (
+            Slice(shape, 0, first, total - first, slot=0),
+            *((Slice(shape, 0, 0, first, total - first, slot=0),) if first else ()),
+        )
+    slices = rule(owner, parameter, parts, experts=len(experts))
+    return tuple(
+        replace(piece, slot=experts[piece.expert or 0] * parts + number % parts) for number, piece in enumerate(slices)
+    )
+
+
+def _whole(parameter: Parameter) -> Slice:
     shape = tuple(parameter.shape)
-    return Shard(shape, axis=0, start=0, length=shape[0])
+    return Slice(shape, axis=0, start=0, length=shape[0])
 
 
-def _cut(parameter: Parameter, axis: int, full: int, start: int, length: int, destination: int = 0) -> Shard:
+def _cut(parameter: Parameter, axis: int, full: int, start: int, length: int, destination: int = 0) -> Slice:
     shape = list(parameter.shape)
     shape[axis] = full
-    return Shard(tuple(shape), axis, start, length, destination)
+    return Slice(tuple(shape), axis, start, length, destination)
 
 
-def _single(parts: int, shard: Shard, parameter: Parameter) -> tuple[Shard, ...]:
+def _single(parts: int, piece: Slice, parameter: Parameter) -> tuple[Slice, ...]:
     if parts != 1:
         raise PlanNotPossible(f"{parameter.name} should be made of {parts} tensors, but its layer takes one")
-    return (shard,)
+    return (piece,)
 
 
-def _column(owner: Any, parameter: Parameter, parts: int) -> tuple[Shard, ...]:
+def _column(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, ...]:
     length = owner.output_size_per_partition
-    shard = _cut(
+    piece = _cut(
         parameter, parameter.output_dim, owner.output_size, owner.tp_group.rank * length, length
     )  # fmt: skip
-    return _single(parts, shard, parameter)
+    return _single(parts, piece, parameter)
 
 
-def _row(owner: Any, parameter: Parameter, parts: int) -> tuple[Shard, ...]:
+def _row(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, ...]:
     axis = getattr(parameter, "input_dim", None)
     if axis is None:  # a bias, whole on every rank
         return _single(parts, _whole(parameter), parameter)
     length = owner.input_size_per_partition
-    shard = _cut(parameter, axis, owner.input_size, owner.tp_group.rank * length, length)
-    return _single(parts, shard, parameter)
+    piece = _cut(parameter, axis, owner.input_size, owner.tp_group.rank * length, length)
+    return _single(parts, piece, parameter)
 
 
-def _replicated(owner: Any, parameter: Parameter, parts: int) -> tuple[Shard, ...]:
+def _replicated(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, ...]:
     return _single(parts, _whole(parameter), parameter)
 
 
-def _vocabulary(owner: Any, parameter: Parameter, parts: int) -> tuple[Shard, ...]:
-    shard = _cut(
+def _vocabulary(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, ...]:
+    piece = _cut(
         parameter,
         parameter.output_dim,
         owner.num_embeddings,
         owner.vocab_start_index,
         owner.num_embeddings_per_partition,
     )
-    return _single(parts, shard, parameter)
+    return _single(parts, piece, parameter)
 
 
-def _merged_columns(owner: Any, parameter: Parameter, parts: int) -> tuple[Shard, ...]:
+def _merged_columns(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, ...]:
     lengths = owner.output_partition_sizes
     if parts != len(lengths) or parameter.output_dim != 0:
         raise PlanNotPossible(f"{parameter.name} is not {parts} tensors below each other")
@@ -135,7 +193,7 @@ def _merged_columns(owner: Any, parameter: Parameter, parts: int) -> tuple[Shard
     )
 
 
-def _query_key_value(owner: Any, parameter: Parameter, parts: int) -> tuple[Shard, ...]:
+def _query_key_value(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, ...]:
     if parts != 3 or parameter.output_dim != 0:
         raise PlanNotPossible(f"{parameter.name} is not {parts} tensors below each other")
     queries = owner.num_heads * owner.head_size
@@ -151,35 +209,35 @@ def _query_key_value(owner: Any, parameter: Parameter, parts: int) -> tuple[Shar
     )
 
 
-def _router(owner: Any, parameter: Parameter, parts: int) -> tuple[Shard, ...]:
+def _router(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, ...]:
     if owner.ep_group_size > 1:
         raise PlanNotPossible(_EXPERT_PARALLEL)
     return _single(parts, _whole(parameter), parameter)
 
 
-def _experts_columns(owner: Any, parameter: Parameter, parts: int) -> tuple[Shard, ...]:
+def _experts_columns(owner: Any, parameter: Parameter, parts: int, experts: int | None = None) -> tuple[Slice, ...]:
     """Gate and up of each expert, ``[ffn, hidden]`` in the file, side by side in ``[hidden, gate|up]``."""
-    _refuse_expert_parallelism(parameter, owner.config.num_moe_experts)
-    experts, hidden, both = parameter.shape
+    _refuse_expert_parallelism(parameter, experts or owner.config.num_moe_experts)
+    count, hidden, both = parameter.shape
     length = both // parts
     shape = (length * owner.tp_group.size, hidden)
     if parts != 2 or parameter.output_dim != 2 or shape[0] * parts != owner.output_size:
         raise PlanNotPossible(f"{parameter.name} is not {parts} matrices beside each other for each expert")
     return tuple(
-        Shard(shape, 0, owner.tp_group.rank * length, length, part * length, expert)
-        for expert in range(experts)
+        Slice(shape, 0, owner.tp_group.rank * length, length, part * length, expert)
+        for expert in range(count)
         for part in range(parts)
     )
 
 
-def _experts_rows(owner: Any, parameter: Parameter, parts: int) -> tuple[Shard, ...]:
+def _experts_rows(owner: Any, parameter: Parameter, parts: int, experts: int | None = None) -> tuple[Slice, ...]:
     """Down of each expert, ``[hidden, ffn]`` in the file, ``[ffn, hidden]`` in the parameter."""
-    _refuse_expert_parallelism(parameter, owner.config.num_moe_experts)
-    experts, length, hidden = parameter.shape
+    _refuse_expert_parallelism(parameter, experts or owner.config.num_moe_experts)
+    count, length, hidden = parameter.shape
     if parts != 1 or parameter.input_dim != 1 or length * owner.tp_group.size != owner.input_size:
         raise PlanNotPossible(f"{parameter.name} is not one matrix for each expert")
     shape = (hidden, owner.input_size)
-    return tuple(Shard(shape, 1, owner.tp_group.rank * length, length, 0, expert) for expert in range(experts))
+    return tuple(Slice(shape, 1, owner.tp_group.rank * length, length, 0, expert) for expert in range(count))
 
 
 def _refuse_expert_parallelism(parameter: Parameter, experts: int) -> None:
@@ -188,15 +246,16 @@ def _refuse_expert_parallelism(parameter: Parameter, experts: int) -> None:
 
 
 _EXPERT_PARALLEL = "expert parallelism spreads the experts over ranks"
-_UNQUANTIzED = (
+_UNQUANTIZED = (
     layers.UnquantizedLinearMethod,
     layers.UnquantizedEmbeddingMethod,
     grouped_layers.UnquantizedGroupedLinearMethod,
 )
-_NEVER_QUANTIzED = (TopKRouter,)
+_NEVER_QUANTIZED = (TopKRouter,)
+_OF_EXPERTS = (TopKRouter, grouped_layers.ColumnParallelGroupedLinear, grouped_layers.RowParallelGroupedLinear)
 
 # Exact types: a subclass may mean anything by the same fields.
-_RULES: Mapping[type, Callable[[Any, Parameter, int], tuple[Shard, ...]]] = MappingProxyType(
+_RULES: Mapping[type, Callable[..., tuple[Slice, ...]]] = MappingProxyType(
     {
         layers.ColumnParallelLinear: _column,
         layers.RowParallelLinear: _row,

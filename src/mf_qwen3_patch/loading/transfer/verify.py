@@ -1,40 +1,37 @@
 """After the load: does the network hold what the files say?
 
-The files are read a second time, by another route than the loader's (plain file reads, numpy's own casts),
+The files are read a second time, by another route than the loader's (row by row, numpy's own casts),
 and compared with the network's own memory. What the loader put in the wrong place, in the wrong
 order or not at all differs in every row, so that a few rows of each slice show it; ``strict`` compares
 all of them. NaN, infinity and zero are another matter, as one bad value can hide anywhere: those were
-looked for in every value, by the loader, and the proof looks at the rows that it compares again.
+looked for in every value, by the loader, and the verification looks at the rows that it compares again.
 """
 
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
-from io import RawIOBase
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mindspore import Parameter
 
-from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
-from mf_qwen3_patch.errors import CheckpointWarning, LoadNotProven
+from mf_qwen3_patch.errors import LoadNotProven, some
+from mf_qwen3_patch.loading.runtime.log import warn
 from mf_qwen3_patch.loading.runtime.network import network_parameters
 from mf_qwen3_patch.loading.runtime.parameters import to_numpy
 from mf_qwen3_patch.loading.transfer.cast import SOURCE_DTYPES, TARGET_DTYPES, Array, cast_like_numpy
 from mf_qwen3_patch.loading.transfer.loader import LoadStats
 from mf_qwen3_patch.loading.transfer.plan import ParameterPlan, Plan, SliceCopy
+from mf_qwen3_patch.loading.transfer.worker import Files
 
 _SAMPLED_ROWS = 5
 _BLOCK_ELEMENTS = 1 << 19
 
 
 @dataclass(frozen=True)
-class Proof:
+class Verification:
     """What was checked after a load; that it exists means that all of it held.
 
     Attributes:
@@ -51,7 +48,8 @@ class Proof:
         all_zero: Tensors that are zero throughout, in the checkpoint or at least in the network's dtype: also
             those that are only a part of a merged parameter.
         warnings: What was warned of.
-        seconds: How long the proof took.
+        seconds: How long it took.
+        unverifiable: The parameters that were not compared, as they are stored in a form of their own.
     """
 
     parameters: int
@@ -67,6 +65,7 @@ class Proof:
     all_zero: tuple[str, ...]
     warnings: tuple[str, ...]
     seconds: float
+    unverifiable: tuple[str, ...] = ()
 
     def lines(self) -> tuple[tuple[str, str], ...]:
         """Return the findings for a report: what was checked, and the result."""
@@ -80,60 +79,66 @@ class Proof:
         )
 
 
-def prove(model: Any, plan: Plan, stats: LoadStats, *, strict: bool = False) -> Proof:
-    """Prove that ``model`` holds what ``plan`` says.
+def verify(model: Any, plan: Plan, stats: LoadStats, files: Files, *, strict: bool = False) -> Verification:
+    """Verify that ``model`` holds what ``plan`` says.
 
     Args:
         model: The loaded network.
-        plan: What was to be loaded.
+        plan: The plan that was carried out.
         stats: What the loader did and saw.
+        files: Opens the checkpoint's files.
         strict: Compare every value with the files, not a sample of rows from every slice.
 
     Returns:
         What was checked. Warns (``CheckpointWarning``) of tensors that are zero throughout.
 
     Raises:
-        LoadNotProven: It does not; names parameter, tensor and file.
+        LoadNotProven: The model holds something else; names parameter, tensor and file.
+        CorruptCheckpoint: A file can't be read any more.
     """
     started = time.perf_counter()
     parameters = network_parameters(model)
-    _check_all_written(parameters, plan, stats)
+    if not plan.fallback:
+        _check_all_written(parameters, plan, stats)
     rows_compared = rows = 0
-    with _Sources() as sources:
-        for entry in plan.parameters:
-            values = _held(parameters[entry.name], entry)
-            for copy in entry.copies:
-                compared, all_rows = _compare(entry, copy, values, sources, strict)
-                rows_compared += compared
-                rows += all_rows
+    for entry in plan.parameters:
+        values = _held(parameters[entry.name], entry).reshape(-1)
+        for copy in entry.copies:
+            rows_compared += _compare(entry, copy, values, files, strict)
+            rows += copy.region.rows
     zero = stats.zero_tensors
     messages: tuple[str, ...] = ()
     if zero:
-        names = ", ".join(zero[:5]) + (" and more" if len(zero) > 5 else "")
         message = (
-            f"{len(zero)} tensor(s) zero throughout: {names}; the checkpoint itself says so (or has nothing there that "
-            "their dtype can tell from zero), so that it was probably saved before it was trained"
+            f"{len(zero)} tensor(s) zero throughout: {some(zero, 5, ' and more')}; the checkpoint itself says so (or "
+            "has nothing there that their dtype can tell from zero), so that it was probably saved before it was "
+            "trained"
         )
-        warnings.warn(message, CheckpointWarning, stacklevel=2)
+        warn([message])
         messages = (message,)
     slices = sum(len(entry.copies) for entry in plan.parameters)
-    fused = sum(len(entry.copies) > 1 for entry in plan.parameters)
+    fused = len(plan.fused)
     what = "all" if rows_compared == rows else f"{rows_compared} (first, last, between) of"
-    return Proof(
+    compared = f"bit for bit after the cast: {what} {rows} rows of {slices} slices"
+    if fused:
+        compared += f", among them the parts of {fused} merged parameters"
+    if plan.unverifiable:
+        compared += f"; not compared: {len(plan.unverifiable)} parameters that are stored in a form of their own"
+    return Verification(
         parameters=len(plan.parameters),
         fused=fused,
         slices=slices,
         rows_compared=rows_compared,
         rows=rows,
         strict=strict,
-        compared=f"bit for bit after the cast: {what} {rows} rows of {slices} slices, among them the parts of "
-        f"{fused} merged parameters",
+        compared=compared,
         values_checked=stats.values_checked,
         nan_inf=0,
         overflowed=sum(stats.overflowed.values()),
         all_zero=zero,
         warnings=messages,
         seconds=time.perf_counter() - started,
+        unverifiable=plan.unverifiable,
     )
 
 
@@ -166,13 +171,13 @@ def _held(parameter: Parameter, entry: ParameterPlan) -> Array:
     return to_numpy(parameter)
 
 
-def _compare(entry: ParameterPlan, copy: SliceCopy, values: Array, sources: _Sources, strict: bool) -> tuple[int, int]:
-    """Compare a slice with its file; return how many rows were compared, and how many there are."""
-    held = np.atleast_2d(copy.written(values))
-    rows = len(held)
-    for block in _blocks(rows, held.shape[1], strict):
-        expected = cast_like_numpy(sources.rows(copy, block), TARGET_DTYPES[entry.dtype])
-        found = held[block.start : block.stop]
+def _compare(entry: ParameterPlan, copy: SliceCopy, values: Array, files: Files, strict: bool) -> int:
+    """Compare a slice with its file; return how many rows were compared."""
+    held = copy.target_in(values)
+    rows, columns = held.shape
+    for block in _blocks(rows, columns, strict):
+        expected = cast_like_numpy(_read_rows(copy, block, files), TARGET_DTYPES[entry.dtype])
+        found = np.ascontiguousarray(held[block.start : block.stop])
         bits = f"u{expected.itemsize}"
         different = np.argwhere(expected.view(bits) != found.view(bits))
         if len(different):
@@ -184,7 +189,18 @@ def _compare(entry: ParameterPlan, copy: SliceCopy, values: Array, sources: _Sou
                 "values compared there differ); either something has written to the file or the model meanwhile, "
                 "or this is a bug of mf_qwen3_patch, please report it"
             )
-    return (rows if strict else min(rows, _SAMPLED_ROWS)), rows
+    return rows if strict else min(rows, _SAMPLED_ROWS)
+
+
+def _read_rows(copy: SliceCopy, block: range, files: Files) -> Array:
+    """Read some rows of what was copied, ``[rows, columns]`` in the file's dtype."""
+    tensor, region = copy.tensor, copy.region
+    file = files(tensor.file)
+    rows = np.empty((len(block), region.columns), SOURCE_DTYPES[tensor.dtype])
+    for number, row in enumerate(block):
+        offset = tensor.offset + (region.source + row * region.source_stride) * rows.itemsize
+        file.read_at(offset, rows[number].view(np.uint8).data, tensor.name)
+    return rows
 
 
 def _blocks(rows: int, row_length: int, strict: bool) -> Iterator[range]:
@@ -196,40 +212,3 @@ def _blocks(rows: int, row_length: int, strict: bool) -> Iterator[range]:
     for number in range(_SAMPLED_ROWS):
         row = number * (rows - 1) // (_SAMPLED_ROWS - 1)
         yield range(row, row + 1)
-
-
-class _Sources:
-    """The weight files, read again."""
-
-    def __init__(self) -> None:
-        self._opened: dict[Path, RawIOBase] = {}
-        self._stack = ExitStack()
-
-    def __enter__(self) -> _Sources:
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self._stack.close()
-
-    def rows(self, copy: SliceCopy, block: range) -> Array:
-        """Read some rows of what was copied, ``[rows, columns]`` in the file's dtype; a vector is one row."""
-        tensor = copy.tensor
-        dtype = SOURCE_DTYPES[tensor.dtype]
-        region = copy.source if len(copy.source) == 2 else (slice(0, 1), *copy.source)
-        columns = tensor.shape[-1]
-        first = region[0].start + block.start
-        whole_rows = np.empty((len(block), columns), dtype)
-        stream = self._stream(tensor)
-        stream.seek(tensor.offset + first * columns * dtype.itemsize)
-        count = stream.readinto(whole_rows.reshape(-1).view(np.uint8).data)
-        if count != whole_rows.nbytes:
-            raise LoadNotProven(
-                f"{tensor.file.name} has become shorter since tensor {tensor.name} was loaded from it: something "
-                "writes to the checkpoint; load it again when it is complete"
-            )
-        return np.ascontiguousarray(whole_rows[:, region[1]])
-
-    def _stream(self, tensor: TensorInfo) -> RawIOBase:
-        if tensor.file not in self._opened:
-            self._opened[tensor.file] = self._stack.enter_context(tensor.file.open("rb", buffering=0))
-        return self._opened[tensor.file]

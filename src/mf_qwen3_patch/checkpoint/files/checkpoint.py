@@ -1,0 +1,150 @@
+"""A checkpoint, opened once: config.json, index and shards, seen as one thing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from mf_qwen3_patch.checkpoint.files.directory import ADAPTER_CONFIG_NAME, CONFIG_NAME, Directory
+from mf_qwen3_patch.checkpoint.files.index import compare_with_headers
+from mf_qwen3_patch.checkpoint.files.read_file import CheckpointFile
+from mf_qwen3_patch.checkpoint.files.safetensors_header import Header, TensorInfo
+from mf_qwen3_patch.checkpoint.files.shards import Findings, choose_files, merge_headers, read_headers
+from mf_qwen3_patch.errors import CheckpointError, Problem
+from mf_qwen3_patch.families.family import Family
+from mf_qwen3_patch.families.registry import find_family
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a directory holds, sound or not; its files stay open until ``close``.
+
+    Attributes:
+        source: The directory, with its open files.
+        config: config.json as it is, or what stands in for it; empty if it can't be read.
+        tensors: All tensors of all files that could be read, by their names in the files.
+        files: The weight files that are used, in order.
+        problems: What is wrong with the files, most important first.
+        warnings: What does not stop a load.
+        config_read: Whether there is a config.
+        lost: Tensors known by the index alone, as their file is missing or damaged.
+        lost_unknown: Whether a file is missing or damaged and no index says what it held.
+    """
+
+    source: Directory
+    config: dict[str, Any]
+    tensors: Mapping[str, TensorInfo]
+    files: tuple[Path, ...]
+    problems: tuple[Problem, ...]
+    warnings: tuple[str, ...]
+    config_read: bool = True
+    lost: frozenset[str] = frozenset()
+    lost_unknown: bool = False
+
+    def __enter__(self) -> Checkpoint:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files; what was read of them stays."""
+        self.source.close()
+
+    @property
+    def directory(self) -> Path:
+        """The directory."""
+        return self.source.path
+
+    @property
+    def listing(self) -> frozenset[str]:
+        """The names of all entries of the directory."""
+        return self.source.listing
+
+    @cached_property
+    def family(self) -> Family | None:
+        """The family that the config names, None if it is none that is known."""
+        return find_family(self.config)
+
+    @property
+    def headers(self) -> dict[Path, Header]:
+        """The headers of the files that are used."""
+        return {path: self.source.header(str(path.relative_to(self.directory))) for path in self.files}
+
+    def file(self, path: Path) -> CheckpointFile:
+        """Return one of the weight files, open."""
+        return self.source.file(str(path.relative_to(self.directory)))
+
+    def check_unchanged(self) -> None:
+        """Compare every weight file with what it was when its header was read.
+
+        Raises:
+            CorruptCheckpoint: One was replaced or written to meanwhile.
+        """
+        for path in self.files:
+            self.file(path).check_unchanged()
+
+
+def open_checkpoint(
+    directory: str | os.PathLike[str] | Directory,
+    *,
+    absent_config: Mapping[str, Any] | None = None,
+    variant: str | None = None,
+) -> Checkpoint:
+    """Read config.json, the index and all headers of a directory.
+
+    What is wrong with them is collected in ``problems``.
+
+    Args:
+        directory: With the weights.
+        absent_config: What stands in for config.json where the directory has none; without it that is a problem.
+        variant: Of the weights: ``fp16`` for ``model.fp16.safetensors``.
+
+    Raises:
+        IncompleteCheckpoint: The directory itself is not there, or is not a directory.
+        CorruptCheckpoint: The directory can't be listed.
+    """
+    source = directory if isinstance(directory, Directory) else Directory(directory)
+    found = Findings()
+    listing = source.listing
+    config = _config_or_problem(source, found, absent_config)
+    names, index = choose_files(source.path, listing, found, variant=variant)
+    headers = read_headers(source, names, index, found)
+    if index.shards:
+        problems, warnings, absent = compare_with_headers(index, headers)
+        found.problems += problems
+        found.warnings += warnings
+        found.lost |= absent
+    tensors = merge_headers(headers, found)
+    return Checkpoint(
+        source=source,
+        config=config or {},
+        config_read=config is not None,
+        tensors=tensors,
+        files=tuple(source.path / name for name in headers),
+        problems=tuple(found.problems),
+        warnings=tuple(found.warnings),
+        lost=frozenset(found.lost - tensors.keys()),
+        lost_unknown=found.lost_unknown,
+    )
+
+
+def _config_or_problem(
+    source: Directory, found: Findings, absent_config: Mapping[str, Any] | None
+) -> dict[str, Any] | None:
+    if CONFIG_NAME not in source.listing and absent_config is not None:
+        return dict(absent_config)
+    if CONFIG_NAME not in source.listing and ADAPTER_CONFIG_NAME in source.listing:
+        return None  # a LoRA adapter: named as such by the checks, which also say what to do
+    try:
+        return source.config()
+    except CheckpointError as error:
+        found.problems += error.problems
+        return None

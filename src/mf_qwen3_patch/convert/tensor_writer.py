@@ -1,0 +1,67 @@
+"""From planned parameters to tensors that are written, read one matrix at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from math import prod
+
+from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
+from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_NAMES
+from mf_qwen3_patch.checkpoint.writing.safetensors_writer import NewTensor
+from mf_qwen3_patch.loading.transfer.cast import Array
+from mf_qwen3_patch.loading.transfer.loader import read_parameter, refuse_invalid
+from mf_qwen3_patch.loading.transfer.plan import ParameterPlan, SliceCopy
+from mf_qwen3_patch.loading.transfer.worker import Findings, PieceLoader
+
+_STORED = {name: stored for stored, name in DTYPE_NAMES.items()}
+
+
+class TensorWriter:
+    """Makes the tensors of new files out of an open checkpoint, looking at every value on the way.
+
+    Args:
+        checkpoint: The checkpoint.
+
+    Attributes:
+        overflowed: Tensor name to the number of its finite values that became infinite by a cast.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._loader = PieceLoader(checkpoint.file)
+        self.overflowed: dict[str, int] = {}
+
+    def new_tensor(self, entry: ParameterPlan, matrices: int = 1) -> NewTensor:
+        """Return the tensor that a planned parameter becomes; it is read when it is written.
+
+        Args:
+            entry: The parameter.
+            matrices: Number of matrices of equal size that follow each other in it: no more than one is in memory.
+        """
+
+        def make() -> Iterator[Array]:
+            size = prod(entry.shape) // matrices
+            for number in range(matrices):
+                yield self._read(_part(entry, number, size, matrices))
+
+        return NewTensor(entry.name, _STORED[entry.dtype], entry.shape, make)
+
+    def _read(self, entry: ParameterPlan) -> Array:
+        findings = Findings()
+        array = read_parameter(entry, self._loader, findings)
+        refuse_invalid([entry], findings)
+        self.overflowed.update((name, seen.overflowed) for name, seen in findings.tensors.items() if seen.overflowed)
+        return array
+
+
+def _part(entry: ParameterPlan, number: int, size: int, parts: int) -> ParameterPlan:
+    """Return one of the matrices of a parameter as a parameter of its own."""
+    if parts == 1:
+        return entry
+    start = number * size
+    copies = tuple(
+        SliceCopy(copy.tensor, replace(copy.region, target=copy.region.target - start))
+        for copy in entry.copies
+        if start <= copy.region.target < start + size
+    )
+    return ParameterPlan(entry.name, (size,), entry.dtype, copies)

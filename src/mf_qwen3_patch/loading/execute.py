@@ -1,0 +1,125 @@
+"""Carrying a plan out: read, assign, verify, report. Every entry ends here, and here alone a report is made."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from mindformers.parallel_core.inference.parallel_state import get_tensor_model_parallel_rank
+
+from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
+from mf_qwen3_patch.loading.fallback import fresh_memory, load_with_mindformers
+from mf_qwen3_patch.loading.report import LoadReport
+from mf_qwen3_patch.loading.runtime.context import tensor_parallel_size
+from mf_qwen3_patch.loading.runtime.log import say
+from mf_qwen3_patch.loading.runtime.network import network_parameters
+from mf_qwen3_patch.loading.transfer.assign import assigned
+from mf_qwen3_patch.loading.transfer.loader import LoadStats, read_parameters, scan_values
+from mf_qwen3_patch.loading.transfer.plan import Plan
+from mf_qwen3_patch.loading.transfer.verify import Verification, verify
+from mf_qwen3_patch.settings import Settings
+
+_REPORT = "mf_qwen3_report"
+
+
+@dataclass(frozen=True)
+class Details:
+    """What an entry adds to the report.
+
+    Attributes:
+        started: When the entry was called, by ``time.perf_counter``.
+        ignored: Tensors that are not loaded, and why.
+        mismatched: Of these, those that ``ignore_mismatched_sizes`` let pass: their shape and the config's.
+        warnings: What was warned of.
+        initializer_range: The standard deviation of newly initialized parameters.
+    """
+
+    started: float
+    ignored: Mapping[str, str] = field(default_factory=dict)
+    mismatched: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    initializer_range: float = 0.02
+
+
+@contextmanager
+def no_stale_report(model: Any) -> Iterator[None]:
+    """Take the report of an earlier load away: whatever follows, the model must not be described by it."""
+    if getattr(model, _REPORT, None) is not None:
+        delattr(model, _REPORT)
+    yield
+
+
+def execute(model: Any, plan: Plan, checkpoint: Checkpoint, details: Details) -> LoadReport:
+    """Carry out a plan.
+
+    The files are compared with what they were when they were opened: before they are read, after it, and after the
+    verification.
+
+    Args:
+        model: The network that the plan was made for. Its Parameters stay the same objects.
+        plan: The plan.
+        checkpoint: The checkpoint that the plan was made of, open.
+        details: What the entry adds to the report.
+
+    Returns:
+        The report; also ``model.mf_qwen3_report``.
+
+    Raises:
+        InvalidValues: The checkpoint holds NaN or infinity.
+        CorruptCheckpoint: A file can't be read, ends too early, or was changed since it was checked.
+        LoadNotProven: The model did not hold what the checkpoint says.
+        ValueError: ``MF_QWEN3_PATCH_THREADS`` is not a positive integer.
+
+    After any of these, and after Ctrl-C, the model holds what it held before.
+    """
+    strict = Settings.from_environment().strict
+    parameters = network_parameters(model)
+    checkpoint.check_unchanged()
+    started = time.perf_counter()
+    if plan.fallback:
+        say("loading with MindFormers' own loader: %s", plan.fallback)
+        stats = scan_values(plan, checkpoint.file)
+        arrays = fresh_memory(model)
+    else:
+        arrays, stats = read_parameters(plan, checkpoint.file, initializer_range=details.initializer_range)
+    checkpoint.check_unchanged()
+    with assigned(parameters, arrays):
+        del arrays
+        if plan.fallback:
+            load_with_mindformers(model, checkpoint.files)
+        seconds = time.perf_counter() - started
+        verification = verify(model, plan, stats, checkpoint.file, strict=strict)
+        checkpoint.check_unchanged()
+    report = _report(model, plan, checkpoint, details, replace(stats, seconds=seconds), verification)
+    model.mf_qwen3_report = report
+    return report
+
+
+def _report(
+    model: Any, plan: Plan, checkpoint: Checkpoint, details: Details, stats: LoadStats, verification: Verification
+) -> LoadReport:
+    return LoadReport(
+        directory=str(checkpoint.directory),
+        model_class=type(model).__name__,
+        files=tuple(file.name for file in checkpoint.files),
+        tensors=len(checkpoint.tensors),
+        parameters=len(network_parameters(model)),
+        rank=get_tensor_model_parallel_rank(),
+        tensor_parallel=tensor_parallel_size(),
+        seconds=time.perf_counter() - details.started,
+        load_seconds=stats.seconds,
+        bytes_read=stats.bytes_read,
+        threads=stats.threads,
+        fused=dict(Counter(plan.fused)),
+        casts=stats.casts,
+        ignored=details.ignored,
+        mismatched=details.mismatched,
+        newly_initialized=tuple(entry.name for entry in plan.newly_initialized),
+        warnings=(*details.warnings, *stats.warnings, *verification.warnings),
+        loader=f"MindFormers' own loader: {plan.fallback}" if plan.fallback else "mf_qwen3_patch",
+        verification=verification,
+    )
