@@ -26,12 +26,12 @@ unit: $(VENV)/.installed-test             ## the tests that need no MindSpore
 	$(BIN)/python -m pytest tests/unit tests/docs
 
 mindformers: $(VENV)/.installed-test      ## the tests on the real stack
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --junit-xml=.nox/results/1.7.0.xml tests/mindformers tests/orders
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --junit-xml=.nox/results/1.7.0.xml tests/mindformers tests/activation
 
 test-matrix: $(VENV)/.installed-nox       ## every test on every supported release, each in an environment of its own
 	JOBS=$(JOBS) $(BIN)/nox --sessions $(foreach row,$(ROWS),"matrix($(row))")
 
-oracle: $(VENV)/.installed-oracle         ## the golden data checked live against torch and transformers
+oracle: $(VENV)/.installed-oracle         ## the reference data checked live against torch and transformers
 	$(BIN)/python -m pytest tests/mindformers -m oracle
 
 docs: $(VENV)/.installed-docs             ## the documentation, into site/

@@ -4,7 +4,7 @@ Every row runs the whole suite on the real stack; what needs no MindSpore is the
 once for each Python.
 
 ``make test-matrix`` runs all rows, ``nox -s "matrix(1.9.0)"`` one. What came out lies in ``.nox/results``, from
-which ``python -m tests.matrix.table`` makes README's table.
+which ``python -m scripts.make_matrix_table`` makes README's table.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def matrix(session: nox.Session, row: str) -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
     report = RESULTS / f"{row}.xml"
     report.unlink(missing_ok=True)
-    tests = ["tests/mindformers", "tests/orders"] + ([] if ROWS[row][0] == UNIT_TESTED else ["tests/unit"])
+    tests = ["tests/mindformers", "tests/activation"] + ([] if ROWS[row][0] == UNIT_TESTED else ["tests/unit"])
     session.run(
         *("pytest", "--numprocesses", JOBS, "--dist", "loadfile", f"--junit-xml={report}", *tests, *session.posargs),
         env={"MF_QWEN3_PATCH_TEST_REFUSED": str(refused)},

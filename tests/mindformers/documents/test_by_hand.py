@@ -24,7 +24,7 @@ import mf_qwen3_patch
 mf_qwen3_patch.enable_cpu_kernels()
 mf_qwen3_patch.deactivate()
 
-golden, draw_py, by_hand, merge = sys.argv[1:]
+reference, draw_py, by_hand, merge = sys.argv[1:]
 hand = {"__name__": "load_by_hand"}
 exec(by_hand, hand)
 hand["build_context"]({"use_legacy": False, "run_mode": "predict", "context": {"mode": 1, "device_target": "CPU"}, "parallel": {}})
@@ -46,9 +46,9 @@ def tokens(directory, prompt):
 
 found = {"tokens": {}, "by_hand": {}}
 for name in ("gqa4", "bf16", "sharded"):
-    directory = f"{golden}/checkpoints/{name}"
+    directory = f"{reference}/checkpoints/{name}"
     config = json.loads(Path(directory, "config.json").read_text())
-    prompt = json.loads(Path(golden, "expected", f"{name}.json").read_text())["prompts"][0]
+    prompt = json.loads(Path(reference, "expected", f"{name}.json").read_text())["prompts"][0]
     Host.get_gpt_transformer_config = right_layout
     found["by_hand"][name] = tokens(directory, prompt)
     found["tokens"][name] = []
@@ -96,7 +96,7 @@ def code(page: str, containing: str) -> str:
 def found(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return run_script(
         _SCRIPT,
-        ROOT / "tests" / "golden",
+        ROOT / "tests" / "reference_data",
         ROOT / "docs" / "pictures" / "draw.py",
         code("NUMPY_TO_PARAMETER_FIX.md", "load_param_into_net"),
         code("QKV_FFN_MERGE.md", "def merge"),
@@ -107,7 +107,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def huggingface(name: str) -> list[int]:
-    expected = json.loads((ROOT / "tests" / "golden" / "expected" / f"{name}.json").read_text())
+    expected = json.loads((ROOT / "tests" / "reference_data" / "expected" / f"{name}.json").read_text())
     return list(expected["tokens"][0][:8])
 
 
@@ -149,7 +149,7 @@ def test_the_host_is_the_same_on_both_pages() -> None:
 def test_the_dimensions_read_by_hand_are_those_of_the_config(tmp_path: Path) -> None:
     reading: dict[str, Any] = {}
     exec(code("CONFIG_MISMATCH_SOLUTION.md", "def dimensions"), reading)
-    for directory in sorted((ROOT / "tests" / "golden" / "checkpoints").iterdir()):
+    for directory in sorted((ROOT / "tests" / "reference_data" / "checkpoints").iterdir()):
         config = json.loads((directory / "config.json").read_text())
         if config["model_type"] != "qwen3":
             continue
