@@ -25,13 +25,13 @@ def shim(directory: str, dtype: str) -> tuple[Load, Load]:
     mf_qwen3_patch.enable_cpu_kernels()
     _context()
     from mf_qwen3_patch.families.registry import FAMILIES
-    from mf_qwen3_patch.loading.pretrained import load_into
+    from mf_qwen3_patch.loading.pretrained import load_weights
     from mf_qwen3_patch.loading.runtime.network import build_model
 
     config, _ = _config_and_network(directory, dtype)
     family = FAMILIES[config.model_type]
     model: list[Any] = []
-    return lambda: model.append(build_model(config, family)), lambda: load_into(model[0], directory, family=family)
+    return lambda: model.append(build_model(config, family)), lambda: load_weights(model[0], directory, family=family)
 
 
 def stock(directory: str, dtype: str) -> tuple[Load, Load]:

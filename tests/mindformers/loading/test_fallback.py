@@ -79,7 +79,7 @@ def test_a_310p_loads_the_same_bits(make: Callable[[Path], Path], tmp_path: Path
     assert report.loader == (
         "MindFormers' own loader, unproven: an Ascend 310P keeps its weights in a format of its own (NZ)"
     )
-    assert report.proof is None
+    assert report.verification is None
 
 
 @pytest.mark.usefixtures("on_310p")

@@ -11,9 +11,9 @@ from tests.faults.catalog import FAULTS, SHARDS, Fault
 from tests.support.checkpoints import write_checkpoint
 
 from mf_qwen3_patch.checkpoint.config.normalize import normalize
-from mf_qwen3_patch.checkpoint.files.directory import read_config
+from mf_qwen3_patch.checkpoint.files.directory import Directory
 from mf_qwen3_patch.errors import CheckpointError
-from mf_qwen3_patch.families.config_schema import SHAPE_FIELDS
+from mf_qwen3_patch.families.qwen3 import QWEN3
 from mf_qwen3_patch.loading.runtime.network import build_config, build_model
 from mindformers import AutoModel
 
@@ -50,9 +50,13 @@ def weights(directory: Path) -> dict[str, Any]:
 def model_that_the_config_describes(directory: Path, otherwise: Any) -> Any:
     """Build what stock would build from the broken config.json, if that can be built at all."""
     try:
-        config = normalize(read_config(directory))
+        config = normalize(Directory(directory).config())
         values = config.values
-        if config.invalid or values["num_hidden_layers"] > 50 or max(values[name] for name in SHAPE_FIELDS) > LARGEST:
+        if (
+            config.invalid
+            or values["num_hidden_layers"] > 50
+            or max(values[name] for name in QWEN3.schema.dimensions) > LARGEST
+        ):
             return otherwise
         model = build_model(build_config({**values, "params_dtype": "float32", "compute_dtype": "float32"}))
     except Exception:  # noqa: BLE001 - a config that stock cannot build a model from

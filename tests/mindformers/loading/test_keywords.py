@@ -120,7 +120,7 @@ class TestIgnoreMismatchedSizes:
         held = {p.name: p.asnumpy() for p in model.get_parameters()}
 
         anew = {"embedding.word_embeddings.weight", "output_layer.weight"}
-        assert set(model.mf_qwen3_report.anew) == anew
+        assert set(model.mf_qwen3_report.newly_initialized) == anew
         for name in held.keys() - anew:
             np.testing.assert_array_equal(held[name], whole[name])
         for name in anew:
@@ -157,7 +157,7 @@ class TestIgnoreMismatchedSizes:
         model, info = self._load(directory, num_key_value_heads=4)
 
         anew = {f"decoder.layers.{layer}.self_attention.linear_qkv.weight" for layer in (0, 1)}
-        assert set(model.mf_qwen3_report.anew) == anew
+        assert set(model.mf_qwen3_report.newly_initialized) == anew
         parts = [f"model.layers.{layer}.self_attn.{part}_proj.weight" for layer in (0, 1) for part in "kqv"]
         assert sorted(model.mf_qwen3_report.ignored) == parts
         assert [name for name, *_ in info["mismatched_keys"]] == [name for name in parts if "q_proj" not in name]
@@ -174,7 +174,7 @@ class TestIgnoreMismatchedSizes:
         model, info = self._load(path)
 
         assert info["mismatched_keys"] == [(name, (HIDDEN, 7), (HIDDEN, make_config()["intermediate_size"]))]
-        assert model.mf_qwen3_report.anew == ("decoder.layers.1.mlp.linear_fc2.weight",)
+        assert model.mf_qwen3_report.newly_initialized == ("decoder.layers.1.mlp.linear_fc2.weight",)
 
     def test_where_everything_fits_nothing_is_said(self, directory: Path, recwarn: pytest.WarningsRecorder) -> None:
         _, info = AutoModel.from_pretrained(directory, ignore_mismatched_sizes=True, output_loading_info=True)

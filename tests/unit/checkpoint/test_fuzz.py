@@ -25,10 +25,9 @@ from tests.support.checkpoints import (
 
 from mf_qwen3_patch.checkpoint.checks.preflight import preflight
 from mf_qwen3_patch.checkpoint.checks.unsupported import LOADABLE_DTYPES
-from mf_qwen3_patch.checkpoint.files.directory import is_qwen3_directory
-from mf_qwen3_patch.checkpoint.files.safetensors_header import inspect_header, read_header
+from mf_qwen3_patch.checkpoint.files.directory import Directory, is_qwen3_directory
+from mf_qwen3_patch.checkpoint.files.safetensors_header import read_header
 from mf_qwen3_patch.errors import CheckpointError
-from mf_qwen3_patch.families.tensors import expected_tensors
 
 QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
 
@@ -79,7 +78,7 @@ def check(directory: Path) -> None:
     if not result.problems:
         # The promise itself: everything the config asks for is there, in that shape and loadable.
         tensors = result.checkpoint.tensors
-        for name, shape in expected_tensors(result.shape).items():
+        for name, shape in result.family.expected_tensors(result.dims).items():
             assert tensors[name].shape == shape
             assert tensors[name].dtype in LOADABLE_DTYPES
     if result.problems:
@@ -162,7 +161,7 @@ def test_tensors(good: Path, data: st.DataObject) -> None:
 def test_arbitrary_bytes_as_a_file(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "arbitrary.safetensors"
     path.write_bytes(content)
-    problems = inspect_header(path).problems
+    problems = Directory(path.parent).header(path.name).problems
     assert all(problem.file == "arbitrary.safetensors" for problem in problems)
     if problems:
         with pytest.raises(CheckpointError, match=r"arbitrary\.safetensors"):

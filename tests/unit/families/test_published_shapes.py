@@ -14,7 +14,6 @@ from tests.support.shapes import DENSE, MIXTURES, PUBLISHED, PUBLISHED_BYTES, re
 from mf_qwen3_patch.checkpoint.checks.preflight import preflight
 from mf_qwen3_patch.checkpoint.config.normalize import normalize
 from mf_qwen3_patch.cli.main import main
-from mf_qwen3_patch.families.tensors import expected_tensors
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -24,7 +23,7 @@ def test_config_json_is_taken_as_it_is(name: str) -> None:
     assert {key: config.values[key] for key in PUBLISHED[name].keys() & config.values.keys()}.items() <= dict(
         PUBLISHED[name]
     ).items()
-    assert expected_tensors(config.shape) == tensor_shapes(PUBLISHED[name])
+    assert config.family.expected_tensors(config.dims) == tensor_shapes(PUBLISHED[name])
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

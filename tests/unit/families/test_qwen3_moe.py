@@ -24,7 +24,6 @@ from mf_qwen3_patch.checkpoint.checks.preflight import preflight
 from mf_qwen3_patch.checkpoint.config.normalize import normalize
 from mf_qwen3_patch.checkpoint.files.directory import is_qwen3_directory
 from mf_qwen3_patch.errors import CheckpointError
-from mf_qwen3_patch.families.tensors import expected_tensors
 
 
 def moe(directory: Path, **options: Any) -> Path:
@@ -55,13 +54,14 @@ def test_a_sound_one_passes_without_a_word(tie: bool, dialect: str, tmp_path: Pa
 
     assert result.problems == ()
     assert result.warnings == ()
-    assert result.model_type == "qwen3_moe"
+    assert result.family.model_type == "qwen3_moe"
     assert is_qwen3_directory(tmp_path)
 
 
 def test_the_names_and_shapes_are_those_that_transformers_saves() -> None:
     config = make_config(**TINY_MOE)
-    assert expected_tensors(normalize(config).shape) == tensor_shapes(config)
+    normalized = normalize(config)
+    assert normalized.family.expected_tensors(normalized.dims) == tensor_shapes(config)
 
 
 def test_an_absent_head_dim_is_what_transformers_makes_of_it(tmp_path: Path) -> None:
@@ -118,6 +118,6 @@ def test_overrides_under_mindformers_names_are_judged(tmp_path: Path) -> None:
 
 def test_a_dense_model_has_no_experts(tmp_path: Path) -> None:
     result = preflight(write_checkpoint(tmp_path))
-    assert (result.shape.num_experts, result.model_type) == (0, "qwen3")
+    assert (result.dims.num_experts, result.family.model_type) == (0, "qwen3")
     assert "num_experts" not in result.config
     assert set(TINY) <= set(result.config)

@@ -14,13 +14,16 @@ from mindformers.parallel_core.inference.model_utils import InferModelMixin
 from tests.support.checkpoints import read_json
 
 from mf_qwen3_patch.checkpoint.config.normalize import normalize
-from mf_qwen3_patch.checkpoint.files.directory import open_checkpoint
+from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
 from mf_qwen3_patch.families.registry import FAMILIES
 from mf_qwen3_patch.loading.runtime.context import ensure_inference_context
 from mf_qwen3_patch.loading.runtime.network import build_config, build_model, network_parameters
 from mf_qwen3_patch.loading.runtime.virtual_rank import as_rank
-from mf_qwen3_patch.loading.transfer.loader import LoadStats, load
+from mf_qwen3_patch.loading.transfer.assign import assigned
+from mf_qwen3_patch.loading.transfer.loader import LoadStats, read_parameters
 from mf_qwen3_patch.loading.transfer.plan import Plan, plan
+from mf_qwen3_patch.loading.transfer.verify import Verification
+from mf_qwen3_patch.loading.transfer.verify import verify as verify_plan
 
 __all__ = [
     "as_expert_rank",
@@ -31,6 +34,7 @@ __all__ = [
     "load_with_shim",
     "load_with_stock",
     "plan_for",
+    "verify",
 ]
 
 _NOT_FOR_MINDFORMERS = ("torch_dtype", "transformers_version")
@@ -75,7 +79,17 @@ def plan_for(model: Any, directory: Path) -> Plan:
 def load_with_shim(model: Any, directory: Path, **options: Any) -> tuple[Plan, LoadStats]:
     """Plan and load."""
     loading = plan_for(model, directory)
-    return loading, load(model, loading, **options)
+    with open_checkpoint(directory) as checkpoint:
+        arrays, stats = read_parameters(loading, checkpoint.file, **options)
+        with assigned(network_parameters(model), arrays):
+            return loading, stats
+
+
+def verify(model: Any, loading: Plan, stats: LoadStats, *, strict: bool = False) -> Verification:
+    """Verify what was planned and loaded."""
+    directory = loading.parameters[0].copies[0].tensor.file.parent
+    with open_checkpoint(directory) as checkpoint:
+        return verify_plan(model, loading, stats, checkpoint.file, strict=strict)
 
 
 def bits(model: Any) -> dict[str, np.ndarray]:

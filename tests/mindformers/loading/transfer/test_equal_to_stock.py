@@ -7,10 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.mindformers.loading.transfer.stock import as_rank, bits, build, differences, load_with_shim, load_with_stock
+from tests.mindformers.loading.transfer.stock import (
+    as_rank,
+    bits,
+    build,
+    differences,
+    load_with_shim,
+    load_with_stock,
+)
 from tests.support.checkpoints import Raw, Tensors, edit_weights, write_checkpoint
 
-from mf_qwen3_patch.checkpoint.files.directory import open_checkpoint
+from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
 
 # Queries per key/value head 1, 2, 4 and 8; head_dim larger, equal and smaller than hidden_size / heads.
 SHAPES: dict[str, dict[str, Any]] = {

@@ -6,16 +6,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.mindformers.loading.transfer.stock import as_rank, bits, build, differences, load_with_shim, load_with_stock
+from tests.mindformers.loading.transfer.stock import (
+    as_rank,
+    bits,
+    build,
+    differences,
+    load_with_shim,
+    load_with_stock,
+    verify,
+)
 from tests.support.checkpoints import TINY_MOE, write_checkpoint
 
-from mf_qwen3_patch.checkpoint.files.directory import open_checkpoint
+from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
 from mf_qwen3_patch.errors import LoadNotProven
 from mf_qwen3_patch.families.qwen3_moe import QWEN3_MOE
-from mf_qwen3_patch.loading.pretrained import load_into
+from mf_qwen3_patch.loading.pretrained import load_weights
 from mf_qwen3_patch.loading.runtime.network import network_parameters
 from mf_qwen3_patch.loading.transfer import worker
-from mf_qwen3_patch.loading.transfer.verify import prove
 
 WEIGHT1, WEIGHT2 = (f"decoder.layers.1.mlp.experts.weight{number}" for number in (1, 2))
 
@@ -44,7 +51,7 @@ def test_every_rank_holds_what_stock_gives_it(tie: bool, ranks: int, tmp_path: P
             stock, shim = build(directory), build(directory)
             load_with_stock(stock, directory)
             plan, stats = load_with_shim(shim, directory)
-            proof = prove(shim, plan, stats, strict=True)
+            proof = verify(shim, plan, stats, strict=True)
 
         assert differences(bits(stock), bits(shim)) == {}, f"rank {rank} of {ranks}"
         assert proof.rows_compared == proof.rows
@@ -91,16 +98,16 @@ def test_the_proof_sees_what_is_wrong_with_one_expert(name: str, tmp_path: Path)
         spoil(network_parameters(model)[name].asnumpy())
 
         with pytest.raises(LoadNotProven, match=rf"{name} does not hold .*experts\.[0-9]\."):
-            prove(model, plan, stats, strict=spoil is _one_value)
+            verify(model, plan, stats, strict=spoil is _one_value)
 
 
 def test_the_report_counts_them(tmp_path: Path) -> None:
     directory = moe(tmp_path / "hf")
-    report = load_into(build(directory), directory, family=QWEN3_MOE)
+    report = load_weights(build(directory), directory, family=QWEN3_MOE)
 
     assert report.fused == {"linear_qkv": 2, "experts.weight1": 2, "experts.weight2": 2}
-    assert report.proof is not None
-    assert report.proof.slices == report.tensors == len(open_checkpoint(directory).tensors)
+    assert report.verification is not None
+    assert report.verification.slices == report.tensors == len(open_checkpoint(directory).tensors)
 
 
 def _two_swapped(values: np.ndarray) -> None:

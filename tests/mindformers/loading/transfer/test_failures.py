@@ -17,10 +17,11 @@ from mindspore import Parameter
 from tests.mindformers.loading.transfer.stock import bits, build, differences, load_with_shim, load_with_stock, plan_for
 from tests.support.checkpoints import Raw, Tensors, edit_weights, weight_files, write_checkpoint
 
+from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
 from mf_qwen3_patch.errors import CheckpointWarning, CorruptCheckpoint, InvalidValues
+from mf_qwen3_patch.loading.execute import Details, execute
 from mf_qwen3_patch.loading.runtime.network import network_parameters
-from mf_qwen3_patch.loading.transfer import reader as reading
-from mf_qwen3_patch.loading.transfer.loader import load
+from mf_qwen3_patch.loading.transfer.loader import read_parameters
 
 UP = "model.layers.1.mlp.up_proj.weight"
 
@@ -68,21 +69,25 @@ def test_nan_or_infinity_in_the_checkpoint_is_an_error(model: Any, directory: Pa
 
 
 def test_a_file_that_became_shorter_is_an_error(model: Any, directory: Path) -> None:
-    loading = plan_for(model, directory)
-    file = weight_files(directory)[0]
-    os.truncate(file, file.stat().st_size - 100)
+    with open_checkpoint(directory) as checkpoint:
+        loading = plan_for(model, directory)
+        file = weight_files(directory)[0]
+        os.truncate(file, file.stat().st_size - 100)
 
-    with pytest.raises(CorruptCheckpoint, match=f"{file.name} ended while it was read"):
-        load(model, loading)
+        with pytest.raises(CorruptCheckpoint, match=f"{file.name} ended while it was read"):
+            read_parameters(loading, checkpoint.file)
+        with pytest.raises(CorruptCheckpoint, match=f"{file.name} was written to while it was in use"):
+            execute(model, loading, checkpoint, Details(0))
 
 
 def test_a_file_that_vanished_is_an_error(model: Any, directory: Path) -> None:
-    loading = plan_for(model, directory)
-    file = weight_files(directory)[1]
-    file.unlink()
+    with open_checkpoint(directory) as checkpoint:
+        loading = plan_for(model, directory)
+        file = weight_files(directory)[1]
+        file.unlink()
 
-    with pytest.raises(CorruptCheckpoint, match=f"{file.name} can't be read: No such file"):
-        load(model, loading)
+        with pytest.raises(CorruptCheckpoint, match=f"{file.name} was gone while it was in use"):
+            execute(model, loading, checkpoint, Details(0))
 
 
 def test_an_input_output_error_in_a_thread_is_an_error(
@@ -95,7 +100,7 @@ def test_an_input_output_error_in_a_thread_is_an_error(
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return real(*args)
 
-    monkeypatch.setattr(reading.os, "preadv", sometimes)
+    monkeypatch.setattr(os, "preadv", sometimes)
 
     with pytest.raises(CorruptCheckpoint, match="can't be read: Input/output error"):
         load_with_shim(model, directory, threads=3)
@@ -113,7 +118,7 @@ def test_ctrl_c_stops_the_load(model: Any, directory: Path, monkeypatch: pytest.
         time.sleep(0.02)
         return real(*args)
 
-    monkeypatch.setattr(reading.os, "preadv", slowly)
+    monkeypatch.setattr(os, "preadv", slowly)
 
     with pytest.raises(KeyboardInterrupt):
         load_with_shim(model, directory, threads=2)

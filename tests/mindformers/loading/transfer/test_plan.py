@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from mindformers.parallel_core.inference.tensor_parallel.layers import ColumnPar
 from tests.mindformers.loading.transfer.stock import as_rank, build, plan_for
 from tests.support.checkpoints import write_checkpoint
 
-from mf_qwen3_patch.checkpoint.files.directory import open_checkpoint
+from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
 from mf_qwen3_patch.errors import ConfigMismatch, IncompleteCheckpoint, UnsupportedCheckpoint
 from mf_qwen3_patch.families.qwen3 import QWEN3
 from mf_qwen3_patch.loading.transfer import plan as planning
@@ -29,10 +30,11 @@ def test_every_element_of_every_parameter_is_written_once(directory: Path, ranks
         with as_rank(rank, ranks):
             loading = plan_for(build(directory), directory)
         for entry in loading.parameters:
-            times = np.zeros(entry.shape, int)
+            times = np.zeros(math.prod(entry.shape), int)
             for copy in entry.copies:
-                times[copy.destination] += 1
-                assert np.empty(copy.tensor.shape, bool)[copy.source].shape == times[copy.destination].shape
+                written = copy.target_in(times)
+                written += 1
+                assert copy.source_in(np.empty(math.prod(copy.tensor.shape), bool)).shape == written.shape
             assert (times == 1).all(), entry.name
 
 
@@ -43,7 +45,8 @@ def test_every_element_of_every_tensor_is_read_by_some_rank(directory: Path) -> 
             loading = plan_for(build(directory), directory)
         for entry in loading.parameters:
             for copy in entry.copies:
-                read.setdefault(copy.tensor.name, np.zeros(copy.tensor.shape, bool))[copy.source] = True
+                seen = read.setdefault(copy.tensor.name, np.zeros(math.prod(copy.tensor.shape), bool))
+                copy.source_in(seen)[...] = True
 
     assert read.keys() == open_checkpoint(directory).tensors.keys()
     assert [name for name, seen in read.items() if not seen.all()] == []

@@ -14,7 +14,7 @@ import pytest
 from tests.support.checkpoints import write_checkpoint
 from tests.support.processes import ROOT
 
-from mf_qwen3_patch.checkpoint.files.directory import open_checkpoint
+from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
 
 _SCRIPT = """
 import json, sys

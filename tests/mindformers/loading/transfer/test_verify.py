@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 from mindspore import Tensor
-from tests.mindformers.loading.transfer.stock import as_rank, build, load_with_shim
+from tests.mindformers.loading.transfer.stock import as_rank, build, load_with_shim, verify
 from tests.support.checkpoints import edit_weights, write_checkpoint, zeros
 
-from mf_qwen3_patch.checkpoint.files.directory import open_checkpoint
+from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
 from mf_qwen3_patch.errors import CheckpointWarning, LoadNotProven
 from mf_qwen3_patch.loading.runtime.network import network_parameters
 from mf_qwen3_patch.loading.transfer.plan import Plan
-from mf_qwen3_patch.loading.transfer.verify import prove
 
 QKV = "decoder.layers.1.self_attention.linear_qkv.weight"
 FC1 = "decoder.layers.0.mlp.linear_fc1.weight"
@@ -35,7 +34,7 @@ def directory(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("strict", [False, True], ids=["sampled", "strict"])
 def test_a_right_load_is_proven(directory: Path, dtype: str, strict: bool) -> None:
     model = build(directory, dtype)
-    proof = prove(model, *load_with_shim(model, directory), strict=strict)
+    proof = verify(model, *load_with_shim(model, directory), strict=strict)
 
     tensors = open_checkpoint(directory).tensors.values()
     assert (proof.parameters, proof.fused, proof.slices) == (19, 4, 25)
@@ -50,7 +49,7 @@ def test_a_right_load_is_proven_on_every_rank(directory: Path) -> None:
     for rank in range(4):
         with as_rank(rank, 4):
             model = build(directory)
-            proof = prove(model, *load_with_shim(model, directory), strict=True)
+            proof = verify(model, *load_with_shim(model, directory), strict=True)
         assert proof.slices == 25
 
 
@@ -81,7 +80,7 @@ def test_a_wrong_load_is_not_proven(directory: Path, fault: str) -> None:
     _overwrite(model, name, change)
 
     with pytest.raises(LoadNotProven) as caught:
-        prove(model, plan, stats)
+        verify(model, plan, stats)
 
     message = str(caught.value)
     assert name in message
@@ -103,7 +102,7 @@ def test_strict_finds_one_wrong_value_anywhere(directory: Path) -> None:
     _overwrite(model, FC1, change)
 
     with pytest.raises(LoadNotProven, match=r"row 7, column 3 .*model\.layers\.0\.mlp\.gate_proj\.weight"):
-        prove(model, plan, stats, strict=True)
+        verify(model, plan, stats, strict=True)
 
 
 def test_a_parameter_that_was_left_out_is_not_proven(directory: Path) -> None:
@@ -111,14 +110,14 @@ def test_a_parameter_that_was_left_out_is_not_proven(directory: Path) -> None:
     fewer = dataclasses.replace(stats, written=tuple(name for name in stats.written if name != NORM))
 
     with pytest.raises(LoadNotProven, match=NORM):
-        prove(model, plan, fewer)
+        verify(model, plan, fewer)
 
 
 def test_a_parameter_that_was_never_filled_is_not_proven(directory: Path) -> None:
     _, plan, stats = _loaded(directory)
 
     with pytest.raises(LoadNotProven, match="holds no data"):
-        prove(build(directory), plan, stats)
+        verify(build(directory), plan, stats)
 
 
 def test_a_parameter_of_another_dtype_is_not_proven(directory: Path) -> None:
@@ -127,7 +126,7 @@ def test_a_parameter_of_another_dtype_is_not_proven(directory: Path) -> None:
     load_with_shim(other, directory)
 
     with pytest.raises(LoadNotProven, match=r"should be float32 .* but is float16"):
-        prove(other, plan, stats)
+        verify(other, plan, stats)
 
 
 def test_weights_that_are_zero_in_the_checkpoint_are_a_warning(directory: Path) -> None:
@@ -139,7 +138,7 @@ def test_weights_that_are_zero_in_the_checkpoint_are_a_warning(directory: Path) 
 
     # Q and V, with which that K is merged, are not zero.
     with pytest.warns(CheckpointWarning, match=r"3 tensor\(s\) zero throughout: ") as caught:
-        proof = prove(model, plan, stats)
+        proof = verify(model, plan, stats)
 
     assert all(name in str(caught[0].message) for name in (gate, up, key))
     assert set(proof.all_zero) == {gate, up, key}

@@ -9,7 +9,8 @@ from tests.support.checkpoints import QWEN3_14B, TINY, write_checkpoint
 
 from mf_qwen3_patch.checkpoint.checks.memory import forecast_memory, free_host_memory
 from mf_qwen3_patch.checkpoint.checks.preflight import preflight
-from mf_qwen3_patch.families.tensors import ModelDims, expected_tensors
+from mf_qwen3_patch.families.qwen3 import QWEN3
+from mf_qwen3_patch.families.tensors import ModelDims
 
 BIG = ModelDims(**QWEN3_14B, tie_word_embeddings=False)
 
@@ -17,7 +18,7 @@ BIG = ModelDims(**QWEN3_14B, tie_word_embeddings=False)
 def test_parameters_are_those_of_the_expected_tensors() -> None:
     for shape in (BIG, ModelDims(**TINY, tie_word_embeddings=True)):
         count = 0
-        for dimensions in expected_tensors(shape).values():
+        for dimensions in QWEN3.expected_tensors(shape).values():
             size = 1
             for dimension in dimensions:
                 size *= dimension

@@ -12,7 +12,8 @@ from tests.support.checkpoints import make_config
 
 from mf_qwen3_patch.checkpoint.config.normalize import normalize
 from mf_qwen3_patch.errors import ConfigMismatch, UnsupportedCheckpoint
-from mf_qwen3_patch.families.config_schema import PASSED_ON, SCHEMAS
+from mf_qwen3_patch.families.config_schema import PASSED_ON
+from mf_qwen3_patch.families.registry import FAMILIES
 
 
 @pytest.mark.parametrize("dialect", ["4.57", "5"])
@@ -28,13 +29,13 @@ def test_newer_dialects_mean_the_same(dialect: str) -> None:
 
 def test_absent_keys_have_the_defaults_of_huggingface() -> None:
     config = normalize({"model_type": "qwen3"})
-    assert (config.shape.hidden_size, config.shape.head_dim, config.shape.num_key_value_heads) == (
+    assert (config.dims.hidden_size, config.dims.head_dim, config.dims.num_key_value_heads) == (
         4096,
         128,
         32,
     )
     assert config.values["rms_norm_eps"] == 1e-6
-    assert config.shape.tie_word_embeddings is False
+    assert config.dims.tie_word_embeddings is False
     assert "head_dim" in config.absent
 
 
@@ -47,7 +48,7 @@ def test_an_absent_rope_theta_is_said() -> None:
 
 
 def test_null_key_value_heads_mean_multi_head_attention() -> None:
-    assert normalize(make_config(num_key_value_heads=None)).shape.num_key_value_heads == 4
+    assert normalize(make_config(num_key_value_heads=None)).dims.num_key_value_heads == 4
 
 
 def test_an_unknown_key_is_ignored_with_one_warning() -> None:
@@ -134,7 +135,7 @@ def test_every_key_that_transformers_reads_is_known(family: str) -> None:
     module = importlib.import_module(f"transformers.models.{family}.modeling_{family}")
     rope = importlib.import_module("transformers.modeling_rope_utils")
     read = _config_keys(inspect.getsource(module)) | _config_keys(inspect.getsource(rope))
-    schema = SCHEMAS[family]
+    schema = FAMILIES[family].schema
     judged = schema.fields.keys() | schema.neutral.keys() | PASSED_ON | {"rope_scaling"}
 
     assert {"hidden_size", "rms_norm_eps", "rope_scaling", "rope_theta"} <= read

@@ -48,7 +48,7 @@ def test_an_override_can_mend_a_wrong_config(tmp_path: Path) -> None:
     assert len(preflight(tmp_path).problems) == 2
     result = preflight(tmp_path, overrides={"hidden_size": 80, "num_heads": 4})
     assert result.problems == ()
-    assert result.shape.num_attention_heads == 4
+    assert result.dims.num_attention_heads == 4
 
 
 def test_what_the_weights_cannot_confirm_is_said(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from tests.support.checkpoints import (
 )
 
 from mf_qwen3_patch.checkpoint.checks.preflight import preflight
-from mf_qwen3_patch.checkpoint.files.directory import is_qwen3_directory, open_checkpoint, read_config
+from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
+from mf_qwen3_patch.checkpoint.files.directory import Directory, is_qwen3_directory
 from mf_qwen3_patch.errors import CorruptCheckpoint, IncompleteCheckpoint
 
 
@@ -78,10 +79,10 @@ def test_a_file_or_a_yaml_is_not_a_directory(tmp_path: Path) -> None:
 
 def test_read_config_raises_our_errors(tmp_path: Path) -> None:
     with pytest.raises(IncompleteCheckpoint, match=r"config\.json is not there"):
-        read_config(tmp_path)
+        Directory(tmp_path).config()
     (tmp_path / "config.json").write_text("nope")
     with pytest.raises(CorruptCheckpoint, match="not valid JSON"):
-        read_config(tmp_path)
+        Directory(tmp_path).config()
 
 
 def test_a_stray_file_is_ignored_with_a_warning(tmp_path: Path) -> None:

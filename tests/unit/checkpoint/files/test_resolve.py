@@ -56,7 +56,7 @@ def test_transformers_finds_the_same_in_the_cache(keywords: dict[str, Any], hidd
     location = Location.of(NAME, keywords)
 
     assert location.says_qwen3()
-    found = json.loads((location.find() / "config.json").read_text())["hidden_size"]
+    found = json.loads((location.find().path / "config.json").read_text())["hidden_size"]
     assert found == AutoConfig.from_pretrained(NAME, **keywords).hidden_size == hidden_size
 
 
@@ -81,7 +81,7 @@ def test_a_directory_goes_before_a_hub_id(
     monkeypatch.chdir(tmp_path)
     shutil.copytree(directory, tmp_path / NAME)
 
-    assert Location(NAME, cache_dir=cache).find() == Path(NAME)
+    assert Location(NAME, cache_dir=cache).find().path == Path(NAME)
 
 
 def test_the_subfolder_of_a_directory(tmp_path: Path, directory: Path) -> None:
@@ -90,7 +90,7 @@ def test_the_subfolder_of_a_directory(tmp_path: Path, directory: Path) -> None:
 
     assert location.says_qwen3()
     assert not Location(tmp_path).says_qwen3()
-    assert location.find() == tmp_path / "below"
+    assert location.find().path == tmp_path / "below"
 
 
 @pytest.mark.parametrize("keyword", ["subfolder", "variant", "revision"])
@@ -132,8 +132,8 @@ def test_modelscopes_caches(place: str, tmp_path: Path, directory: Path, monkeyp
     monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path))
     shutil.copytree(directory, tmp_path / place)
 
-    assert Location(NAME, local_files_only=True).find() == tmp_path / place
-    assert Location(NAME, local_files_only=True, revision="master").find() == tmp_path / place
+    assert Location(NAME, local_files_only=True).find().path == tmp_path / place
+    assert Location(NAME, local_files_only=True, revision="master").find().path == tmp_path / place
     with pytest.raises(IncompleteCheckpoint):
         Location(NAME, local_files_only=True, revision="v2").find()
 
@@ -143,7 +143,7 @@ def test_of_two_caches_the_one_that_is_whole(tmp_path: Path, directory: Path, mo
     script = """
         import sys
         from mf_qwen3_patch.checkpoint.files.resolve import Location
-        give(str(Location(sys.argv[1], local_files_only=True).find()))
+        give(str(Location(sys.argv[1], local_files_only=True).find().path))
     """
     torn = shutil.copytree(directory, tmp_path / "torn")
     next(torn.glob("model-00002-*")).unlink()
@@ -165,7 +165,7 @@ _FIND = """
         assert location.says_qwen3()
         what = sys.argv[3] if len(sys.argv) > 3 else ""
         place = location.find_tokenizer() if what == "tokenizer" else location.find(config_only=bool(what))
-        give(sorted(p.name for p in place.iterdir()))
+        give(sorted(p.name for p in place.path.iterdir()))
     except CheckpointError as error:
         give(str(error))
 """

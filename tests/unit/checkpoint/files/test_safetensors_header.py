@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from tests.support.checkpoints import Raw, decode, encode, with_length, write_checkpoint, write_safetensors
 
+from mf_qwen3_patch.checkpoint.files.read_file import open_file
 from mf_qwen3_patch.checkpoint.files.safetensors_header import inspect_header, read_header
 from mf_qwen3_patch.errors import CorruptCheckpoint, IncompleteCheckpoint
 
@@ -65,7 +66,7 @@ def test_a_truncated_file_still_lists_its_tensors(tmp_path: Path) -> None:
     write_safetensors(path, {"a": Raw("F32", (4,), bytes(16)), "b": Raw("F32", (4,), bytes(16))})
     path.write_bytes(path.read_bytes()[:-20])
 
-    header = inspect_header(path)
+    header = inspect_header(open_file(path))
 
     assert list(header.tensors) == ["a", "b"]
     assert header.problems[0].tensor == "a"
