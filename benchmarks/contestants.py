@@ -49,8 +49,8 @@ def stock(directory: str, dtype: str) -> tuple[Load, Load]:
     return build, lambda: model[0].load_weights(directory)
 
 
-def diary(directory: str, dtype: str) -> tuple[Load, Load]:
-    """The hand-written recipe: load_checkpoint, the training conversion, Parameters, load_param_into_net."""
+def manual(directory: str, dtype: str) -> tuple[Load, Load]:
+    """Manual conversion: load_checkpoint, the training conversion, Parameters, load_param_into_net."""
     os.environ["MF_QWEN3_PATCH"] = "0"  # its conversion is borrowed, in the inference layout; nothing is patched
     _context()
     import mindspore
@@ -155,7 +155,7 @@ def floor(directory: str, dtype: str) -> tuple[Load, Load]:
 CONTESTANTS = {
     function.__name__: function
     for function in (
-        *(shim, shim_from_pretrained, stock, diary),
+        *(shim, shim_from_pretrained, stock, manual),
         *(huggingface, huggingface_imported, huggingface_read, floor),
     )
 }

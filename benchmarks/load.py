@@ -27,7 +27,7 @@ from contestants import CONTESTANTS  # noqa: E402
 _ITEM = {"float32": 4, "float16": 2, "bfloat16": 2}
 _LEFT_OUT = {
     # Stock MindFormers builds its embedding with a kernel that the CPU lacks in bfloat16.
-    *(("stock", "bfloat16"), ("diary", "bfloat16")),
+    *(("stock", "bfloat16"), ("manual", "bfloat16")),
     # Only a checkpoint in the wanted dtype can be mapped; elsewhere from_pretrained reads it all the same.
     *(("huggingface_read", "float32"), ("huggingface_read", "float16")),
 }
@@ -35,7 +35,7 @@ LABELS = {
     "shim": "mf_qwen3_patch",
     "shim_from_pretrained": "its from_pretrained",
     "stock": "stock load_weights",
-    "diary": "the diary's recipe",
+    "manual": "manual conversion",
     "huggingface": "HuggingFace from_pretrained",
     "huggingface_imported": "the same, imported before",
     "huggingface_read": "and every page read",

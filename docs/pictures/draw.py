@@ -1,4 +1,4 @@
-"""Draws the pictures of the documentation as SVG, beside this file.
+"""Draw the pictures of the documentation as SVG, beside this file.
 
     python docs/pictures/draw.py
 
@@ -73,14 +73,20 @@ def _arrow(*points: tuple[float, float]) -> str:
 
 
 def draw_load() -> str:
-    """Draw how a load flows, from the call to the proven model."""
-    left, right = 30, 470  # the columns of the main road and of what leaves it
+    """Draw how a load flows, from the call to the verified model."""
+    left, right = 30, 470  # the columns of the road and of what leaves it
     parts = [
         _box(30, 20, 270, BLUE, "AutoModel.from_pretrained(dir)", "AutoModelForCausalLM, Qwen3ForCausalLM"),
-        _box(320, 20, 250, BLUE, "load_weights(dir)", "run_mindformer.py: the model is built"),
+        _box(320, 20, 250, BLUE, "load_weights(dir)", "the model is already built"),
         _box(590, 20, 260, BLUE, "convert_weight_dict(source)", "dict in, dict out"),
         _box(
-            left, 110, 400, GREEN, "preflight", "config.json × YAML or keywords × index × file headers", "no MindSpore"
+            left,
+            110,
+            400,
+            GREEN,
+            "open and check",
+            "config.json × YAML or keywords × index × headers",
+            "each file is opened once; no MindSpore",
         ),
         _box(right, 118, 380, RED, "one error with all problems", "nothing is built, the model is untouched"),
         _box(left, 214, 400, GREY, "build", "inference network, parameters without memory"),
@@ -98,7 +104,7 @@ def draw_load() -> str:
             309,
             380,
             ORANGE,
-            "MindFormers' own weight_loader",
+            "fallback: MindFormers' own loader",
             "quantized layers, 310P, pipeline or expert parallelism",
         ),
         _box(
@@ -106,23 +112,23 @@ def draw_load() -> str:
             405,
             400,
             GREEN,
-            "load",
+            "read",
             "one buffer per parameter, each byte read once",
-            "NaN and infinity looked for in every value",
+            "every value checked for NaN and infinity",
         ),
         _box(right, 413, 380, RED, "one error, or Ctrl-C", "the network is as it was before"),
-        _box(left, 509, 400, GREEN, "hand over", "the buffers become the Parameters, without a copy"),
+        _box(left, 509, 400, GREEN, "assign", "the buffers become the Parameters, without a copy"),
         _box(
             left,
             596,
             400,
             GREEN,
-            "proof",
+            "verify",
             "counts, shapes, dtypes; rows of every slice",
             "read again from the files, bit for bit",
         ),
-        _box(right, 604, 380, RED, "LoadNotProven", "from_pretrained does not return the model"),
-        _box(left, 700, 400, BLUE, "the model", "model.mf_qwen3_report says what was done"),
+        _box(right, 604, 380, RED, "LoadNotProven", "the model holds what it held before"),
+        _box(left, 700, 400, BLUE, "the model", "model.mf_qwen3_report: what was done"),
         _arrow((165, 67), (165, 110)),
         _arrow((390, 67), (390, 110)),
         _arrow((430, 143), (470, 143)),
@@ -131,7 +137,7 @@ def draw_load() -> str:
         _arrow((430, 334), (470, 334)),
         _arrow((430, 438), (470, 438)),
         _arrow((430, 629), (470, 629)),
-        _arrow((850, 334), (875, 334), (875, 722), (430, 722)),
+        _arrow((850, 334), (875, 334), (875, 576), (400, 576), (400, 596)),
         _arrow((720, 67), (720, 84), (862, 84), (862, 214)),
         _box(575, 214, 300, GREEN, "MindFormers' training conversion", "in the inference layout, named Parameters"),
     ]
@@ -150,7 +156,7 @@ def _strip(x: float, y: float, cells: list[str], width: float) -> str:
 
 
 def draw_layouts() -> str:
-    """Draw the rows of the merged parameters in both layouts."""
+    """Draw the rows of the fused parameters in both layouts."""
     heads, groups, rows = 4, 2, 4
     parts = [
         _text(
@@ -182,7 +188,7 @@ def draw_layouts() -> str:
             anchor="start",
         )
     )
-    return _document(910, 372, "Layouts of the merged parameters", parts)
+    return _document(910, 372, "Layouts of the fused parameters", parts)
 
 
 PICTURES = {"load.svg": draw_load, "layouts.svg": draw_layouts}

@@ -121,7 +121,7 @@ def test_problem_4_the_conversion_leaves_numpy_arrays(directory: Path, tmp_path:
     source = ms.load_checkpoint(directory + "/model.safetensors", format="safetensors")
     if sys.argv[2] == "shim":
         converted = InferenceQwen3ForCausalLM.convert_weight_dict(source)
-    else:  # the training class's conversion, as the diary borrowed it
+    else:  # the training class's conversion, borrowed by hand
         from mindformers.models.qwen3.modeling_qwen3_train import TrainingQwen3ForCausalLM
         converted = TrainingQwen3ForCausalLM.convert_weight_dict(model, source)
     give(attempt(lambda: ms.load_param_into_net(model, converted)))
