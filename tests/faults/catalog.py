@@ -86,6 +86,7 @@ class Fault:
         error: The type that must be raised.
         says: What the message must contain: file, tensor or field, both values.
         ranks: Tensor-parallel ranks to check for.
+        in_load_weights: The type and the message where load_weights finds something else, as it takes MindFormers' names.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Fault:
     error: type[CheckpointError]
     says: tuple[str, ...]
     ranks: int = 1
+    in_load_weights: tuple[type[CheckpointError], tuple[str, ...]] | None = None
 
 
 CONFIG_FAULTS = (
@@ -351,9 +353,11 @@ KIND_FAULTS = (
     Fault("another activation", config_with(hidden_act="gelu"), UnsupportedCheckpoint,
           ("config.json", "hidden_act", "expected: 'silu'", "found: 'gelu'")),
     Fault("merged MindFormers weights", weights(merged), UnsupportedCheckpoint,
-          ("MindFormers", "decoder.layers.0.self_attention.linear_qkv.weight", "merged")),
+          ("MindFormers", "decoder.layers.0.self_attention.linear_qkv.weight", "merged"),
+          in_load_weights=(IncompleteCheckpoint, ("decoder.layers.1.self_attention.linear_qkv.weight is missing",))),
     Fault("split MindFormers weights", weights(mf_split), UnsupportedCheckpoint,
-          ("MindFormers", "embedding.word_embeddings.weight", "split")),
+          ("MindFormers", "embedding.word_embeddings.weight", "split"),
+          in_load_weights=(IncompleteCheckpoint, ("no tensor for its part linear_k",))),
     Fault("a wrapper's prefix", weights(renaming(lambda name: f"module.{name}")), UnsupportedCheckpoint,
           ("'module.'", f"module.{EMBEDDING}", f"expected: {EMBEDDING}")),
 )  # fmt: skip

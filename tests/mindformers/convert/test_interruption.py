@@ -15,15 +15,22 @@ from typing import Any
 import pytest
 from tests.support.checkpoints import TINY_MOE, edit_weights, weight_files, write_checkpoint
 
-from mf_qwen3_patch.checkpoint.files.directory import is_qwen3_directory
+from mf_qwen3_patch.checkpoint.files.directory import directory_of, is_qwen3_directory
 from mf_qwen3_patch.checkpoint.writing import checkpoint_writer, safetensors_writer
 from mf_qwen3_patch.cli.main import main
 from mf_qwen3_patch.convert.to_mindformers import convert_to_mindformers
-from mf_qwen3_patch.loading.converted_directory import is_converted_directory
+from mf_qwen3_patch.families.layout import LAYOUT_KEY
 
 SHARD = 30_000
 _MODULES = {safetensors_writer.__file__, checkpoint_writer.__file__}
 _FUNCTIONS = {"write", "_claim", "_locked", "_write_small", "sync_directory"}
+
+
+def is_converted_directory(path: Path) -> bool:
+    directory = directory_of(path)
+    if directory is None or not directory.weight_files:
+        return False
+    return all(LAYOUT_KEY in directory.header(name).metadata for name in directory.weight_files)
 
 
 def contents(directory: Path) -> dict[str, bytes]:

@@ -47,7 +47,8 @@ def test_a_converted_directory_stands_for_the_source(layout: Any, tmp_path: Path
     convert_to_mindformers(MICRO_QWEN3, tmp_path / "mf", layout=layout, max_shard_bytes=100_000)
     log = launch(tmp_path, *arguments(tmp_path / "mf"))
     assert f"'text_generation_text': ['{ANSWER}']" in log, log[-5000:]
-    assert "19 parameters from 3" in log
+    assert "19 of 19 parameters" in log
+    assert "19 tensors in 3 files" in log
 
 
 def test_each_rank_loads_its_own_file(tmp_path: Path) -> None:

@@ -76,10 +76,10 @@ def test_a_310p_loads_the_same_bits(make: Callable[[Path], Path], tmp_path: Path
     assert differences(loaded_fast(directory), bits(network)) == {}
     assert [line for line in logged if "loading with MindFormers' own loader: an Ascend 310P" in line]
     report = network.mf_qwen3_report
-    assert report.loader == (
-        "MindFormers' own loader, unproven: an Ascend 310P keeps its weights in a format of its own (NZ)"
-    )
-    assert report.verification is None
+    assert report.loader == "MindFormers' own loader: an Ascend 310P keeps its weights in a format of its own (NZ)"
+    assert report.verification is not None
+    assert report.verification.parameters == report.parameters
+    assert report.verification.unverifiable == ()
 
 
 @pytest.mark.usefixtures("on_310p")

@@ -154,6 +154,6 @@ class _Scratch:
         """Return an array of one axis; what was returned before must not be used any more."""
         nbytes = elements * dtype.itemsize
         if nbytes > self._memory.size:
-            self._memory = np.empty(max(nbytes, _CHUNK_BYTES), np.uint8)
+            self._memory = np.empty(nbytes, np.uint8)
         bits: Bits = self._memory[:nbytes].view(dtype)
         return bits

@@ -96,7 +96,7 @@ def test_an_input_output_error_in_a_thread_is_an_error(
     real, calls = os.preadv, iter(range(1000))
 
     def sometimes(*args: Any) -> int:
-        if next(calls) == 7:
+        if threading.current_thread() is not threading.main_thread() and next(calls) == 7:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return real(*args)
 
@@ -112,7 +112,7 @@ def test_ctrl_c_stops_the_load(model: Any, directory: Path, monkeypatch: pytest.
     real, interrupted = os.preadv, threading.Event()
 
     def slowly(*args: Any) -> int:
-        if not interrupted.is_set():
+        if threading.current_thread() is not threading.main_thread() and not interrupted.is_set():
             interrupted.set()
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         time.sleep(0.02)
