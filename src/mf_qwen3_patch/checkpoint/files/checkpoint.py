@@ -113,9 +113,8 @@ def open_checkpoint(
     """
     source = directory if isinstance(directory, Directory) else Directory(directory)
     found = Findings()
-    listing = source.listing
     config = _config_or_problem(source, found, absent_config)
-    names, index = choose_files(source.path, listing, found, variant=variant)
+    names, index = choose_files(source, found, variant=variant)
     headers = read_headers(source, names, index, found)
     if index.shards:
         problems, warnings, absent = compare_with_headers(index, headers)

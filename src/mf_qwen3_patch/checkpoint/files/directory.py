@@ -35,6 +35,7 @@ class Directory:
         self.path = Path(path)
         self._files: dict[str, CheckpointFile] = {}
         self._headers: dict[str, Header] = {}
+        self._contents: dict[str, bytes] = {}
 
     def __enter__(self) -> Directory:
         return self
@@ -90,11 +91,17 @@ class Directory:
             raise error_for(self._config.problems)
         return self._config
 
+    def read(self, name: str) -> bytes:
+        """Return the content of a JSON file; read once, see ``read_bounded``."""
+        if name not in self._contents:
+            self._contents[name] = read_bounded(self.path / name, name)
+        return self._contents[name]
+
     @cached_property
     def config_bytes(self) -> bytes | CheckpointError:
         """The content of config.json, or the error that reading it raised."""
         try:
-            return read_bounded(self.path / CONFIG_NAME, CONFIG_NAME)
+            return self.read(CONFIG_NAME)
         except CheckpointError as error:
             return error
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
-from mf_qwen3_patch.checkpoint.files.read_file import read_bounded
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
 from mf_qwen3_patch.checkpoint.files.strict_json import parse_object
 from mf_qwen3_patch.errors import CheckpointError, CorruptCheckpoint, Problem
@@ -29,16 +28,16 @@ class Index:
     name: str = INDEX_NAME
 
 
-def read_index(directory: Path, name: str = INDEX_NAME) -> Index:
-    """Read the index of ``directory``; what is wrong with it is collected, not raised.
+def read_index(read: Callable[[str], bytes], name: str = INDEX_NAME) -> Index:
+    """Read an index; what is wrong with it is collected, not raised.
 
     Args:
-        directory: The checkpoint.
+        read: Returns the content of one of the checkpoint's files.
         name: The index's name there.
     """
     advice = f"download {name} again"
     try:
-        raw = parse_object(read_bounded(directory / name, name), file=name, what=name, advice=advice)
+        raw = parse_object(read(name), file=name, what=name, advice=advice)
     except CheckpointError as error:
         return Index(problems=error.problems, name=name)
     weight_map = raw.get("weight_map")

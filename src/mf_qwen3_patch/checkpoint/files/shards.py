@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from mf_qwen3_patch.checkpoint.files.directory import ADAPTER_CONFIG_NAME, Directory
 from mf_qwen3_patch.checkpoint.files.index import INDEX_NAME, Index, read_index
@@ -27,19 +26,17 @@ class Findings:
     lost_unknown: bool = False
 
 
-def choose_files(
-    root: Path, listing: frozenset[str], found: Findings, *, variant: str | None = None
-) -> tuple[list[str], Index]:
+def choose_files(source: Directory, found: Findings, *, variant: str | None = None) -> tuple[list[str], Index]:
     """Say which files hold the checkpoint's weights, by the index or, without one, by their names.
 
     Args:
-        root: The checkpoint.
-        listing: The names in it.
+        source: The checkpoint's directory.
         found: Where problems and warnings go.
         variant: Of the weights: ``fp16`` for ``model.fp16.safetensors``; its files are only found by these names.
     """
     single, index_name = of_variant(SINGLE_NAME, variant), of_variant(INDEX_NAME, variant)
-    index = _choose_index(root, listing, found, single, index_name)
+    listing = source.listing
+    index = _choose_index(source, found, single, index_name)
     if index.shards:
         names = list(index.shards)
     elif variant is not None:
@@ -58,10 +55,11 @@ def of_variant(name: str, variant: str | None) -> str:
     return f"{stem}.{variant}.{suffix}"
 
 
-def _choose_index(root: Path, listing: frozenset[str], found: Findings, single: str, name: str) -> Index:
+def _choose_index(source: Directory, found: Findings, single: str, name: str) -> Index:
+    listing = source.listing
     if name not in listing:
         return Index(name=name)
-    index = read_index(root, name)
+    index = read_index(source.read, name)
     if single in listing and single not in index.shards:
         # HuggingFace looks for the single file first, so what it would load is what we load.
         found.warnings.append(
