@@ -10,6 +10,9 @@ MindSpore's, MindFormers' or ``__main__``'s, and listed in a ``LatePatchWarning`
 ``InferenceQwen3ForCausalLM.convert_weight_dict`` works; ``mindspore.load_checkpoint`` returns named
 Parameters from safetensors; ``load_weights`` checks before it loads and proves that it did.
 
+**Without the patches.** ``load_pretrained``, ``load_weights``, ``preflight`` and ``convert_weight_dict`` do the same by
+their own names. What this module exports is public; every module below it is private.
+
 **How to see.** ``mf_qwen3_patch.status()``.
 
 **How to undo.** ``mf_qwen3_patch.deactivate()`` restores every original; ``MF_QWEN3_PATCH=0`` in the
@@ -23,7 +26,8 @@ Example:
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from mf_qwen3_patch._version import __version__
 from mf_qwen3_patch.activation import startup
@@ -31,6 +35,7 @@ from mf_qwen3_patch.activation.registry import REGISTRY, PatchStatus
 from mf_qwen3_patch.cpu_kernels import disable as disable_cpu_kernels
 from mf_qwen3_patch.cpu_kernels import enable as enable_cpu_kernels
 from mf_qwen3_patch.errors import (
+    CODES,
     ActivationError,
     CheckpointError,
     CheckpointWarning,
@@ -42,12 +47,20 @@ from mf_qwen3_patch.errors import (
     LatePatchWarning,
     LoadNotProven,
     PatchWarning,
+    Problem,
     Qwen3PatchError,
     UnsupportedCheckpoint,
 )
 from mf_qwen3_patch.settings import Settings
 
+if TYPE_CHECKING:
+    from mf_qwen3_patch.checkpoint.checks.preflight import preflight
+    from mf_qwen3_patch.loading.pretrained import load_pretrained, load_weights
+    from mf_qwen3_patch.loading.report import LoadReport
+    from mf_qwen3_patch.loading.weight_dict import convert_weight_dict
+
 __all__ = [
+    "CODES",
     "ActivationError",
     "CheckpointError",
     "CheckpointWarning",
@@ -58,17 +71,44 @@ __all__ = [
     "InvalidValues",
     "LatePatchWarning",
     "LoadNotProven",
+    "LoadReport",
     "PatchStatus",
     "PatchWarning",
+    "Problem",
     "Qwen3PatchError",
     "UnsupportedCheckpoint",
     "__version__",
     "activate",
+    "convert_weight_dict",
     "deactivate",
     "disable_cpu_kernels",
     "enable_cpu_kernels",
+    "load_pretrained",
+    "load_weights",
+    "preflight",
     "status",
 ]
+
+# Imported when they are first asked for: most of them need MindFormers.
+_LAZY = {
+    "LoadReport": "loading.report",
+    "convert_weight_dict": "loading.weight_dict",
+    "load_pretrained": "loading.pretrained",
+    "load_weights": "loading.pretrained",
+    "preflight": "checkpoint.checks.preflight",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def activate() -> None:

@@ -9,16 +9,12 @@ import mf_qwen3_patch  # first, as the documentation says
 
 mf_qwen3_patch.enable_cpu_kernels()
 
-import importlib
 import platform
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-
-# Before any test imports a module of the shim's that imports it: the patches, which are applied then, need that module.
-importlib.import_module("mindformers")
 
 
 @pytest.fixture(autouse=True)

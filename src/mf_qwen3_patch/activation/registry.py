@@ -1,7 +1,7 @@
 """The list of patches, and the machinery that applies and reverts them.
 
 A patch is data: a name, the module whose import makes it possible, and the module under
-``mf_qwen3_patch.patches`` that does the work. That module has three functions:
+``mf_qwen3_patch.patches`` that describes it. That module has a ``PATCH`` with three methods:
 
 * ``supports() -> str | None``: None, or the reason why the patch must step aside here;
 * ``apply() -> None`` and ``revert() -> None``, which mirror each other.
@@ -17,7 +17,6 @@ import functools
 import importlib
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -25,7 +24,9 @@ from types import ModuleType
 
 import wrapt
 
+from mf_qwen3_patch._warn import warn
 from mf_qwen3_patch.errors import ActivationError, PatchWarning
+from mf_qwen3_patch.loading.runtime.ranks import is_first_rank
 from mf_qwen3_patch.settings import Settings
 
 
@@ -36,7 +37,7 @@ class Patch:
     Attributes:
         name: What ``status()`` and ``MF_QWEN3_PATCH_DISABLE`` call it.
         target: The module whose import triggers it.
-        implementation: The module that has ``supports``, ``apply`` and ``revert``.
+        implementation: The module that has the ``PATCH``.
         probe: The module whose ``unsupported() -> str | None`` says why this release of the target is not
             one that can be patched; empty if every release can.
     """
@@ -167,7 +168,7 @@ class Registry:
             if not applied:
                 continue
             try:
-                importlib.import_module(patch.implementation).revert()
+                importlib.import_module(patch.implementation).PATCH.revert()
             except Exception as error:  # noqa: BLE001 - the others must be reverted all the same
                 self._set(patch, "failed", f"not reverted: {error}")
                 failures.append(f"{patch.name}: {error}")
@@ -197,7 +198,7 @@ class Registry:
         try:
             step_aside = step_aside_reason(patch)
             if step_aside is None:
-                importlib.import_module(patch.implementation).apply()
+                importlib.import_module(patch.implementation).PATCH.apply()
             else:
                 state, reason = "skipped", step_aside
         except Exception as error:  # noqa: BLE001 - the host's import must survive whatever upstream changed
@@ -211,7 +212,7 @@ class Registry:
             message = f"mf_qwen3_patch: {patch.name} not applied to {patch.target}: {reason}"
             if strict:
                 raise ActivationError(message) from cause
-            warnings.warn(message, PatchWarning, stacklevel=2)
+            warn(message, PatchWarning)
         elif state == "skipped":
             self._warn_stepped_aside(reason)
         else:
@@ -223,7 +224,7 @@ class Registry:
             if reason in self._warned:
                 return
             self._warned.add(reason)
-        warnings.warn(f"mf_qwen3_patch stepped aside: {reason}", PatchWarning, stacklevel=3)
+        warn(f"mf_qwen3_patch stepped aside: {reason}", PatchWarning)
 
     def _set(self, patch: Patch, state: str, reason: str = "") -> None:
         self._status[patch.name] = PatchStatus(patch.name, patch.target, state, reason)
@@ -239,7 +240,7 @@ def step_aside_reason(patch: Patch) -> str | None:
         unsupported: str | None = importlib.import_module(patch.probe).unsupported()
         if unsupported is not None:
             return unsupported
-    reason: str | None = importlib.import_module(patch.implementation).supports()
+    reason: str | None = importlib.import_module(patch.implementation).PATCH.supports()
     return reason
 
 
@@ -265,7 +266,7 @@ def _nobody_importing(module_name: str) -> Iterator[None]:
 
 def _log_applied(patch: Patch) -> None:
     """Write one INFO line through MindFormers' own logger, once it exists."""
-    if "mindformers.tools.logger" in sys.modules:
-        from mf_qwen3_patch.loading.runtime.log import say
-
-        say("applied %s to %s", patch.name, patch.target)
+    module = sys.modules.get("mindformers.tools.logger")
+    # Our own log module may be what is being imported at this moment.
+    if module is not None and is_first_rank():
+        module.logger.info("mf_qwen3_patch: applied %s to %s", patch.name, patch.target)

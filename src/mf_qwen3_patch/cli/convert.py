@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,8 +57,6 @@ def run(arguments: argparse.Namespace) -> int:
             raise NotADirectoryError(f"{arguments.source} is not a directory with a HuggingFace model: check the path")
         if arguments.tp > 1:
             _on_the_cpu()
-        # Whose name map it goes by; before our own modules, as its import applies the patches, which import them, too.
-        importlib.import_module("mindformers")
         from mf_qwen3_patch.convert.to_mindformers import convert_to_mindformers
 
         done = convert_to_mindformers(

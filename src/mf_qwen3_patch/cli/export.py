@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,8 +61,6 @@ def run(arguments: argparse.Namespace) -> int:
     with stdout_for_us_alone() as stdout, resumable(arguments.target):
         if not Path(arguments.source).is_dir():
             raise NotADirectoryError(f"{arguments.source} is not a directory with MindFormers weights: check the path")
-        # Whose name map it goes by; before our own modules, as its import applies the patches, which import them, too.
-        importlib.import_module("mindformers")
         from mf_qwen3_patch.convert.detect_layout import Layouts
         from mf_qwen3_patch.convert.to_huggingface import export_to_huggingface
 

@@ -9,9 +9,9 @@ namespace is not ours to do.
 from __future__ import annotations
 
 import sys
-import warnings
 from types import ModuleType
 
+from mf_qwen3_patch._warn import warn
 from mf_qwen3_patch.errors import LatePatchWarning
 
 _OURS_TO_REBIND = ("mindspore", "mindformers")
@@ -44,11 +44,10 @@ def rebind(old: object, new: object) -> list[str]:
             else:
                 holders.append(f"{module_name}.{name}")
     if holders:
-        warnings.warn(
+        warn(
             "imported before the patch was applied or reverted, and still the old function: "
             + ", ".join(holders)
             + ". Import mf_qwen3_patch before them, or import the name again.",
             LatePatchWarning,
-            stacklevel=2,
         )
     return rebound

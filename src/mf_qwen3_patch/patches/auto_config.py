@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from mindformers.models.auto.configuration_auto import CONFIG_MAPPING, AutoConfig
+from typing import Any
 
 from mf_qwen3_patch.families.registry import FAMILIES
-from mf_qwen3_patch.loading.mindformers_config import load_config
 from mf_qwen3_patch.patches._dispatch import guarded_classmethod
-from mf_qwen3_patch.patches._patcher import AttributeChanges
+from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, resolve
 
-_changes = AttributeChanges()
-
-
-def supports() -> str | None:
-    """Step aside if MindFormers maps one of the families itself."""
-    for model_type in FAMILIES:
-        if model_type in CONFIG_MAPPING:
-            return f"MindFormers' AutoConfig knows {model_type} itself"
-    return None
+_MODULE = "mindformers.models.auto.configuration_auto"
 
 
-def apply() -> None:
-    """Define the method on AutoConfig."""
-    _changes.set(AutoConfig, "from_pretrained", guarded_classmethod(AutoConfig.from_pretrained.__func__, load_config))
+def _load_config(*args: Any, **kwargs: Any) -> Any:
+    from mf_qwen3_patch.loading.mindformers_config import load_config
+
+    return load_config(*args, **kwargs)
 
 
-def revert() -> None:
-    """Restore it."""
-    _changes.restore()
+def _known_upstream() -> str | None:
+    known = [model_type for model_type in FAMILIES if model_type in resolve(_MODULE).CONFIG_MAPPING]
+    return f"MindFormers' AutoConfig knows {known[0]} itself" if known else None
+
+
+PATCH = MethodPatches(
+    MethodPatch(
+        f"{_MODULE}:AutoConfig", "from_pretrained", lambda stock: guarded_classmethod(stock.__func__, _load_config)
+    ),
+    supports=_known_upstream,
+)

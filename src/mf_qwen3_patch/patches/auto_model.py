@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from mindformers.models.auto.modeling_auto import AutoModel, AutoModelForCausalLM
+from typing import Any
 
 from mf_qwen3_patch.families.registry import FAMILIES
-from mf_qwen3_patch.loading.pretrained import load_pretrained
-from mf_qwen3_patch.patches._dispatch import guarded_classmethod
-from mf_qwen3_patch.patches._patcher import AttributeChanges
+from mf_qwen3_patch.patches._dispatch import guarded_classmethod, load_pretrained
+from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, resolve
 
+_MODULE = "mindformers.models.auto.modeling_auto"
 # AutoModel inherits the method from a base class, AutoModelForCausalLM has a copy of its own: each needs it.
-_CLASSES = (AutoModel, AutoModelForCausalLM)
-_changes = AttributeChanges()
+_CLASSES = (f"{_MODULE}:AutoModel", f"{_MODULE}:AutoModelForCausalLM")
 
 
-def supports() -> str | None:
-    """Step aside if MindFormers maps one of the families itself."""
-    for cls in _CLASSES:
+def _known_upstream() -> str | None:
+    for cls in map(resolve, _CLASSES):
         mapping = cls._model_mapping
         registered = {getattr(config, "model_type", None) for config in mapping._extra_content}
         if known := [name for name in FAMILIES if name in registered.union(mapping._model_mapping)]:
@@ -24,12 +22,10 @@ def supports() -> str | None:
     return None
 
 
-def apply() -> None:
-    """Define the method on both classes."""
-    for cls in _CLASSES:
-        _changes.set(cls, "from_pretrained", guarded_classmethod(cls.from_pretrained.__func__, load_pretrained))
+def _from_pretrained(stock: Any) -> Any:
+    return guarded_classmethod(stock.__func__, load_pretrained)
 
 
-def revert() -> None:
-    """Restore both."""
-    _changes.restore()
+PATCH = MethodPatches(
+    *(MethodPatch(cls, "from_pretrained", _from_pretrained) for cls in _CLASSES), supports=_known_upstream
+)

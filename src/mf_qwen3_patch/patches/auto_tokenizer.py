@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from mindformers.models.auto.tokenization_auto import AutoTokenizer, tokenizer_class_from_name
+from typing import Any
 
 from mf_qwen3_patch.checkpoint.files.tokenizer_files import TOKENIZER_CLASS, is_qwen3_tokenizer_directory
-from mf_qwen3_patch.loading.tokenizer import load_tokenizer
 from mf_qwen3_patch.patches._dispatch import guarded_classmethod
-from mf_qwen3_patch.patches._patcher import AttributeChanges
+from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, resolve
 
-_changes = AttributeChanges()
-
-
-def supports() -> str | None:
-    """Step aside if MindFormers finds the tokenizer's class itself."""
-    for name in (f"{TOKENIZER_CLASS}Fast", TOKENIZER_CLASS):
-        if tokenizer_class_from_name(name) is not None:
-            return f"MindFormers' AutoTokenizer knows {name} itself"
-    return None
+_MODULE = "mindformers.models.auto.tokenization_auto"
 
 
-def apply() -> None:
-    """Define the method on AutoTokenizer."""
-    stock = AutoTokenizer.from_pretrained.__func__
-    ours = guarded_classmethod(stock, load_tokenizer, answers_for=is_qwen3_tokenizer_directory)
-    _changes.set(AutoTokenizer, "from_pretrained", ours)
+def _load_tokenizer(*args: Any, **kwargs: Any) -> Any:
+    from mf_qwen3_patch.loading.tokenizer import load_tokenizer
+
+    return load_tokenizer(*args, **kwargs)
 
 
-def revert() -> None:
-    """Restore it."""
-    _changes.restore()
+def _known_upstream() -> str | None:
+    class_of = resolve(_MODULE).tokenizer_class_from_name
+    known = [name for name in (f"{TOKENIZER_CLASS}Fast", TOKENIZER_CLASS) if class_of(name) is not None]
+    return f"MindFormers' AutoTokenizer knows {known[0]} itself" if known else None
+
+
+def _from_pretrained(stock: Any) -> Any:
+    return guarded_classmethod(stock.__func__, _load_tokenizer, answers_for=is_qwen3_tokenizer_directory)
+
+
+PATCH = MethodPatches(
+    MethodPatch(f"{_MODULE}:AutoTokenizer", "from_pretrained", _from_pretrained), supports=_known_upstream
+)

@@ -8,40 +8,35 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable
 from typing import Any
 
-from mindformers.models import build_config
-
 from mf_qwen3_patch.checkpoint.files.directory import is_qwen3_directory
-from mf_qwen3_patch.loading.mindformers_config import merge_model_config
-from mf_qwen3_patch.loading.runtime.context import is_training_run
-from mf_qwen3_patch.patches._patcher import AttributeChanges
+from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, resolve
 
+# Where it is used, too.
+_MODULE = "mindformers.models.build_config"
 _PARAMETERS = ["pretrain_model_dir", "config"]
-_changes = AttributeChanges()
 
 
-def supports() -> str | None:
-    """Step aside if the launcher's config comes about in another way."""
-    stock = vars(build_config).get("merge_model_config")
+def _merging(stock: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(stock)
+    def merged(pretrain_model_dir: Any, config: Any) -> Any:
+        from mf_qwen3_patch.loading.mindformers_config import merge_model_config
+        from mf_qwen3_patch.loading.runtime.context import is_training_run
+
+        if not is_qwen3_directory(pretrain_model_dir) or is_training_run():
+            return stock(pretrain_model_dir, config)
+        return merge_model_config(pretrain_model_dir, config.to_dict() if hasattr(config, "to_dict") else config)
+
+    return merged
+
+
+def _merges_in_another_way() -> str | None:
+    stock = getattr(resolve(_MODULE), "merge_model_config", None)
     if stock is None or list(inspect.signature(stock).parameters) != _PARAMETERS:
         return "this MindFormers' launcher merges config.json and the YAML in another way"
     return None
 
 
-def apply() -> None:
-    """Replace the function in its own module, where it is used."""
-    stock = build_config.merge_model_config
-
-    @functools.wraps(stock)
-    def merged(pretrain_model_dir: Any, config: Any) -> Any:
-        if not is_qwen3_directory(pretrain_model_dir) or is_training_run():
-            return stock(pretrain_model_dir, config)
-        return merge_model_config(pretrain_model_dir, config.to_dict() if hasattr(config, "to_dict") else config)
-
-    _changes.set(build_config, "merge_model_config", merged)
-
-
-def revert() -> None:
-    """Put it back."""
-    _changes.restore()
+PATCH = MethodPatches(MethodPatch(_MODULE, "merge_model_config", _merging), supports=_merges_in_another_way)

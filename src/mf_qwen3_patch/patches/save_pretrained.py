@@ -7,27 +7,23 @@ written when it is asked for: with ``save_name``, ``save_json``, ``state_dict`` 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
-from mindformers.models.modeling_utils import PreTrainedModel
-
-from mf_qwen3_patch.checkpoint.writing.sizes import parse_size
 from mf_qwen3_patch.families.family import Family
-from mf_qwen3_patch.loading.save_pretrained import save_pretrained
-from mf_qwen3_patch.patches._families import first_reason, inference_classes
-from mf_qwen3_patch.patches._patcher import AttributeChanges, defining_class
+from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, inference_classes
 
-_changes = AttributeChanges()
-
+_BASE = "mindformers.models.modeling_utils:PreTrainedModel"
 _STOCKS = ("save_name", "save_json", "state_dict")
 _NOT_HERE = {"push_to_hub": False, "safe_serialization": True, "variant": None}
 
 
-def _method(family: Family) -> Any:
-    stock = PreTrainedModel.save_pretrained
-
+def _writing_huggingface(family: Family, stock: Callable[..., Any]) -> Callable[..., None]:
     @functools.wraps(stock)
     def method(self: Any, save_directory: Any, *args: Any, auto_convert: bool = True, **kwargs: Any) -> None:
+        from mf_qwen3_patch.checkpoint.writing.sizes import parse_size
+        from mf_qwen3_patch.loading.save_pretrained import save_pretrained
+
         if args or not auto_convert or any(kwargs.get(name) for name in _STOCKS):
             stock(self, save_directory, *args, **kwargs)
             return
@@ -44,24 +40,9 @@ def _method(family: Family) -> Any:
     return method
 
 
-def supports() -> str | None:
-    """Step aside if an inference class saves itself in a way of its own."""
-    return first_reason(_defined_upstream)
-
-
-def _defined_upstream(family: Family) -> str | None:
-    cls = family.load(family.inference_class)
-    if defining_class(cls, "save_pretrained") is not PreTrainedModel:
-        return f"{cls.__name__}.save_pretrained is no longer PreTrainedModel's"
-    return None
-
-
-def apply() -> None:
-    """Define the method on the inference classes."""
-    for family, cls in inference_classes():
-        _changes.set(cls, "save_pretrained", _method(family))
-
-
-def revert() -> None:
-    """Delete it again."""
-    _changes.restore()
+PATCH = MethodPatches(
+    *(
+        MethodPatch(cls, "save_pretrained", functools.partial(_writing_huggingface, family), _BASE)
+        for family, cls in inference_classes()
+    )
+)

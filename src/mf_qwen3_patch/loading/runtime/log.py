@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 
 from mindformers.tools.logger import logger
 
+from mf_qwen3_patch import _warn
 from mf_qwen3_patch.errors import CheckpointWarning
 from mf_qwen3_patch.loading.runtime.ranks import is_first_rank
 
@@ -19,7 +19,8 @@ def say(message: str, *args: object) -> None:
         args: For ``message``.
     """
     if is_first_rank():
-        logger.info("mf_qwen3_patch: " + message, *args)
+        # The line names the module that has something to say, not this one.
+        logger.info("mf_qwen3_patch: " + message, *args, stacklevel=2)
 
 
 def warn(messages: Iterable[str]) -> None:
@@ -30,4 +31,4 @@ def warn(messages: Iterable[str]) -> None:
     """
     if is_first_rank():
         for message in messages:
-            warnings.warn(message, CheckpointWarning, stacklevel=4)
+            _warn.warn(message, CheckpointWarning)

@@ -1,0 +1,26 @@
+"""Warnings that name the user's own line, whatever lies between it and the place that warns."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+_BETWEEN = frozenset({"mf_qwen3_patch", "mindspore", "mindformers", "wrapt", "importlib", "contextlib", "functools"})
+
+
+def find_stack_level() -> int:
+    """Return the ``stacklevel`` of the first frame outside this package and the stack it serves, for ``warnings.warn``.
+
+    It counts from the function that calls this one. Where there is no such frame, it is the outermost one.
+    """
+    frame = sys._getframe(1)
+    level = 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in _BETWEEN:
+        frame = frame.f_back
+        level += 1
+    return level
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn, in the name of the user's line."""
+    warnings.warn(message, category, stacklevel=find_stack_level())
