@@ -23,11 +23,7 @@ def spanning_world(init: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(init)
     def of_world(
-        self: Any,
-        group: str | None = None,
-        global_ranks: Sequence[int] | None = None,
-        size: int = 1,
-        rank: int = 0,
+        self: Any, group: str | None = None, global_ranks: Sequence[int] | None = None, size: int = 1, rank: int = 0
     ) -> None:
         if group is not None and size > 1 and _spans_world(size):
             group = GlobalComm.WORLD_COMM_GROUP

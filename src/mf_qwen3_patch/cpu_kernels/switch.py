@@ -106,9 +106,7 @@ def _flash_attention(module: ModuleType) -> dict[str, Any]:
     from mf_qwen3_patch.cpu_kernels.overlay import Overlay, choose_by_device
 
     kernels = _over(
-        module.ops.auto_generate,
-        ReshapeAndCache="attention.ReshapeAndCache",
-        PagedAttention="attention.PagedAttention",
+        module.ops.auto_generate, ReshapeAndCache="attention.ReshapeAndCache", PagedAttention="attention.PagedAttention"
     )
     return {
         "ops": Overlay(module.ops, auto_generate=kernels),

@@ -45,9 +45,7 @@ def load_with_mindformers(model: Any, files: Sequence[Path]) -> None:
     """
     paths = [str(file) for file in files]
     loaded = model.model.load_weights(
-        model._safetensors_weights_iterator(paths),
-        model.generate_mapping(),
-        model.check_hf_weight(weights_files=paths),
+        model._safetensors_weights_iterator(paths), model.generate_mapping(), model.check_hf_weight(weights_files=paths)
     )
     model.process_weights_after_loading(model.model)
     names = network_parameters(model).keys()

@@ -164,8 +164,7 @@ def _load_directory(model: Any, source: Directory, family: Family, started: floa
     if has_fused_parameters(checkpoint):
         return load_fused(model, checkpoint, family, started)
     found = check(
-        checkpoint,
-        CheckOptions(built_with, "the model's config", tensor_parallel_size(), model_type=family.model_type),
+        checkpoint, CheckOptions(built_with, "the model's config", tensor_parallel_size(), model_type=family.model_type)
     )
     _raise_or_warn(found)
     return _load(model, found, started)

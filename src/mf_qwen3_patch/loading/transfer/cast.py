@@ -38,11 +38,7 @@ SOURCE_DTYPES: Mapping[str, Dtype] = MappingProxyType(
 """What a file may hold, by safetensors' names."""
 
 TARGET_DTYPES: Mapping[str, Dtype] = MappingProxyType(
-    {
-        "float32": np.dtype(np.float32),
-        "float16": np.dtype(np.float16),
-        "bfloat16": np.dtype(np_dtype.bfloat16),
-    }
+    {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(np_dtype.bfloat16)}
 )
 """What a parameter may be, by MindSpore's names."""
 

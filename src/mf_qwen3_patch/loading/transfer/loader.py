@@ -171,13 +171,7 @@ def _work(shared: WorkShared, threads: int, bar: Any) -> None:
 
 def _bar(plan: Plan, progress: bool) -> Any:
     shown = progress and is_first_rank() and sys.stderr is not None and sys.stderr.isatty()
-    return tqdm(
-        total=plan.bytes_to_read,
-        desc="Loading weights",
-        unit="B",
-        unit_scale=True,
-        disable=not shown,
-    )
+    return tqdm(total=plan.bytes_to_read, desc="Loading weights", unit="B", unit_scale=True, disable=not shown)
 
 
 def refuse_invalid(parameters: Iterable[ParameterPlan], findings: Findings) -> None:
