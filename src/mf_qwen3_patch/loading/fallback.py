@@ -36,10 +36,6 @@ def load_with_mindformers(model: Any, files: Sequence[Path]) -> None:
     Unlike ``load_weights(directory)`` this reads the files that belong to the checkpoint, not whatever
     ends in ``.safetensors``, and minds what stock only logs: the parameters that were not loaded.
 
-    Args:
-        model: The inference network.
-        files: The checkpoint's weight files.
-
     Raises:
         LoadNotProven: Parameters of the network were not loaded.
     """

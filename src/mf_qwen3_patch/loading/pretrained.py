@@ -35,7 +35,7 @@ from mf_qwen3_patch.loading.runtime.context import ensure_inference_context, on_
 from mf_qwen3_patch.loading.runtime.dtypes import choose_dtypes
 from mf_qwen3_patch.loading.runtime.log import say, warn
 from mf_qwen3_patch.loading.runtime.network import build_model, family_of
-from mf_qwen3_patch.loading.transfer.plan import plan, plan_for_verification
+from mf_qwen3_patch.loading.transfer.planner import plan, plan_for_verification
 from mf_qwen3_patch.loading.transfer.rank_slices import PlanNotPossible
 
 
