@@ -38,11 +38,7 @@ class Layouts:
 
 
 def layouts_of(checkpoint: Checkpoint, given: Layouts | None) -> Layouts:
-    """Say in which layout the files are: as they or the user say, and never by guessing.
-
-    Args:
-        checkpoint: With MindFormers' names.
-        given: What the user says; None for nothing.
+    """Say in which layout the files are: as they or the user (``given``) say, and never by guessing.
 
     Raises:
         UnsupportedCheckpoint: Nobody says it, or the files hold slices of single ranks, or are not of one conversion.

@@ -23,12 +23,7 @@ from mf_qwen3_patch.loading.transfer.name_mapping import PartNames, group_by_par
 
 @dataclass(frozen=True)
 class SourceParameter:
-    """One parameter of the source.
-
-    Attributes:
-        parts: The HuggingFace tensors that it is made of.
-        fusion: How they lie in it.
-    """
+    """A parameter of the source: the HuggingFace tensors that it is made of, and how they lie in it."""
 
     parts: PartNames
     fusion: Fusion
@@ -71,10 +66,8 @@ class Source:
 def open_source(root: Path, companions: Path, layouts: Layouts | None) -> Source:
     """Read the headers of a MindFormers directory, and compare them with the config.
 
-    Args:
-        root: With the weights, whole and merged.
-        companions: The config.json, or a directory that has it.
-        layouts: What the user says of the layout; None for nothing.
+    The weights are whole and merged; ``companions`` is the config.json, or a directory that has it; ``layouts`` what
+    the user says of the layout, None for nothing.
 
     Raises:
         CheckpointError: The source cannot be exported rightly.
@@ -240,11 +233,7 @@ def _misfit(tensor: TensorInfo, parameter: SourceParameter) -> Problem:
 
 
 def config_path(companions: Path) -> Path:
-    """Return where config.json is.
-
-    Args:
-        companions: It, or the directory that has it.
-    """
+    """Return where config.json is: ``companions`` itself, or in that directory."""
     return companions / CONFIG_NAME if companions.is_dir() else companions
 
 

@@ -20,9 +20,6 @@ _STORED = {name: stored for stored, name in DTYPE_NAMES.items()}
 class TensorWriter:
     """Makes the tensors of new files out of an open checkpoint, looking at every value on the way.
 
-    Args:
-        checkpoint: The checkpoint.
-
     Attributes:
         overflowed: Tensor name to the number of its finite values that became infinite by a cast.
     """
@@ -34,9 +31,7 @@ class TensorWriter:
     def new_tensor(self, entry: ParameterPlan, matrices: int = 1) -> NewTensor:
         """Return the tensor that a planned parameter becomes; it is read when it is written.
 
-        Args:
-            entry: The parameter.
-            matrices: Number of matrices of equal size that follow each other in it: no more than one is in memory.
+        Of the ``matrices`` of equal size that follow each other in it, no more than one is in memory.
         """
 
         def make() -> Iterator[Array]:

@@ -27,7 +27,8 @@ from mf_qwen3_patch.loading.runtime.context import ensure_inference_context
 from mf_qwen3_patch.loading.runtime.network import build_config, build_model
 from mf_qwen3_patch.loading.runtime.virtual_rank import as_rank
 from mf_qwen3_patch.loading.transfer.name_mapping import group_by_parameter
-from mf_qwen3_patch.loading.transfer.plan import ParameterPlan, SliceCopy, plan
+from mf_qwen3_patch.loading.transfer.plan import ParameterPlan, SliceCopy
+from mf_qwen3_patch.loading.transfer.planner import plan
 
 # Of the rule by which a directory is made from its source: another number, and a run never goes on with the old files.
 _FORMAT = 1

@@ -19,17 +19,9 @@ def _attend(
     first_position: int,
     scale: float,
 ) -> np.ndarray[Any, Any]:
-    """Causal attention of one sequence.
+    """Causal attention of one sequence, in float32: ``[q_len, heads, head_dim]``.
 
-    Args:
-        query: ``[q_len, heads, head_dim]`` float32, at positions ``first_position`` onwards.
-        key: ``[kv_len, kv_heads, head_dim]`` float32, from position 0; heads are shared by groups.
-        value: Like ``key``.
-        first_position: The position of the first query.
-        scale: What scores are multiplied by.
-
-    Returns:
-        ``[q_len, heads, head_dim]`` float32.
+    The queries' positions begin at ``first_position``, those of the keys, ``[kv_len, kv_heads, head_dim]``, at 0.
     """
     group = query.shape[1] // key.shape[1]
     key = np.repeat(key, group, axis=1)
@@ -49,13 +41,9 @@ def _lengths(tensor: Any) -> list[int]:
 
 
 class FlashAttentionScore:
-    """Stands in for the prefill kernel of the same name.
+    """Stands in for the prefill kernel of the same name; ``head_num`` counts the query heads on this rank.
 
-    Args:
-        head_num: Query heads on this rank.
-        scale_value: What scores are multiplied by.
-        input_layout: Only "TH" is known.
-        kernel_options: Ignored: dropout, tuning, sparse modes; attention is always causal.
+    The kernel's options (dropout, tuning, sparse modes) are ignored: attention is always causal.
     """
 
     def __init__(
@@ -79,22 +67,9 @@ class FlashAttentionScore:
         actual_seq_qlen: Any = None,
         actual_seq_kvlen: Any = None,
     ) -> tuple[None, None, None, Tensor]:
-        """Attend within each sequence.
+        """Attend within each sequence; ``actual_seq_qlen``, ``[batch]``, has the tokens of each.
 
-        Args:
-            query: ``[tokens, heads * head_dim]``.
-            key: ``[tokens, kv_heads * head_dim]``.
-            value: Like ``key``.
-            real_shift: Not used by MindFormers' inference.
-            drop_mask: Not used.
-            padding_mask: Not used.
-            attn_mask: Not needed: attention is causal.
-            prefix: Not used.
-            actual_seq_qlen: Tokens per sequence, ``[batch]``.
-            actual_seq_kvlen: The same.
-
-        Returns:
-            The kernel's four results, of which MindFormers uses the last: ``[tokens, heads * head_dim]``.
+        Returns the kernel's four results, of which MindFormers uses the last: ``[tokens, heads * head_dim]``.
         """
         q = query.asnumpy()
         head_dim = q.shape[-1] // self._heads
@@ -115,14 +90,10 @@ class ReshapeAndCache:
     def __call__(
         self, key: Tensor, value: Tensor, key_cache: Tensor, value_cache: Tensor, slot_mapping: Tensor
     ) -> None:
-        """Write one row per token.
+        """Write one row per token, ``[tokens, kv_heads * head_dim]``, into the caches.
 
-        Args:
-            key: ``[tokens, kv_heads * head_dim]``.
-            value: Like ``key``.
-            key_cache: ``[num_blocks, block_size, kv_heads, head_dim]``; changed.
-            value_cache: Like ``key_cache``; changed.
-            slot_mapping: ``[tokens]``: block * block_size + offset; a negative slot is padding.
+        They are ``[num_blocks, block_size, kv_heads, head_dim]``. A slot is block * block_size + offset, or negative
+        for padding.
         """
         slots = slot_mapping.asnumpy().ravel()
         used = slots >= 0
@@ -134,14 +105,7 @@ class ReshapeAndCache:
 
 
 class PagedAttention:
-    """Stands in for the decoding kernel of the same name.
-
-    Args:
-        head_num: Query heads on this rank.
-        scale_value: What scores are multiplied by.
-        kv_head_num: Key/value heads on this rank.
-        mla_v_dim: Must be 0: multi-latent attention is not Qwen3's.
-    """
+    """Stands in for the decoding kernel of the same name; the numbers of heads are those on this rank."""
 
     def __init__(self, head_num: int, scale_value: float, kv_head_num: int, mla_v_dim: int = 0) -> None:
         if mla_v_dim:
@@ -162,21 +126,12 @@ class PagedAttention:
         attn_mask: Any = None,
         q_seq_lens: Any = None,
     ) -> Tensor:
-        """Attend to what the cache holds of each sequence.
+        """Attend to what the cache holds of each sequence; returns ``[tokens, heads * head_dim]``.
 
-        Args:
-            query: ``[tokens, heads * head_dim]``; the last tokens of each sequence, one each when decoding.
-            key_cache: ``[num_blocks, block_size, kv_heads, head_dim]``.
-            value_cache: Like ``key_cache``.
-            block_tables: ``[batch, max_blocks]``: the blocks of each sequence, in order.
-            context_lens: ``[batch]``: tokens of each sequence in the cache, the current ones included.
-            antiquant_scale: Not used.
-            antiquant_offset: Not used.
-            attn_mask: Not needed: attention is causal.
-            q_seq_lens: ``[batch]``: how many of ``query``'s tokens belong to each sequence.
-
-        Returns:
-            ``[tokens, heads * head_dim]``.
+        ``query`` has the last tokens of each sequence, as many as ``q_seq_lens``, ``[batch]``, says, or one each. The
+        caches are ``[num_blocks, block_size, kv_heads, head_dim]``; ``block_tables``, ``[batch, max_blocks]``, has the
+        blocks of each sequence in order, ``context_lens``, ``[batch]``, its tokens in the cache, the current ones
+        included.
         """
         q = query.asnumpy()
         heads = q.astype(np.float32).reshape(q.shape[0], self._heads, -1)

@@ -16,18 +16,11 @@ def spanning_world(init: Callable[..., None]) -> Callable[..., None]:
 
     "AllReduce only support mccl_world_group on CPU", although a tensor-parallel group that covers
     all ranks has the same members.
-
-    Args:
-        init: The stock method.
     """
 
     @functools.wraps(init)
     def of_world(
-        self: Any,
-        group: str | None = None,
-        global_ranks: Sequence[int] | None = None,
-        size: int = 1,
-        rank: int = 0,
+        self: Any, group: str | None = None, global_ranks: Sequence[int] | None = None, size: int = 1, rank: int = 0
     ) -> None:
         if group is not None and size > 1 and _spans_world(size):
             group = GlobalComm.WORLD_COMM_GROUP
@@ -44,14 +37,8 @@ def _spans_world(size: int) -> bool:
 def all_reduce(tensor: Tensor, op: str = "sum", group: str | None = None, async_op: bool = False) -> Any:
     """Stand in for ``mindspore.communication.comm_func.all_reduce``, which has no CPU kernel.
 
-    Args:
-        tensor: Any shape.
-        op: ``"sum"``, ``"max"``, ``"min"`` or ``"prod"``.
-        group: The group's name; all ranks by default.
-        async_op: Must be False.
-
-    Returns:
-        The reduced tensor and, as nothing has to be waited for, None.
+    ``op`` is "sum", "max", "min" or "prod"; ``async_op`` must be False. Returns the reduced tensor and, as nothing has
+    to be waited for, None.
     """
     if async_op:
         raise NotImplementedError("the CPU stand-in for all_reduce is synchronous")

@@ -7,24 +7,15 @@ from mindspore import Tensor
 
 
 class RmsNorm:
-    """Stands in for the kernel of the same name (Zhang and Sennrich, 2019).
-
-    Args:
-        epsilon: Added to the mean square.
-    """
+    """Stands in for the kernel of the same name (Zhang and Sennrich, 2019); ``epsilon`` is added to the mean square."""
 
     def __init__(self, epsilon: float = 1e-6) -> None:
         self._epsilon = epsilon
 
     def __call__(self, x: Tensor, gamma: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalize the last axis.
+        """Normalize the last axis of ``x``, ``[..., hidden_size]``.
 
-        Args:
-            x: ``[..., hidden_size]``.
-            gamma: ``[hidden_size]``.
-
-        Returns:
-            ``x / rms(x) * gamma`` in the dtype of ``x``, and ``1 / rms(x)`` in float32.
+        Returns ``x / rms(x) * gamma`` in the dtype of ``x``, and ``1 / rms(x)`` in float32.
         """
         array = x.asnumpy()
         wide = array.astype(np.float32)

@@ -39,21 +39,11 @@ class MoeInitRoutingV2:
         expert_tokens_count_or_cumsum_flag: int = 0,
         expert_tokens_before_capacity_flag: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor, None]:
-        """Sort; no token is dropped.
+        """Sort ``x``, ``[tokens, hidden_size]``, by ``expert_idx``, ``[tokens, k]`` int32; no token is dropped.
 
-        Args:
-            x: ``[tokens, hidden_size]``.
-            expert_idx: ``[tokens, k]`` int32.
-            active_num: Must be 0: all tokens are active.
-            expert_capacity: Must be 0: an expert takes any number.
-            expert_num: How many experts there are.
-            drop_pad_mode: Must be 0: nothing is dropped.
-            expert_tokens_count_or_cumsum_flag: Must be 2: the third result counts each expert's rows.
-            expert_tokens_before_capacity_flag: Without meaning where nothing is dropped.
-
-        Returns:
-            The copies, ``[tokens * k, hidden_size]``; for each of ``expert_idx``, flattened, its row among them
-            (int32); rows of each expert, ``[expert_num]`` int32; and what MindFormers does not use.
+        The other arguments must say so, and that the third result counts each expert's rows. Returns the copies,
+        ``[tokens * k, hidden_size]``; for each of ``expert_idx``, flattened, its row among them (int32); rows of each
+        expert, ``[expert_num]`` int32; and what MindFormers does not use.
         """
         if active_num or expert_capacity or drop_pad_mode or expert_tokens_count_or_cumsum_flag != 2:
             raise NotImplementedError("the CPU stand-in for MoeInitRoutingV2 drops no tokens, and it counts")
@@ -77,17 +67,10 @@ class MoeTokenUnpermute:
         padded_mode: bool = False,
         restore_shape: Sequence[int] | None = None,
     ) -> Tensor:
-        """Add.
+        """Add ``permuted_tokens``, ``[tokens * k, hidden_size]``, weighted by ``probs``, ``[tokens, k]``, in float32.
 
-        Args:
-            permuted_tokens: ``[tokens * k, hidden_size]``, sorted by expert.
-            sorted_indices: ``[tokens * k]``: the row of each token's each expert.
-            probs: ``[tokens, k]``: the weights.
-            padded_mode: Must be False.
-            restore_shape: Must be None.
-
-        Returns:
-            ``[tokens, hidden_size]`` in the dtype of ``permuted_tokens``; added in float32.
+        ``sorted_indices``, ``[tokens * k]``, has the row of each token's each expert. Returns ``[tokens,
+        hidden_size]`` in the dtype of ``permuted_tokens``.
         """
         if padded_mode or restore_shape is not None or probs is None:
             raise NotImplementedError("the CPU stand-in for MoeTokenUnpermute knows weighted, unpadded tokens only")
@@ -110,20 +93,11 @@ class GroupedMatmulV4:
         group_list_type: int = 0,
         **more: Any,
     ) -> tuple[Tensor]:
-        """Multiply.
+        """Multiply ``x``, ``[rows, in]`` sorted by expert, with ``weight``, ``[experts, in, out]``; one tensor each.
 
-        Args:
-            x: One tensor, ``[rows, in]``, sorted by expert.
-            weight: One tensor, ``[experts, in, out]``.
-            unused: Bias, scales and offsets, which must be None; the last is ``group_list``, ``[experts]``: how many
-                rows each expert has.
-            split_item: Must be 3: one result.
-            group_type: Must be 0: groups are of rows.
-            group_list_type: Must be 1: ``group_list`` counts.
-            more: Nothing.
-
-        Returns:
-            One tensor, ``[rows, out]``, in the dtype of ``x``.
+        The last of ``unused`` is ``group_list``, ``[experts]``: how many rows each expert has; bias, scales and
+        offsets must be None. Groups must be of rows and counted, with one result. Returns ``[rows, out]``, in the
+        dtype of ``x``.
         """
         *quantization, group_list = unused
         known = (split_item, group_type, group_list_type) == (3, 0, 1) and len(x) == len(weight) == 1

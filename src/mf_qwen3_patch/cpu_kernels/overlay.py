@@ -29,14 +29,10 @@ def _launch_one_by_one() -> None:
 
 
 class Overlay:
-    """A namespace that answers like ``module``, but for the names given.
+    """A namespace that answers like ``module``, but for the names given while the device target is the CPU.
 
-    A MindFormers module that uses ``ops.ApplyRotaryPosEmb`` is given an overlay in place of its own name
-    ``ops``; nobody else's ``ops`` changes.
-
-    Args:
-        module: The namespace behind.
-        replacements: Name to stand-in; used while the device target is the CPU.
+    A MindFormers module that uses ``ops.ApplyRotaryPosEmb`` is given an overlay in place of its own name ``ops``;
+    nobody else's ``ops`` changes.
     """
 
     def __init__(self, module: Any, **replacements: Any) -> None:

@@ -11,11 +11,7 @@ _ROTATE_HALF = 2
 
 
 class ApplyRotaryPosEmb:
-    """Stands in for the kernel of the same name, in its "rotate half" form (Su et al., 2021, RoFormer).
-
-    Args:
-        cos_format: MindFormers' ``RotaryPosEmbMode``; only rotate-half is known.
-    """
+    """Stands in for the kernel of the same name, in its "rotate half" form (Su et al., 2021, RoFormer)."""
 
     def __init__(self, cos_format: int = _ROTATE_HALF) -> None:
         if cos_format != _ROTATE_HALF:
@@ -24,17 +20,10 @@ class ApplyRotaryPosEmb:
     def __call__(
         self, query: Tensor, key: Tensor, cos: Tensor, sin: Tensor, batch_valid_length: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Rotate queries and keys by their positions.
+        """Rotate query and key, ``[tokens, heads * head_dim]``, by their positions, and return them.
 
-        Args:
-            query: ``[tokens, heads * head_dim]``.
-            key: ``[tokens, kv_heads * head_dim]``.
-            cos: ``[max_position, head_dim]`` at prefill; ``[tokens, head_dim]``, already gathered, when decoding.
-            sin: Like ``cos``.
-            batch_valid_length: ``[batch]``: tokens of each sequence, those in the cache included.
-
-        Returns:
-            Query and key, rotated.
+        ``cos`` and ``sin`` are ``[max_position, head_dim]`` at prefill; ``[tokens, head_dim]``, already gathered, when
+        decoding. ``batch_valid_length``, ``[batch]``, has the tokens of each sequence, those in the cache included.
         """
         lengths = batch_valid_length.asnumpy().ravel()
         tokens = query.shape[0]

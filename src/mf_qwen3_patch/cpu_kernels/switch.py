@@ -7,13 +7,16 @@ import importlib
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from operator import attrgetter
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import wrapt
 
 from mf_qwen3_patch.errors import ActivationError
+
+_Names: TypeAlias = "Mapping[str, str | _Names]"
 
 _INFERENCE = "mindformers.parallel_core.inference"
 _ROPE = f"{_INFERENCE}.base_models.common.embeddings"
@@ -49,11 +52,11 @@ def enable() -> None:
         _enforce_eager(mindspore)
     elif first:
         wrapt.register_post_import_hook(_enforce_eager, "mindspore")
-    for target, overlay in _TARGETS.items():
+    for target, names in _TARGETS.items():
         if target in sys.modules:
-            _apply(sys.modules[target], overlay)
+            _apply(sys.modules[target], names)
         elif first:
-            wrapt.register_post_import_hook(_hook(overlay), target)
+            wrapt.register_post_import_hook(_hook(names), target)
 
 
 def disable() -> None:
@@ -77,109 +80,64 @@ def _enforce_eager(mindspore: ModuleType) -> None:
         os.environ.setdefault("ENFORCE_EAGER", "true")
 
 
-def _hook(overlay: Callable[[ModuleType], dict[str, Any]]) -> Callable[[ModuleType], None]:
-    return lambda module: _apply(module, overlay)
+def _hook(names: _Names) -> Callable[[ModuleType], None]:
+    return lambda module: _apply(module, names)
 
 
-def _apply(module: ModuleType, overlay: Callable[[ModuleType], dict[str, Any]]) -> None:
+def _apply(module: ModuleType, names: _Names) -> None:
     with _lock:
         if not _enabled or any(changed is module for changed in _changed):
             return
         _changed.append(module)
-        for path, replacement in overlay(module).items():
+        replacements = {path: _replacement(attrgetter(path)(module), path, where) for path, where in names.items()}
+        for path, replacement in replacements.items():
             *owners, name = path.split(".")
             owner = functools.reduce(getattr, owners, module)
             _originals.append((owner, name, getattr(owner, name)))
             setattr(owner, name, replacement)
 
 
-def _stand_in(path: str) -> Any:
-    module, name = path.split(".")
+def _replacement(real: Any, name: str, where: str | _Names) -> Any:
+    """Return what takes the place of ``real``, which a module knows by that name."""
+    from mf_qwen3_patch.cpu_kernels.overlay import Overlay, choose_by_device
+
+    if isinstance(where, str):
+        module, _, wrapper = where.partition(".")
+        return _stand_in(module, wrapper)(real) if wrapper else choose_by_device(_stand_in(module, name), real)
+    inner = {
+        key: _stand_in(place, key) if isinstance(place, str) else _replacement(getattr(real, key), key, place)
+        for key, place in where.items()
+    }
+    return Overlay(real, **inner)
+
+
+def _stand_in(module: str, name: str) -> Any:
     return getattr(importlib.import_module(f"mf_qwen3_patch.cpu_kernels.{module}"), name)
 
 
-def _rotary(module: ModuleType) -> dict[str, Any]:
-    return {"ops": _over(module.ops, ApplyRotaryPosEmb="rotary.ApplyRotaryPosEmb")}
+_ROTARY: _Names = {"ops": {"ApplyRotaryPosEmb": "rotary"}}
+_REDUCTIONS: _Names = {"mint": {"cumsum": "elementary", "argmax": "elementary"}}
 
-
-def _flash_attention(module: ModuleType) -> dict[str, Any]:
-    from mf_qwen3_patch.cpu_kernels.overlay import Overlay, choose_by_device
-
-    kernels = _over(
-        module.ops.auto_generate,
-        ReshapeAndCache="attention.ReshapeAndCache",
-        PagedAttention="attention.PagedAttention",
-    )
-    return {
-        "ops": Overlay(module.ops, auto_generate=kernels),
-        "FlashAttentionScore": choose_by_device(_stand_in("attention.FlashAttentionScore"), module.FlashAttentionScore),
-    }
-
-
-def _norm(module: ModuleType) -> dict[str, Any]:
-    return {"P": _over(module.P, RmsNorm="elementary.RmsNorm")}
-
-
-def _reductions(module: ModuleType) -> dict[str, Any]:
-    return {"mint": _over(module.mint, cumsum="elementary.cumsum", argmax="elementary.argmax")}
-
-
-def _sampling(module: ModuleType) -> dict[str, Any]:
-    from mf_qwen3_patch.cpu_kernels.overlay import choose_by_device
-
-    in_numpy = choose_by_device(_stand_in("elementary.run_using_numpy"), module.run_using_numpy)
-    return {**_reductions(module), "run_using_numpy": in_numpy}
-
-
-def _process_groups(module: ModuleType) -> dict[str, Any]:
-    spanning_world = _stand_in("collectives.spanning_world")
-    return {"ProcessGroup.__init__": spanning_world(module.ProcessGroup.__init__)}
-
-
-def _row_parallel(module: ModuleType) -> dict[str, Any]:
-    from mf_qwen3_patch.cpu_kernels.overlay import choose_by_device
-
-    return {"all_reduce": choose_by_device(_stand_in("collectives.all_reduce"), module.all_reduce)}
-
-
-def _routing(module: ModuleType) -> dict[str, Any]:
-    return {"mint": _over(module.mint, topk="moe.topk")}
-
-
-def _dispatching(module: ModuleType) -> dict[str, Any]:
-    from mf_qwen3_patch.cpu_kernels.overlay import choose_by_device
-
-    kernels = {
-        name: choose_by_device(_stand_in(f"moe.{name}"), getattr(module, name))
-        for name in ("MoeInitRoutingV2", "MoeTokenUnpermute")
-    }
-    return {"mint": _over(module.mint, index_select="moe.index_select"), **kernels}
-
-
-def _grouped_linear(module: ModuleType) -> dict[str, Any]:
-    from mf_qwen3_patch.cpu_kernels.overlay import Overlay
-
-    kernels = _over(module.ops.auto_generate, GroupedMatmulV4="moe.GroupedMatmulV4")
-    return {"ops": Overlay(module.ops, auto_generate=kernels)}
-
-
-def _over(namespace: Any, **paths: str) -> Any:
-    from mf_qwen3_patch.cpu_kernels.overlay import Overlay
-
-    return Overlay(namespace, **{name: _stand_in(path) for name, path in paths.items()})
-
-
-_TARGETS: dict[str, Callable[[ModuleType], dict[str, Any]]] = {
-    f"{_ROPE}.rotary_pos_embedding": _rotary,
-    f"{_ROPE}.yarn_rotary_pos_embedding": _rotary,
-    f"{_INFERENCE}.transformer.flash_attention": _flash_attention,
-    f"{_INFERENCE}.transformer.norm": _norm,
-    f"{_INFERENCE}.base_models.gpt.gpt_model": _reductions,
-    f"{_INFERENCE}.parallel_state": _process_groups,
-    f"{_INFERENCE}.tensor_parallel.layers": _row_parallel,
-    f"{_INFERENCE}.tensor_parallel.grouped_layers": _grouped_linear,
-    f"{_INFERENCE}.transformer.moe.moe_utils": _routing,
-    f"{_INFERENCE}.transformer.moe.token_dispatcher": _dispatching,
-    "mindformers.generation.text_generator": _reductions,
-    "mindformers.generation.logits_process": _sampling,
+# For each module that is changed, the module here that has the stand-in of a name or of names in a namespace; after a
+# dot, the function that wraps what stock has under the name.
+_TARGETS: dict[str, _Names] = {
+    f"{_ROPE}.rotary_pos_embedding": _ROTARY,
+    f"{_ROPE}.yarn_rotary_pos_embedding": _ROTARY,
+    f"{_INFERENCE}.transformer.flash_attention": {
+        "ops": {"auto_generate": {"ReshapeAndCache": "attention", "PagedAttention": "attention"}},
+        "FlashAttentionScore": "attention",
+    },
+    f"{_INFERENCE}.transformer.norm": {"P": {"RmsNorm": "elementary"}},
+    f"{_INFERENCE}.base_models.gpt.gpt_model": _REDUCTIONS,
+    f"{_INFERENCE}.parallel_state": {"ProcessGroup.__init__": "collectives.spanning_world"},
+    f"{_INFERENCE}.tensor_parallel.layers": {"all_reduce": "collectives"},
+    f"{_INFERENCE}.tensor_parallel.grouped_layers": {"ops": {"auto_generate": {"GroupedMatmulV4": "moe"}}},
+    f"{_INFERENCE}.transformer.moe.moe_utils": {"mint": {"topk": "moe"}},
+    f"{_INFERENCE}.transformer.moe.token_dispatcher": {
+        "mint": {"index_select": "moe"},
+        "MoeInitRoutingV2": "moe",
+        "MoeTokenUnpermute": "moe",
+    },
+    "mindformers.generation.text_generator": _REDUCTIONS,
+    "mindformers.generation.logits_process": {**_REDUCTIONS, "run_using_numpy": "elementary"},
 }

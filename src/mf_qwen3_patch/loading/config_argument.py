@@ -41,10 +41,7 @@ class GivenConfig:
 
     @classmethod
     def of(cls, given: Any) -> GivenConfig:
-        """Read what was given as ``config=``.
-
-        Args:
-            given: A config object of MindFormers or transformers, or the path of a config.json or its directory.
+        """Read ``config=``: an object of MindFormers or transformers, or the path of a config.json or its directory.
 
         Raises:
             TypeError: It is something else, or the config of another model.
@@ -79,10 +76,8 @@ class GivenConfig:
     def dtypes(self, requested: Any, *, cpu: bool) -> Mapping[str, Any]:
         """Return the fields of the config that ask for dtypes, maybe among others.
 
-        Args:
-            requested: What the call asks for by ``torch_dtype``; it goes before an object's ``params_dtype``.
-            cpu: Whether the device is the CPU, where an object's own, made for Ascend, may have no kernels and the
-                dtypes are chosen as without it.
+        What the call asks for by ``torch_dtype`` goes before an object's ``params_dtype``. On the CPU an object's own,
+        made for Ascend, may have no kernels, and the dtypes are chosen as without it.
         """
         if self.family is None:
             return self.values
@@ -92,12 +87,9 @@ class GivenConfig:
         return {name: getattr(self.config, name, None) for name in names}
 
     def build(self, values: Mapping[str, Any], choice: DtypeChoice, family: Family) -> Any:
-        """Make the config that the model is built from; an object that was given is copied and left as it is.
+        """Make the config that the model is built from, of what config.json and the call say together.
 
-        Args:
-            values: What config.json and the call say together.
-            choice: The dtypes.
-            family: The model family.
+        An object that was given is copied and left as it is.
         """
         if self.config is None:
             return build_config(with_defaults(values, choice), family)
@@ -108,12 +100,7 @@ class GivenConfig:
 
 
 def fields_of(config: Any, family: Family) -> dict[str, Any]:
-    """Return what a config object of MindFormers says about the weights, by HuggingFace's names of the fields.
-
-    Args:
-        config: The object; also that of a model that is already built.
-        family: The model family.
-    """
+    """Return what a config object of MindFormers says about the weights, by HuggingFace's names of the fields."""
     schema = family.schema
     values = {name: getattr(config, name, None) for name in (*schema.dimensions, *schema.unverifiable)}
     # None would count as not said, but here it means plain embeddings.

@@ -36,7 +36,8 @@ from mf_qwen3_patch.loading.runtime.context import tensor_parallel_size
 from mf_qwen3_patch.loading.runtime.log import warn
 from mf_qwen3_patch.loading.runtime.network import network_parameters
 from mf_qwen3_patch.loading.transfer.name_mapping import of_another_family
-from mf_qwen3_patch.loading.transfer.plan import Plan, plan, plan_for_verification, plan_fused
+from mf_qwen3_patch.loading.transfer.plan import Plan
+from mf_qwen3_patch.loading.transfer.planner import plan, plan_for_verification, plan_fused
 from mf_qwen3_patch.loading.transfer.rank_slices import PlanNotPossible
 
 _PARTIAL = ".partial"
@@ -49,12 +50,7 @@ _ASSUMED = (
 
 
 def has_fused_parameters(checkpoint: Checkpoint, *, noted: bool = False) -> bool:
-    """Return whether the weights have MindFormers' names instead of HuggingFace's.
-
-    Args:
-        checkpoint: The checkpoint.
-        noted: Whether its files must note a layout, too.
-    """
+    """Return whether weights have MindFormers' names, not HuggingFace's; ``noted``: and their files note a layout."""
     if any(LAYOUT_KEY in header.metadata for header in checkpoint.headers.values()):
         return True
     names = checkpoint.tensors.keys()
@@ -82,11 +78,7 @@ def open_rank_directory(source: Directory) -> Checkpoint:
 def load_fused(model: Any, checkpoint: Checkpoint, family: Family, started: float) -> LoadReport:
     """Load a checkpoint with MindFormers' names into a model that is already built; all of it, or nothing.
 
-    Args:
-        model: The inference network.
-        checkpoint: The checkpoint, open.
-        family: The model family.
-        started: When the entry was called, for the report.
+    ``started`` is when the entry was called, for the report.
 
     Raises:
         UnsupportedCheckpoint: The files were not made for this number of ranks, or are of another kind of model.

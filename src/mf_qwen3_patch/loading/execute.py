@@ -54,19 +54,10 @@ def no_stale_report(model: Any) -> Iterator[None]:
 
 
 def execute(model: Any, plan: Plan, checkpoint: Checkpoint, details: Details) -> LoadReport:
-    """Carry out a plan.
+    """Carry out a plan, and return the report, which is also ``model.mf_qwen3_report``.
 
     The files are compared with what they were when they were opened: before they are read, after it, and after the
-    verification.
-
-    Args:
-        model: The network that the plan was made for. Its Parameters stay the same objects.
-        plan: The plan.
-        checkpoint: The checkpoint that the plan was made of, open.
-        details: What the entry adds to the report.
-
-    Returns:
-        The report; also ``model.mf_qwen3_report``.
+    verification. The network's Parameters stay the same objects.
 
     Raises:
         InvalidValues: The checkpoint holds NaN or infinity.

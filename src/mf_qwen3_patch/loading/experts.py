@@ -33,12 +33,7 @@ class Experts:
 
 
 def find_experts(shapes: Mapping[str, tuple[int, ...]], family: Family) -> Experts:
-    """Find the experts.
-
-    Args:
-        shapes: By MindFormers' names, experts' parts not merged yet.
-        family: The model family.
-    """
+    """Find the experts in shapes by MindFormers' names, experts' parts not merged yet."""
     parts = {part: fused for fused in family.fused if fused.stacked for part in fused.parts}
     if not parts:
         return Experts()

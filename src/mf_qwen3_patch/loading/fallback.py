@@ -36,18 +36,12 @@ def load_with_mindformers(model: Any, files: Sequence[Path]) -> None:
     Unlike ``load_weights(directory)`` this reads the files that belong to the checkpoint, not whatever
     ends in ``.safetensors``, and minds what stock only logs: the parameters that were not loaded.
 
-    Args:
-        model: The inference network.
-        files: The checkpoint's weight files.
-
     Raises:
         LoadNotProven: Parameters of the network were not loaded.
     """
     paths = [str(file) for file in files]
     loaded = model.model.load_weights(
-        model._safetensors_weights_iterator(paths),
-        model.generate_mapping(),
-        model.check_hf_weight(weights_files=paths),
+        model._safetensors_weights_iterator(paths), model.generate_mapping(), model.check_hf_weight(weights_files=paths)
     )
     model.process_weights_after_loading(model.model)
     names = network_parameters(model).keys()

@@ -35,7 +35,7 @@ from mf_qwen3_patch.loading.runtime.context import ensure_inference_context, on_
 from mf_qwen3_patch.loading.runtime.dtypes import choose_dtypes
 from mf_qwen3_patch.loading.runtime.log import say, warn
 from mf_qwen3_patch.loading.runtime.network import build_model, family_of
-from mf_qwen3_patch.loading.transfer.plan import plan, plan_for_verification
+from mf_qwen3_patch.loading.transfer.planner import plan, plan_for_verification
 from mf_qwen3_patch.loading.transfer.rank_slices import PlanNotPossible
 
 
@@ -164,8 +164,7 @@ def _load_directory(model: Any, source: Directory, family: Family, started: floa
     if has_fused_parameters(checkpoint):
         return load_fused(model, checkpoint, family, started)
     found = check(
-        checkpoint,
-        CheckOptions(built_with, "the model's config", tensor_parallel_size(), model_type=family.model_type),
+        checkpoint, CheckOptions(built_with, "the model's config", tensor_parallel_size(), model_type=family.model_type)
     )
     _raise_or_warn(found)
     return _load(model, found, started)

@@ -99,10 +99,7 @@ class LoadReport:
         lines = [
             self.summary,
             self._matching_line(),
-            _line(
-                "converted",
-                f"{self.parameters} parameters" + (f", of which merged: {fused}" if fused else ""),
-            ),
+            _line("converted", f"{self.parameters} parameters" + (f", of which merged: {fused}" if fused else "")),
             self._loaded_line(),
         ]
         if self.casts:

@@ -25,7 +25,8 @@ from mf_qwen3_patch.loading.runtime.context import tensor_parallel_size
 from mf_qwen3_patch.loading.runtime.network import network_parameters
 from mf_qwen3_patch.loading.runtime.parameters import to_numpy
 from mf_qwen3_patch.loading.transfer.cast import TARGET_DTYPES, Array, cast_like_numpy
-from mf_qwen3_patch.loading.transfer.plan import SliceCopy, plan
+from mf_qwen3_patch.loading.transfer.plan import SliceCopy
+from mf_qwen3_patch.loading.transfer.planner import plan
 from mf_qwen3_patch.loading.transfer.rank_slices import PlanNotPossible
 
 _METADATA = {"format": "pt"}

@@ -23,13 +23,7 @@ from mindspore import Parameter
 from safetensors import safe_open
 
 from mf_qwen3_patch.checkpoint.checks.unsupported import MERGE_ADAPTER, is_of_an_adapter, quantization_of
-from mf_qwen3_patch.errors import (
-    ConfigMismatch,
-    IncompleteCheckpoint,
-    Problem,
-    UnsupportedCheckpoint,
-    error_for,
-)
+from mf_qwen3_patch.errors import ConfigMismatch, IncompleteCheckpoint, Problem, UnsupportedCheckpoint, error_for
 from mf_qwen3_patch.families.family import Family, FusedParameter
 from mf_qwen3_patch.families.qwen3 import QWEN3
 from mf_qwen3_patch.loading.experts import Experts, find_experts
@@ -37,10 +31,7 @@ from mf_qwen3_patch.loading.runtime.parameters import to_numpy, to_parameter
 from mf_qwen3_patch.loading.transfer.cast import is_finite, not_finite
 from mf_qwen3_patch.loading.transfer.name_mapping import convert_name
 
-_INFERENCE_LAYOUT = {
-    "use_contiguous_weight_layout_attention": True,
-    "use_interleaved_weight_layout_mlp": False,
-}
+_INFERENCE_LAYOUT = {"use_contiguous_weight_layout_attention": True, "use_interleaved_weight_layout_mlp": False}
 
 
 class _ConversionHost(TrainModelMixin):  # type: ignore[misc]  # it has no type information

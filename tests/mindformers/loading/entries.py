@@ -28,7 +28,7 @@ from tests.support.checkpoints import (
     write_checkpoint,
 )
 
-import mf_qwen3_patch.loading.transfer.plan as planning
+import mf_qwen3_patch.loading.transfer.planner as planning
 from mf_qwen3_patch.convert.to_mindformers import convert_to_mindformers
 from mf_qwen3_patch.errors import CheckpointError, CheckpointWarning
 from mindformers import AutoModel

@@ -15,7 +15,7 @@ from tests.mindformers.loading.transfer.stock import as_expert_rank, as_rank, bi
 from tests.support.checkpoints import edit_weights, write_checkpoint
 from tests.support.processes import ROOT
 
-import mf_qwen3_patch.loading.transfer.plan as planning
+import mf_qwen3_patch.loading.transfer.planner as planning
 from mf_qwen3_patch.errors import CheckpointError, LoadNotProven
 from mindformers import AutoModel
 

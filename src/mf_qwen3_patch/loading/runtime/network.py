@@ -23,12 +23,7 @@ _building = threading.RLock()
 
 
 def build_config(values: Mapping[str, Any], family: Family = QWEN3) -> Any:
-    """Make MindFormers' config object.
-
-    Args:
-        values: The normalized config.json with overrides applied.
-        family: The model family.
-    """
+    """Make MindFormers' config object of a normalized config.json with overrides applied."""
     if values.get("num_experts_per_tok") == 1:
         # Stock refuses a single expert unless this says what its inference router does in any case.
         values = {_SOFTMAX_FIRST: True, **values}
@@ -36,15 +31,7 @@ def build_config(values: Mapping[str, Any], family: Family = QWEN3) -> Any:
 
 
 def build_model(config: Any, family: Family = QWEN3) -> Any:
-    """Build the inference network with lazy parameters.
-
-    Args:
-        config: From ``build_config``.
-        family: The model family.
-
-    Returns:
-        The network; its parameters hold no data yet, and no memory.
-    """
+    """Build the inference network with lazy parameters: they hold no data yet, and no memory."""
     with _building, _apart_from_other_builds(), no_init_parameters(), _lazy_embeddings():
         return family.load(family.inference_class)(config)
 

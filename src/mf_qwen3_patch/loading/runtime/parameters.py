@@ -11,13 +11,9 @@ from mindspore.common import np_dtype
 
 
 def to_numpy(value: Any) -> np.ndarray[Any, Any]:
-    """Return ``value`` as a numpy array without changing its dtype.
+    """Return a Parameter, Tensor or array as a numpy array that shares its memory where possible.
 
-    Args:
-        value: A Parameter, Tensor or array of any shape; bfloat16 may be MindSpore's or ml_dtypes'.
-
-    Returns:
-        An array that shares memory with ``value`` where possible; bfloat16 as MindSpore's numpy dtype.
+    The dtype stays; bfloat16, MindSpore's or ml_dtypes', is MindSpore's numpy dtype.
     """
     array = value.asnumpy() if isinstance(value, Tensor) else np.asarray(value)
     if array.dtype.name == "bfloat16" and array.dtype != np_dtype.bfloat16:
@@ -28,9 +24,7 @@ def to_numpy(value: Any) -> np.ndarray[Any, Any]:
 def to_parameter(value: Any, name: str) -> Parameter:
     """Return a Parameter called ``name``, ``requires_grad=False``, with the data and dtype of ``value``.
 
-    Args:
-        value: A Parameter, Tensor or array. An array's memory is adopted where MindSpore can, not copied.
-        name: The Parameter's name.
+    An array's memory is adopted where MindSpore can, not copied.
     """
     array = to_numpy(value)
     # MindSpore refuses read-only and misaligned memory.
@@ -41,9 +35,8 @@ def to_parameter(value: Any, name: str) -> Parameter:
 def named_parameters(loaded: Mapping[str, Any]) -> dict[str, Any]:
     """Make every weight of a loaded dict a Parameter named by its key, ``requires_grad=False``.
 
-    Args:
-        loaded: What ``mindspore.load_checkpoint`` returned. Strings, which it uses for values that are
-            not weights, are left alone. Parameters are renamed in place.
+    Parameters are renamed in place. Strings, which ``load_checkpoint`` uses for values that are not weights, are left
+    alone.
     """
     result: dict[str, Any] = {}
     for name, value in loaded.items():

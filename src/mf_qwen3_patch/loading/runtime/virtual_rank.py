@@ -17,12 +17,7 @@ _GROUPS = ("tp", "moe_tp", "tp_dp")
 
 @contextmanager
 def as_rank(rank: int, ranks: int) -> Iterator[None]:
-    """Let stock build networks as one of several tensor-parallel ranks. They can be loaded, but not run.
-
-    Args:
-        rank: Which one.
-        ranks: Of how many.
-    """
+    """Let stock build networks as one of several tensor-parallel ranks. They can be loaded, but not run."""
     group = parallel_state.ProcessGroup("tp", list(range(ranks)), ranks, rank)
     default = process_group_config.default_model_comm_pgs
     before = parallel_state._TENSOR_MODEL_PARALLEL_GROUP, {name: getattr(default, name) for name in _GROUPS}

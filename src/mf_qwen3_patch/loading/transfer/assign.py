@@ -16,12 +16,8 @@ def assigned(parameters: Mapping[str, Parameter], arrays: Mapping[str, Array]) -
     """Make ``arrays`` the data of ``parameters``, without a copy, and keep it so if what follows succeeds.
 
     The Parameters stay the same objects, with their names and attributes. If anything goes wrong in the body or
-    before, Ctrl-C included, each of them gets back what it had.
-
-    Args:
-        parameters: By name.
-        arrays: For each name, an array of the Parameter's shape and dtype. Its memory becomes the Parameter's: do
-            not write to it afterwards.
+    before, Ctrl-C included, each of them gets back what it had. The arrays, of the Parameters' shapes and dtypes,
+    become the Parameters' memory: do not write to them afterwards.
     """
     # What can fail by itself comes before the first change.
     tensors = {name: Tensor.from_numpy(array) for name, array in arrays.items()}

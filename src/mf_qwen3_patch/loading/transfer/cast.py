@@ -38,11 +38,7 @@ SOURCE_DTYPES: Mapping[str, Dtype] = MappingProxyType(
 """What a file may hold, by safetensors' names."""
 
 TARGET_DTYPES: Mapping[str, Dtype] = MappingProxyType(
-    {
-        "float32": np.dtype(np.float32),
-        "float16": np.dtype(np.float16),
-        "bfloat16": np.dtype(np_dtype.bfloat16),
-    }
+    {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(np_dtype.bfloat16)}
 )
 """What a parameter may be, by MindSpore's names."""
 
@@ -73,14 +69,9 @@ class Cast:
     overflow: int
 
     def apply(self, bits: Bits, out: Bits) -> int:
-        """Cast elements, and look at each of them on the way.
+        """Cast at least one element into ``out``, and return the largest magnitude, see ``largest_magnitude``.
 
-        Args:
-            bits: At least one element; left as it is.
-            out: As many; where the bits are the same, ``bits`` itself.
-
-        Returns:
-            The largest magnitude in ``bits``, see ``largest_magnitude``.
+        Where the bits are the same, ``out`` must be ``bits`` itself.
         """
         return largest_magnitude(bits) if self.convert is None else self.convert(bits, out)
 
@@ -113,13 +104,7 @@ class TensorFindings:
     overflowed: int = 0
 
     def add(self, largest: int, bits: Bits, cast: Cast) -> None:
-        """Take a chunk into account.
-
-        Args:
-            largest: What ``cast.apply`` has returned for it.
-            bits: The chunk.
-            cast: How it was cast.
-        """
+        """Take a chunk into account; ``largest`` is what ``cast.apply`` has returned for it."""
         self.largest = max(self.largest, largest)
         if largest < cast.overflow:
             return
@@ -132,12 +117,7 @@ class TensorFindings:
 
 @cache
 def cast_between(source: str, target: str) -> Cast:
-    """Return the cast from a file's dtype to a parameter's.
-
-    Args:
-        source: A key of ``SOURCE_DTYPES``.
-        target: A key of ``TARGET_DTYPES``.
-    """
+    """Return the cast from a file's dtype (of ``SOURCE_DTYPES``) to a parameter's (of ``TARGET_DTYPES``)."""
     source_dtype, target_dtype = SOURCE_DTYPES[source], TARGET_DTYPES[target]
     source_bits, target_bits = _bits(source_dtype), _bits(target_dtype)
     convert: _Convert | None
@@ -163,11 +143,7 @@ def cast_like_numpy(values: Array, target: Dtype) -> Array:
 
 
 def largest_magnitude(bits: Bits) -> int:
-    """Return the bits of the largest absolute value; NaN counts as larger than infinity.
-
-    Args:
-        bits: At least one element.
-    """
+    """Return the bits of the largest absolute value of at least one; NaN counts as larger than infinity."""
     # Read as signed integers the largest is the largest positive value; as unsigned ones it is the negative
     # value that is farthest from 0, if there is a negative value. No temporary array is needed for that.
     positive = int(bits.view(f"i{bits.itemsize}").max())
@@ -176,11 +152,7 @@ def largest_magnitude(bits: Bits) -> int:
 
 
 def is_finite(values: Array) -> bool:
-    """Return whether an array of any shape holds neither NaN nor infinity; integers never do.
-
-    Args:
-        values: In a dtype of ``SOURCE_DTYPES``, or any other, which counts as finite.
-    """
+    """Return whether an array of any shape holds neither NaN nor infinity; dtypes that no file may hold never do."""
     if values.size == 0 or values.dtype not in SOURCE_DTYPES.values():
         return True
     infinity = np.array([np.inf], np.float32).astype(values.dtype).view(_bits(values.dtype))[0]
@@ -188,14 +160,7 @@ def is_finite(values: Array) -> bool:
 
 
 def not_finite(tensor: str, found: str, *, file: str | None = None, parameter: str | None = None) -> Problem:
-    """Return the problem of a tensor that holds NaN or infinity, whoever has read it.
-
-    Args:
-        tensor: Its name.
-        found: What is there instead of finite numbers.
-        file: The name of the file that it is from, if it is from one.
-        parameter: The parameter that it belongs to, if that is known.
-    """
+    """Return the problem of a tensor that holds NaN or infinity, whoever has read it."""
     return Problem(
         InvalidValues,
         f"{tensor} holds NaN or infinity: whatever the model computed would be NaN",

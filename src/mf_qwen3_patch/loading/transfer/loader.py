@@ -104,13 +104,7 @@ def read_parameters(
 
 
 def read_parameter(entry: ParameterPlan, loader: PieceLoader, findings: Findings) -> Array:
-    """Read one parameter, without a thread of its own; it is in its shape and dtype.
-
-    Args:
-        entry: The parameter.
-        loader: Loads the pieces.
-        findings: Takes what is seen on the way.
-    """
+    """Read one parameter, in its shape and dtype, without a thread of its own; ``findings`` takes what is seen."""
     array = np.empty(entry.shape, TARGET_DTYPES[entry.dtype])
     buffer = array.reshape(-1).view(f"u{array.itemsize}")
     for piece in pieces_of([entry]):
@@ -120,10 +114,6 @@ def read_parameter(entry: ParameterPlan, loader: PieceLoader, findings: Findings
 
 def scan_values(plan: Plan, files: Files) -> LoadStats:
     """Look at every value that a plan would read, and keep none; for what MindFormers' own loader writes.
-
-    Args:
-        plan: The plan.
-        files: Opens the checkpoint's files.
 
     Raises:
         InvalidValues: The checkpoint holds NaN or infinity.
@@ -171,13 +161,7 @@ def _work(shared: WorkShared, threads: int, bar: Any) -> None:
 
 def _bar(plan: Plan, progress: bool) -> Any:
     shown = progress and is_first_rank() and sys.stderr is not None and sys.stderr.isatty()
-    return tqdm(
-        total=plan.bytes_to_read,
-        desc="Loading weights",
-        unit="B",
-        unit_scale=True,
-        disable=not shown,
-    )
+    return tqdm(total=plan.bytes_to_read, desc="Loading weights", unit="B", unit_scale=True, disable=not shown)
 
 
 def refuse_invalid(parameters: Iterable[ParameterPlan], findings: Findings) -> None:

@@ -36,10 +36,6 @@ def convert_name(model_class: Any, name: str) -> str:
 
     Unlike ``ModelMixin.convert_name`` this needs no instance and no context. Names that are
     MindFormers' already come back unchanged.
-
-    Args:
-        model_class: A MindFormers model class.
-        name: The HuggingFace name.
     """
     for huggingface_part, mindformers_part in model_class.weight_mapping:
         name = name.replace(huggingface_part, mindformers_part)
@@ -47,13 +43,7 @@ def convert_name(model_class: Any, name: str) -> str:
 
 
 def place_of(model_class: Any, name: str, family: Family) -> Place:
-    """Return where a tensor goes.
-
-    Args:
-        model_class: The inference class.
-        name: The tensor's HuggingFace name, or the one that MindFormers gives the part.
-        family: The model family.
-    """
+    """Return where a tensor goes, by its HuggingFace name or the one that MindFormers gives the part."""
     path = convert_name(model_class, name).split(".")
     for fused in family.fused:
         if fused.stacked:
@@ -98,12 +88,8 @@ def group_by_parameter(model_class: Any, names: Iterable[str], family: Family) -
 def of_another_family(parameters: Collection[str], family: Family) -> tuple[str, Family] | None:
     """Recognize the parameters of a mixture of experts where those of a dense model should be, and the reverse.
 
-    Args:
-        parameters: MindFormers names.
-        family: The family that they should be of.
-
-    Returns:
-        One that only the other family has, and that family; None if there is none, or if some are of ``family`` alone.
+    Returns the name of one that only the other family has, and that family; None if there is none, or if some are of
+    ``family`` alone.
     """
 
     def first(elements: set[str]) -> str | None:

@@ -23,11 +23,7 @@ from mf_qwen3_patch.families.tensors import Shape
 
 
 class PlanNotPossible(Qwen3PatchError, NotImplementedError):
-    """The fast loader does not know this model; nothing was touched, and stock's own loader may be used.
-
-    Args:
-        reason: What it does not know.
-    """
+    """The fast loader does not know this model; nothing was touched, and stock's own loader may be used."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +50,7 @@ class Slice:
     slot: int | None = None
 
     def copies_from(self, source: Placement, parameter: Shape) -> list[StridedCopy]:
-        """Return the copies that bring the slice into the parameter.
-
-        Args:
-            source: Where the whole tensor's matrix is.
-            parameter: The parameter's shape on this rank.
-        """
+        """Return the copies from the whole tensor's matrix into the parameter, whose shape is this rank's."""
         if len(self.shape) == 1:
             start = source.offset + self.start * source.row_stride
             return [StridedCopy(1, self.length, start, self.length, self.destination, (self.length, 1))]

@@ -69,12 +69,7 @@ class Stretch:
                 )
 
     def write(self, values: Bits, parameter: Bits) -> None:
-        """Write elements to where they go.
-
-        Args:
-            values: All of them, one run after the other.
-            parameter: Flattened, of the same dtype.
-        """
+        """Write all elements, run after run, to where they go in the flattened parameter of the same dtype."""
         itemsize = parameter.itemsize
         steps = tuple(step * itemsize for step in self.target_strides)
         view: Array = as_strided(parameter[self.target :], (self.runs, self.run), steps)
@@ -97,13 +92,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Work for one thread.
-
-    Attributes:
-        parameter: The parameter that is written.
-        copy: The tensor that is read.
-        stretch: The part of it.
-    """
+    """Work for one thread: a stretch of a tensor that is copied into a parameter."""
 
     parameter: ParameterPlan
     copy: SliceCopy

@@ -31,16 +31,9 @@ def prefetch(file: CheckpointFile, stretch: Stretch) -> None:
 
 
 def read_stretch(file: CheckpointFile, stretch: Stretch, out: Bits, tensor: str) -> int:
-    """Read a stretch of a tensor.
+    """Read a stretch of a tensor, and return the bytes that were read into ``out``.
 
-    Args:
-        file: The file that holds it.
-        stretch: The runs to read.
-        out: One axis, contiguous, ``stretch.elements`` long, of the item size of the tensor's dtype.
-        tensor: The tensor's name, for messages.
-
-    Returns:
-        Bytes that were read into ``out``.
+    ``out`` has one axis, is contiguous, ``stretch.elements`` long, and of the item size of the tensor's dtype.
 
     Raises:
         CorruptCheckpoint: The file ends too early, or the system can't read it.

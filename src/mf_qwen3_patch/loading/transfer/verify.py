@@ -80,17 +80,10 @@ class Verification:
 
 
 def verify(model: Any, plan: Plan, stats: LoadStats, files: Files, *, strict: bool = False) -> Verification:
-    """Verify that ``model`` holds what ``plan`` says.
+    """Verify that ``model`` holds what ``plan`` says, after a load that did and saw ``stats``.
 
-    Args:
-        model: The loaded network.
-        plan: The plan that was carried out.
-        stats: What the loader did and saw.
-        files: Opens the checkpoint's files.
-        strict: Compare every value with the files, not a sample of rows from every slice.
-
-    Returns:
-        What was checked. Warns (``CheckpointWarning``) of tensors that are zero throughout.
+    ``strict`` compares every value with the files, not a sample of rows from every slice. Warns
+    (``CheckpointWarning``) of tensors that are zero throughout.
 
     Raises:
         LoadNotProven: The model holds something else; names parameter, tensor and file.

@@ -25,12 +25,7 @@ Files = Callable[[Path], CheckpointFile]
 
 @dataclass
 class Findings:
-    """What all threads have seen and done so far.
-
-    Attributes:
-        bytes_read: Bytes of tensor data.
-        tensors: By tensor name.
-    """
+    """What all threads have seen and done so far."""
 
     bytes_read: int = 0
     tensors: dict[str, TensorFindings] = field(default_factory=lambda: defaultdict(TensorFindings))
@@ -46,11 +41,7 @@ class Findings:
 
 
 class PieceLoader:
-    """Loads pieces, one after the other, with memory of its own for what is between file and parameter.
-
-    Args:
-        files: Opens files.
-    """
+    """Loads pieces, one after the other, with memory of its own for what is between file and parameter."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
@@ -58,15 +49,9 @@ class PieceLoader:
         self._cast = _Scratch()
 
     def load(self, piece: Piece, buffer: Bits, stop: threading.Event | None = None) -> tuple[TensorFindings, int]:
-        """Load one piece.
+        """Load one piece into the parameter's flattened memory, or a part of it if ``stop`` is set meanwhile.
 
-        Args:
-            piece: The piece.
-            buffer: The parameter's flattened memory, as unsigned integers.
-            stop: Ends the work early, once set.
-
-        Returns:
-            What was seen in the piece, and the bytes read.
+        Returns what was seen in it, and the bytes read.
 
         Raises:
             CorruptCheckpoint: The file can't be read.
@@ -93,13 +78,7 @@ class PieceLoader:
 
 
 class WorkShared:
-    """The work that the threads of one load share.
-
-    Args:
-        pieces: The work, in order.
-        buffers: Parameter name to its flattened memory, as unsigned integers.
-        files: Opens files.
-    """
+    """The work that the threads of one load share: pieces in order, and the flattened memory of each parameter."""
 
     def __init__(self, pieces: Iterable[Piece], buffers: Mapping[str, Bits], files: Files) -> None:
         self.pieces = deque(pieces)
@@ -112,22 +91,14 @@ class WorkShared:
 
 
 class Worker:
-    """One thread's share: takes pieces until there are none, or until it is told to stop.
-
-    Args:
-        shared: The work.
-    """
+    """One thread's share: takes pieces until there are none, or until it is told to stop."""
 
     def __init__(self, shared: WorkShared) -> None:
         self._shared = shared
         self._loader = PieceLoader(shared.files)
 
     def run(self) -> None:
-        """Work, once ``go`` is set; what one piece raises stops all threads.
-
-        Raises:
-            CorruptCheckpoint: A file can't be read.
-        """
+        """Work, once ``go`` is set; what one piece raises stops all threads."""
         shared = self._shared
         shared.go.wait()
         try:

@@ -21,7 +21,8 @@ from mf_qwen3_patch.loading.runtime.network import build_config, build_model, ne
 from mf_qwen3_patch.loading.runtime.virtual_rank import as_rank
 from mf_qwen3_patch.loading.transfer.assign import assigned
 from mf_qwen3_patch.loading.transfer.loader import LoadStats, read_parameters
-from mf_qwen3_patch.loading.transfer.plan import Plan, plan
+from mf_qwen3_patch.loading.transfer.plan import Plan
+from mf_qwen3_patch.loading.transfer.planner import plan
 from mf_qwen3_patch.loading.transfer.verify import Verification
 from mf_qwen3_patch.loading.transfer.verify import verify as verify_plan
 

@@ -15,8 +15,10 @@ from tests.support.checkpoints import write_checkpoint
 from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
 from mf_qwen3_patch.errors import ConfigMismatch, IncompleteCheckpoint, UnsupportedCheckpoint
 from mf_qwen3_patch.families.qwen3 import QWEN3
-from mf_qwen3_patch.loading.transfer import plan as planning
-from mf_qwen3_patch.loading.transfer.plan import Plan, PlanNotPossible, plan
+from mf_qwen3_patch.loading.transfer import planner as planning
+from mf_qwen3_patch.loading.transfer.plan import Plan
+from mf_qwen3_patch.loading.transfer.planner import plan
+from mf_qwen3_patch.loading.transfer.rank_slices import PlanNotPossible
 
 
 @pytest.fixture
