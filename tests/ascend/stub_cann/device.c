@@ -65,13 +65,29 @@ int aclFinalize(void) { return 0; }
 const char *aclGetRecentErrMsg(void) { return ""; }
 const char *aclrtGetSocName(void) { return getenv("REHEARSAL_SOC") ? getenv("REHEARSAL_SOC") : "Ascend910B2"; }
 int rtGetSocVersion(char *out, uint32_t size) { return snprintf(out, size, "%s", aclrtGetSocName()), 0; }
-int aclrtGetDeviceCount(uint32_t *n) { return *n = (uint32_t)number("REHEARSAL_CARDS", 8), 0; }
-int aclrtSetDevice(int d) {
-  if (d < 0 || d >= number("REHEARSAL_CARDS", 8)) return 107001; /* invalid device id */
-  count->set_device = 1 + d;
+/* ASCEND_RT_VISIBLE_DEVICES, as "5" or "2,3": the cards that a process sees, numbered from 0 in this order. */
+static int card_behind(int seen) {
+  int there = (int)number("REHEARSAL_CARDS", 8), card = seen;
+  const char *list = getenv("ASCEND_RT_VISIBLE_DEVICES");
+  if (list && *list) {
+    for (; seen > 0 && list; seen--) list = (list = strchr(list, ',')) ? list + 1 : 0;
+    card = list ? atoi(list) : -1;
+  }
+  return card >= 0 && card < there ? card : -1;
+}
+int aclrtGetDeviceCount(uint32_t *n) {
+  for (*n = 0; card_behind((int)*n) >= 0;) ++*n;
   return 0;
 }
-int aclrtGetDevice(int *d) { return *d = count->set_device ? (int)count->set_device - 1 : 0, 0; }
+static __thread int seen_as;
+int aclrtSetDevice(int d) {
+  int card = card_behind(d);
+  if (card < 0) return 107001; /* invalid device id */
+  seen_as = d;
+  count->set_device = 1 + card;
+  return 0;
+}
+int aclrtGetDevice(int *d) { return *d = seen_as, 0; }
 int aclrtResetDevice(int d) { return 0; }
 int aclrtGetRunMode(int *mode) { return *mode = 1, 0; } /* 1: a host with a device, not the device itself */
 int aclrtDeviceCanAccessPeer(int *can, int a, int b) { return *can = 1, 0; }

@@ -41,7 +41,11 @@ class Needed:
 def plugin_libraries(mindspore: Path) -> list[Path]:
     """Return the shared objects of the Ascend plugin; none where the wheel has no plugin."""
     found = (path for path in mindspore.rglob("*.so*") if path.is_file())
-    return [path for path in found if "ascend" in (name := str(path.relative_to(mindspore))) and not _NOT_PLUGIN.search(name)]
+    return [
+        path
+        for path in found
+        if "ascend" in (name := str(path.relative_to(mindspore))) and not _NOT_PLUGIN.search(name)
+    ]
 
 
 def needed(mindspore: Path) -> Needed:
