@@ -12,7 +12,7 @@ from mf_qwen3_patch.checkpoint.files.directory import Directory
 from mf_qwen3_patch.checkpoint.files.resolve import Location
 from mf_qwen3_patch.errors import error_for
 from mf_qwen3_patch.loading.keywords import config_overrides, warn_of_remote_code
-from mf_qwen3_patch.loading.runtime.context import on_cpu
+from mf_qwen3_patch.loading.runtime.context import device_kind
 from mf_qwen3_patch.loading.runtime.dtypes import DtypeChoice, choose_dtypes
 from mf_qwen3_patch.loading.runtime.log import say, warn
 from mf_qwen3_patch.loading.runtime.network import build_config
@@ -90,4 +90,4 @@ def _settle(
 
 
 def _dtypes(settled: NormalizedConfig, requested: Any, given: Mapping[str, Any]) -> DtypeChoice:
-    return choose_dtypes(settled.values.get("torch_dtype", _STOCK_DTYPE), requested, given, cpu=on_cpu())
+    return choose_dtypes(settled.values.get("torch_dtype", _STOCK_DTYPE), requested, given, device=device_kind())

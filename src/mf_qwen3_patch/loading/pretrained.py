@@ -31,7 +31,7 @@ from mf_qwen3_patch.loading.execute import Details, execute, no_stale_report
 from mf_qwen3_patch.loading.generation_config import set_generation_config
 from mf_qwen3_patch.loading.keywords import config_overrides, warn_of_remote_code
 from mf_qwen3_patch.loading.report import LoadReport
-from mf_qwen3_patch.loading.runtime.context import ensure_inference_context, on_cpu, tensor_parallel_size
+from mf_qwen3_patch.loading.runtime.context import device_kind, ensure_inference_context, on_cpu, tensor_parallel_size
 from mf_qwen3_patch.loading.runtime.dtypes import choose_dtypes
 from mf_qwen3_patch.loading.runtime.log import say, warn
 from mf_qwen3_patch.loading.runtime.network import build_model, family_of
@@ -108,7 +108,7 @@ def load_pretrained(
             )
             _raise_or_warn(found)
         ensure_inference_context()
-        choice = choose_dtypes(found.memory.dtype, requested, given.dtypes(requested, cpu=on_cpu()), cpu=on_cpu())
+        choice = choose_dtypes(found.memory.dtype, requested, given.dtypes(requested, cpu=on_cpu()), device=device_kind())
         if choice.note:
             say(choice.note)
         model = build_model(given.build(found.config, choice, found.family), found.family)

@@ -107,6 +107,7 @@ def _build(out: Path, mindspore: Path) -> None:
     shutil.copytree(_HERE / "packages", python)
     for package in "te", "hccl":
         (python / package / "version.py").write_text(f'version = __version__ = "{version}"\n')
+    (python / "hccl/sys_version.py").write_text(f'__sys_version__ = "{version}"\n')
     (out / "compiler/version.info").write_text(f"Version={version}\n")
     for name, numbers in _CARDS.items():
         (cards / f"{name}.ini").write_text(_CARD.format(name=name, **numbers))

@@ -12,7 +12,9 @@ from typing import Any
 import mindspore
 from mindformers.core.context.build_context import Context, MFContextOperator, is_legacy_model
 from mindformers.parallel_core.inference.parallel_state import get_tensor_model_parallel_world_size
+from mindformers.version_control import is_310p
 
+from mf_qwen3_patch.loading.runtime.dtypes import DeviceKind
 from mf_qwen3_patch.loading.runtime.log import say
 from mindformers import build_context
 
@@ -34,13 +36,11 @@ def on_cpu() -> bool:
     return bool(mindspore.get_context("device_target") == "CPU")
 
 
-def device_kind() -> str:
-    """Return the kind of Ascend that this process is on, as MindSpore names it ("ascend910b"); "" on the CPU."""
+def device_kind() -> DeviceKind:
+    """Return the kind of device that this process computes on, as far as dtypes depend on it."""
     if on_cpu():
-        return ""
-    from mindspore._c_expression import MSContext
-
-    return str(MSContext.get_instance().get_ascend_soc_version())
+        return "CPU"
+    return "Ascend 310P" if is_310p() else "Ascend"
 
 
 def context_exists() -> bool:
