@@ -50,8 +50,9 @@ def _script(then: str = "pass") -> str:
 def test_a_310p_gets_float16_and_the_log_says_so(rehearse: Rehearse) -> None:
     done = rehearse(_script(), soc="310P")
     assert done.result == {"config": ["float16", "float16", "float16"], "parameters": ["Float16", "Float32"]}
-    assert "the checkpoint is bfloat16, for which an Ascend 310P has no attention kernels: parameters become float16" in (
-        done.output
+    assert (
+        "the checkpoint is bfloat16, for which an Ascend 310P has no attention kernels: parameters become float16"
+        in (done.output)
     )
 
 

@@ -14,13 +14,24 @@ from collections.abc import Sequence
 _LAUNCH = re.compile(r"(aclnn\w+?|Hccl(?!Get|Comm|Create|Destroy|Set|Group)\w+)$")
 # C++ classes of the graph engine that are made while the plugin is loaded, with their sizes.
 _CLASSES = {
-    **{"AscendString": 16, "Shape": 16, "Tensor": 16, "TensorDesc": 16, "Operator": 24},
-    **{"Graph": 24, "GraphBuffer": 16, "TensorType": 16, "Promote": 16},
+    "AscendString": 16,
+    "Shape": 16,
+    "Tensor": 16,
+    "TensorDesc": 16,
+    "Operator": 24,
+    "Graph": 24,
+    "GraphBuffer": 16,
+    "TensorType": 16,
+    "Promote": 16,
 }
 # Methods that return an object.
 _RETURN = {
-    **{"GetShape": 16, "GetOriginShape": 16, "GetTensorDesc": 16, "GetOutputDesc": 16},
-    **{"CreateOperator": 24, "GetDims": 24},
+    "GetShape": 16,
+    "GetOriginShape": 16,
+    "GetTensorDesc": 16,
+    "GetOutputDesc": 16,
+    "CreateOperator": 24,
+    "GetDims": 24,
 }
 _METHOD = re.compile(r"(?:ge::)?(?:\w+::)*?(\w+)::(~?\w+)\(")
 

@@ -21,9 +21,10 @@ from mindformers import build_context
 _GRAPH_MODE, _PYNATIVE_MODE = 0, 1
 
 # As in the predict_qwen3.yaml that MindFormers ships: what the card's other users need stays free.
-_MEMORY_LIMIT = "59GB"
+_MEMORY_LIMIT_GB = 59
 _PRECISION_MODE = "must_keep_origin_dtype"
 _NO_LIMIT_GB = 1024  # MindSpore's default
+_known_limit: int | None = None  # in bytes; cannot be asked for once it was set through the runtime
 
 
 def is_training_run() -> bool:
@@ -54,6 +55,11 @@ def tensor_parallel_size() -> int:
         return int(get_tensor_model_parallel_world_size())
     workers = os.environ.get("MS_WORKER_NUM", "")
     return int(workers) if workers.isdigit() and int(workers) > 0 else 1
+
+
+def memory_limit() -> int | None:
+    """Return the bytes that MindSpore may take of the device, as the context was built with; None if unknown."""
+    return _known_limit
 
 
 def ensure_inference_context() -> None:
@@ -111,15 +117,20 @@ def _device_settings(ranks: int) -> dict[str, Any]:
     # MindSpore refuses another value for either of the following once it was read: it is handed back as it is.
     limit = float(mindspore.get_context("max_device_memory"))
     settings["max_device_memory"] = f"{limit:g}GB"
-    if limit >= _NO_LIMIT_GB:
-        _limit_memory()
+    _limit_memory(limit)
     if ranks == 1:  # of several, each gets its own when they meet
         settings["device_id"] = mindspore.get_context("device_id")
     return settings
 
 
-def _limit_memory() -> None:
+def _limit_memory(chosen_gb: float) -> None:
+    global _known_limit
+    if chosen_gb < _NO_LIMIT_GB:
+        _known_limit = int(chosen_gb * (1 << 30))
+        return
     try:
-        mindspore.runtime.set_memory(max_size=_MEMORY_LIMIT)
+        mindspore.runtime.set_memory(max_size=f"{_MEMORY_LIMIT_GB}GB")
     except RuntimeError as error:  # the script has set it itself, or has already used the device
         say("the limit of the device's memory is left as it is: %s", str(error).splitlines()[0])
+    else:
+        _known_limit = _MEMORY_LIMIT_GB << 30
