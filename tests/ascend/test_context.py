@@ -53,11 +53,6 @@ def test_mode_and_memory_are_those_that_the_script_has_set(rehearse: Rehearse) -
     assert done.counters["set_device"] - 1 == 2
 
 
-def test_a_limit_set_through_the_runtime_is_kept(rehearse: Rehearse) -> None:
-    done = rehearse(_LOAD, "mindspore.runtime.set_memory(max_size='3GB')")
-    assert "the limit of the device's memory is left as it is" in done.output
-
-
 def test_a_context_that_could_not_be_built_leaves_nothing_behind(rehearse: Rehearse) -> None:
     script = """
         import os

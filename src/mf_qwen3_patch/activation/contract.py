@@ -107,7 +107,6 @@ CONTRACT: tuple[Symbol, ...] = (
     Symbol("mindspore.train.serialization", "load_checkpoint", "wrapped", (_LOAD_CHECKPOINT,)),
     Symbol("mindspore", "get_context", "which device it is", ("attr_key",)),
     Symbol("mindspore.context", "_context", "the mode that a script has set", ("",)),
-    Symbol("mindspore.runtime", "set_memory", "the limit of the device's memory"),
     Symbol("mindspore", "get_seed", "the values of parameters that start anew", ("",)),
     Symbol("mindspore", "Parameter.set_data", "hands loaded memory over", ("self, data, slice_shape=",)),
     Symbol("mindspore", "Tensor.from_numpy", "adopts memory without a copy", ("array",)),

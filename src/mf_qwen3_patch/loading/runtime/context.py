@@ -20,11 +20,9 @@ from mindformers import build_context
 
 _GRAPH_MODE, _PYNATIVE_MODE = 0, 1
 
-# As in the predict_qwen3.yaml that MindFormers ships: what the card's other users need stays free.
-_MEMORY_LIMIT_GB = 59
+# As in the predict_qwen3.yaml that MindFormers ships; its max_device_memory of 59 GB is an error on a smaller card.
 _PRECISION_MODE = "must_keep_origin_dtype"
 _NO_LIMIT_GB = 1024  # MindSpore's default
-_known_limit: int | None = None  # in bytes; cannot be asked for once it was set through the runtime
 
 
 def is_training_run() -> bool:
@@ -58,8 +56,9 @@ def tensor_parallel_size() -> int:
 
 
 def memory_limit() -> int | None:
-    """Return the bytes that MindSpore may take of the device, as the context was built with; None if unknown."""
-    return _known_limit
+    """Return the bytes that MindSpore may take of the device; None if nobody has set a limit."""
+    limit = float(mindspore.get_context("max_device_memory"))
+    return None if limit >= _NO_LIMIT_GB else int(limit * (1 << 30))
 
 
 def ensure_inference_context() -> None:
@@ -115,22 +114,7 @@ def _device_settings(ranks: int) -> dict[str, Any]:
     if "precision_mode" not in chosen.ascend_config:
         settings["ascend_config"] = {"precision_mode": _PRECISION_MODE}
     # MindSpore refuses another value for either of the following once it was read: it is handed back as it is.
-    limit = float(mindspore.get_context("max_device_memory"))
-    settings["max_device_memory"] = f"{limit:g}GB"
-    _limit_memory(limit)
+    settings["max_device_memory"] = f"{mindspore.get_context('max_device_memory'):g}GB"
     if ranks == 1:  # of several, each gets its own when they meet
         settings["device_id"] = mindspore.get_context("device_id")
     return settings
-
-
-def _limit_memory(chosen_gb: float) -> None:
-    global _known_limit
-    if chosen_gb < _NO_LIMIT_GB:
-        _known_limit = int(chosen_gb * (1 << 30))
-        return
-    try:
-        mindspore.runtime.set_memory(max_size=f"{_MEMORY_LIMIT_GB}GB")
-    except RuntimeError as error:  # the script has set it itself, or has already used the device
-        say("the limit of the device's memory is left as it is: %s", str(error).splitlines()[0])
-    else:
-        _known_limit = _MEMORY_LIMIT_GB << 30
