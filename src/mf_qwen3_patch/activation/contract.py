@@ -213,6 +213,7 @@ CONTRACT: tuple[Symbol, ...] = (
         "wrapped",
         ("self, model_inputs, prefill, gather_decode=",),
     ),
+    Symbol("mindformers.generation.text_generator", "GenerationMixin.generate", "wrapped"),
     Symbol("mindformers.generation", "GenerationConfig", "made of generation_config.json", ("**kwargs",)),
     Symbol("mindformers.generation.logits_process", "run_using_numpy", "sampling, on the CPU", ("",)),
     Symbol(f"{_PARALLEL}.inference.model_utils", "InferModelMixin", "patched"),
