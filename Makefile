@@ -26,7 +26,7 @@ unit: $(VENV)/.installed-test             ## the tests that need no MindSpore
 	$(BIN)/python -m pytest tests/unit tests/docs
 
 mindformers: $(VENV)/.installed-test      ## the tests on the real stack
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --junit-xml=.nox/results/1.7.0.xml tests/mindformers tests/activation
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --junit-xml=.nox/results/1.7.0.xml tests/mindformers tests/activation tests/ascend
 
 test-matrix: $(VENV)/.installed-nox       ## every test on every supported release, each in an environment of its own
 	JOBS=$(JOBS) $(BIN)/nox --sessions $(foreach row,$(ROWS),"matrix($(row))")

@@ -106,6 +106,7 @@ CONTRACT: tuple[Symbol, ...] = (
     # MindSpore
     Symbol("mindspore.train.serialization", "load_checkpoint", "wrapped", (_LOAD_CHECKPOINT,)),
     Symbol("mindspore", "get_context", "which device it is", ("attr_key",)),
+    Symbol("mindspore.context", "_context", "the mode that a script has set", ("",)),
     Symbol("mindspore", "get_seed", "the values of parameters that start anew", ("",)),
     Symbol("mindspore", "Parameter.set_data", "hands loaded memory over", ("self, data, slice_shape=",)),
     Symbol("mindspore", "Tensor.from_numpy", "adopts memory without a copy", ("array",)),
@@ -120,15 +121,20 @@ CONTRACT: tuple[Symbol, ...] = (
     Symbol("mindformers.core.context.build_context", "Context", "whether there is a context"),
     Symbol("mindformers.core.context.build_context", "Context.is_exists", "whether there is a context", ("",)),
     Symbol("mindformers.core.context.build_context", "is_legacy_model", "which code path generate takes", ("",)),
+    Symbol("mindformers.core.context.build_context", "Context.reset_instance", "undoes a failed build", ("",)),
+    Symbol("mindformers.core.context.build_context", "MFContextOperator", "which code path generate takes"),
+    Symbol(
+        "mindformers.core.context.build_context", "MFContextOperator.reset_instance", "undoes a failed build", ("",)
+    ),
     Symbol(
         "mindformers.core.context.build_context",
-        "set_context",
-        "which code path generate takes",
-        ("run_mode=, **kwargs",),
+        "MFContextOperator.get_mf_ctx_instance",
+        "whether there is a context",
+        ("",),
     ),
     Symbol("mindformers.tools.logger", "logger", "log lines"),
     Symbol("mindformers.tools.utils", "is_pynative", "eager mode", ("",)),
-    Symbol("mindformers.version_control", "is_310p", "leaves such devices to stock", ("",)),
+    Symbol("mindformers.version_control", "is_310p", "leaves such devices to stock; their dtypes", ("",)),
     # MindFormers: the auto classes
     Symbol(f"{_MODELS}.auto.configuration_auto", "AutoConfig", "patched"),
     Symbol(
@@ -207,9 +213,16 @@ CONTRACT: tuple[Symbol, ...] = (
         "wrapped",
         ("self, model_inputs, prefill, gather_decode=",),
     ),
+    Symbol("mindformers.generation.text_generator", "GenerationMixin.generate", "wrapped"),
     Symbol("mindformers.generation", "GenerationConfig", "made of generation_config.json", ("**kwargs",)),
     Symbol("mindformers.generation.logits_process", "run_using_numpy", "sampling, on the CPU", ("",)),
     Symbol(f"{_PARALLEL}.inference.model_utils", "InferModelMixin", "patched"),
+    Symbol(
+        f"{_PARALLEL}.inference.model_utils",
+        "InferModelMixin.set_dynamic_inputs",
+        "wrapped",
+        ("self, **kwargs",),
+    ),
     Symbol(
         f"{_PARALLEL}.inference.model_utils",
         "InferModelMixin.load_weights",

@@ -81,6 +81,8 @@ PATCHES: tuple[Patch, ...] = (
     _patch("load_weights", "mindformers"),
     _patch("save_pretrained", "mindformers"),
     _patch("eager_prefill", "mindformers"),
+    _patch("decode_mask", "mindformers"),
+    _patch("prompt_length", "mindformers"),
     _patch("from_pretrained", "mindformers"),
     _patch("auto_model", "mindformers"),
     _patch("auto_config", "mindformers"),

@@ -12,13 +12,15 @@ from mf_qwen3_patch.checkpoint.files.directory import Directory
 from mf_qwen3_patch.checkpoint.files.resolve import Location
 from mf_qwen3_patch.errors import error_for
 from mf_qwen3_patch.loading.keywords import config_overrides, warn_of_remote_code
-from mf_qwen3_patch.loading.runtime.context import on_cpu
+from mf_qwen3_patch.loading.runtime.context import device_kind
 from mf_qwen3_patch.loading.runtime.dtypes import DtypeChoice, choose_dtypes
 from mf_qwen3_patch.loading.runtime.log import say, warn
 from mf_qwen3_patch.loading.runtime.network import build_config
 
 # Stock sizes its key/value bookkeeping by seq_length; this is its default.
 _DEFAULT_SEQ_LENGTH = 4096
+# Of the key/value cache: 32,768 tokens, which is all that stock allocates whatever the seq_length.
+_STOCK_BLOCK_SIZE, _STOCK_NUM_BLOCKS = 32, 1024
 _STOCK_DTYPE = "float32"
 
 
@@ -76,8 +78,19 @@ def merge_model_config(
 
 
 def with_defaults(values: Mapping[str, Any], choice: DtypeChoice) -> dict[str, Any]:
-    """Return the keys of a config with the dtypes that were chosen, and with a ``seq_length`` if they have none."""
-    return {"seq_length": min(_DEFAULT_SEQ_LENGTH, values["max_position_embeddings"]), **values, **choice.values}
+    """Return the keys of a config with the dtypes that were chosen, and with room for as long sequences as it asks for.
+
+    Args:
+        values: The config's. Without a ``seq_length`` it is 4096, or the model's ``max_position_embeddings`` if that is
+            less. Without ``num_blocks`` the key/value cache has room for ``batch_size`` sequences of that length, and
+            no less than stock's.
+        choice: The dtypes.
+    """
+    seq_length = values.get("seq_length") or min(_DEFAULT_SEQ_LENGTH, values["max_position_embeddings"])
+    block_size = values.get("block_size") or _STOCK_BLOCK_SIZE
+    blocks = -(-seq_length // block_size) * (values.get("batch_size") or 1)
+    room = {"seq_length": seq_length, "num_blocks": max(_STOCK_NUM_BLOCKS, blocks)}
+    return {**room, **values, **choice.values}
 
 
 def _settle(
@@ -90,4 +103,4 @@ def _settle(
 
 
 def _dtypes(settled: NormalizedConfig, requested: Any, given: Mapping[str, Any]) -> DtypeChoice:
-    return choose_dtypes(settled.values.get("torch_dtype", _STOCK_DTYPE), requested, given, cpu=on_cpu())
+    return choose_dtypes(settled.values.get("torch_dtype", _STOCK_DTYPE), requested, given, device=device_kind())

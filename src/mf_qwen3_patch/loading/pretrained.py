@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from mf_qwen3_patch.checkpoint.checks.memory import forecast_memory, free_host_memory
+from mf_qwen3_patch.checkpoint.checks.memory import forecast_device, forecast_memory, free_host_memory
 from mf_qwen3_patch.checkpoint.checks.preflight import CheckOptions, Preflight, check, parameter_dtype
 from mf_qwen3_patch.checkpoint.checks.unsupported import other_model
 from mf_qwen3_patch.checkpoint.config.normalize import normalize
@@ -31,8 +31,14 @@ from mf_qwen3_patch.loading.execute import Details, execute, no_stale_report
 from mf_qwen3_patch.loading.generation_config import set_generation_config
 from mf_qwen3_patch.loading.keywords import config_overrides, warn_of_remote_code
 from mf_qwen3_patch.loading.report import LoadReport
-from mf_qwen3_patch.loading.runtime.context import ensure_inference_context, on_cpu, tensor_parallel_size
-from mf_qwen3_patch.loading.runtime.dtypes import choose_dtypes
+from mf_qwen3_patch.loading.runtime.context import (
+    device_kind,
+    ensure_inference_context,
+    memory_limit,
+    on_cpu,
+    tensor_parallel_size,
+)
+from mf_qwen3_patch.loading.runtime.dtypes import DtypeChoice, choose_dtypes
 from mf_qwen3_patch.loading.runtime.log import say, warn
 from mf_qwen3_patch.loading.runtime.network import build_model, family_of
 from mf_qwen3_patch.loading.transfer.planner import plan, plan_for_verification
@@ -108,11 +114,14 @@ def load_pretrained(
             )
             _raise_or_warn(found)
         ensure_inference_context()
-        choice = choose_dtypes(found.memory.dtype, requested, given.dtypes(requested, cpu=on_cpu()), cpu=on_cpu())
+        choice = choose_dtypes(
+            found.memory.dtype, requested, given.dtypes(requested, cpu=on_cpu()), device=device_kind()
+        )
         if choice.note:
             say(choice.note)
         model = build_model(given.build(found.config, choice, found.family), found.family)
         model.set_train(False)
+        _say_memory(model.config, found, choice)
         report = load_fused(model, checkpoint, found.family, started) if converted else _load(model, found, started)
         if generation_config is None:
             messages = set_generation_config(model, directory.path)
@@ -124,6 +133,16 @@ def load_pretrained(
     if output_loading_info:
         return model, report.as_loading_info()
     return model
+
+
+def _say_memory(config: Any, found: Preflight, choice: DtypeChoice) -> None:
+    if on_cpu():
+        return
+    tokens = config.num_blocks * config.block_size
+    ranks, limit = tensor_parallel_size(), memory_limit()
+    memory = forecast_memory(found.dims, choice.values["params_dtype"], ranks, None)
+    budget = forecast_device(found.dims, memory, ranks, tokens, choice.values["compute_dtype"], limit)
+    say("memory of each device: %s (seq_length=%d, num_blocks=%d)", budget, config.seq_length, config.num_blocks)
 
 
 def load_weights(

@@ -72,6 +72,58 @@ def forecast_memory(shape: ModelDims, dtype: str, tensor_parallel: int, host_fre
     return MemoryForecast(split + key_values + norms, dtype, per_rank, per_rank * tensor_parallel, host_free)
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceBudget:
+    """What a rank's device holds while the model generates.
+
+    Attributes:
+        parameters: Bytes of the parameters.
+        kv_cache: Bytes of the key/value cache.
+        tokens: How many tokens that cache has room for, over all sequences of a batch.
+        limit: Bytes that MindSpore may take of the device; None if unknown.
+    """
+
+    parameters: int
+    kv_cache: int
+    tokens: int
+    limit: int | None
+
+    @property
+    def rest(self) -> int | None:
+        """Bytes that are left for activations and everything else; negative if there are none."""
+        return None if self.limit is None else self.limit - self.parameters - self.kv_cache
+
+    def __str__(self) -> str:
+        """Return it as a line for the log."""
+        line = f"{_gb(self.parameters)} of parameters, {_gb(self.kv_cache)} of key/value cache for {self.tokens} tokens"
+        if self.limit is None or self.rest is None:
+            return line
+        if self.rest < 0:
+            return f"{line}: {_gb(-self.rest)} more than the {_gb(self.limit)} that MindSpore may take of the device"
+        return f"{line}, {_gb(self.rest)} for the rest of the {_gb(self.limit)} that MindSpore may take of the device"
+
+
+def forecast_device(
+    dims: ModelDims, memory: MemoryForecast, tensor_parallel: int, tokens: int, compute_dtype: str, limit: int | None
+) -> DeviceBudget:
+    """Predict what generation takes of a rank's device.
+
+    The cache has a key and a value per layer, token and key-value head of the rank, in the dtype of computation; where
+    there are fewer heads than ranks, every rank has one.
+
+    Args:
+        dims: The model.
+        memory: The forecast of its parameters.
+        tensor_parallel: Number of ranks that share the model.
+        tokens: ``num_blocks * block_size`` of the cache.
+        compute_dtype: The dtype of the cache.
+        limit: Bytes that MindSpore may take of the device, if known.
+    """
+    heads = max(1, dims.num_key_value_heads // tensor_parallel)
+    cache = 2 * dims.num_hidden_layers * tokens * heads * dims.head_dim * _ELEMENT_BYTES[compute_dtype]
+    return DeviceBudget(memory.device_per_rank, cache, tokens, limit)
+
+
 def free_host_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
     """Return the bytes that this process can still take: the tightest of machine and cgroup limits.
 

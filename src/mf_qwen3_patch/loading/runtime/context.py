@@ -7,15 +7,22 @@ the inference class, ``use_legacy`` the code path of ``generate``. A bare script
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import mindspore
-from mindformers.core.context.build_context import Context, is_legacy_model, set_context
+from mindformers.core.context.build_context import Context, MFContextOperator, is_legacy_model
 from mindformers.parallel_core.inference.parallel_state import get_tensor_model_parallel_world_size
+from mindformers.version_control import is_310p
 
+from mf_qwen3_patch.loading.runtime.dtypes import DeviceKind
 from mf_qwen3_patch.loading.runtime.log import say
 from mindformers import build_context
 
 _GRAPH_MODE, _PYNATIVE_MODE = 0, 1
+
+# As in the predict_qwen3.yaml that MindFormers ships; its max_device_memory of 59 GB is an error on a smaller card.
+_PRECISION_MODE = "must_keep_origin_dtype"
+_NO_LIMIT_GB = 1024  # MindSpore's default
 
 
 def is_training_run() -> bool:
@@ -28,12 +35,30 @@ def on_cpu() -> bool:
     return bool(mindspore.get_context("device_target") == "CPU")
 
 
+def device_kind() -> DeviceKind:
+    """Return the kind of device that this process computes on, as far as dtypes depend on it."""
+    if on_cpu():
+        return "CPU"
+    return "Ascend 310P" if is_310p() else "Ascend"
+
+
+def context_exists() -> bool:
+    """Return whether somebody has built a MindFormers context: a whole one, or (as serving engines do) a part."""
+    return bool(Context.is_exists()) or MFContextOperator.get_mf_ctx_instance() is not None
+
+
 def tensor_parallel_size() -> int:
     """Return how many ranks share the model: as the context says or, without one, all that ``msrun`` started."""
-    if Context.is_exists():
+    if context_exists():
         return int(get_tensor_model_parallel_world_size())
     workers = os.environ.get("MS_WORKER_NUM", "")
     return int(workers) if workers.isdigit() and int(workers) > 0 else 1
+
+
+def memory_limit() -> int | None:
+    """Return the bytes that MindSpore may take of the device; None if nobody has set a limit."""
+    limit = float(mindspore.get_context("max_device_memory"))
+    return None if limit >= _NO_LIMIT_GB else int(limit * (1 << 30))
 
 
 def ensure_inference_context() -> None:
@@ -43,27 +68,53 @@ def ensure_inference_context() -> None:
     (non-legacy) models is changed, and said so in the log. Without one, all processes that ``msrun``
     started share the model as tensor-parallel ranks.
     """
-    if not Context.is_exists():
-        mode = _PYNATIVE_MODE if on_cpu() else _GRAPH_MODE
-        ranks = tensor_parallel_size()
-        build_context(
-            {
-                "use_legacy": False,
-                "run_mode": "predict",
-                "use_parallel": ranks > 1,
-                "context": {"mode": mode, "device_target": mindspore.get_context("device_target")},
-                "parallel": {"parallel_mode": "MANUAL_PARALLEL", "full_batch": False} if ranks > 1 else {},
-                "parallel_config": {"model_parallel": ranks, "data_parallel": 1},
-            }
-        )
-        say(
-            "built a MindFormers context: run_mode=predict, use_legacy=False, mode=%d, tensor parallel over %d rank(s)",
-            mode,
-            ranks,
-        )
+    if not context_exists():
+        _build_context(tensor_parallel_size())
     if is_legacy_model():
-        set_context(use_legacy=False)
+        MFContextOperator.get_mf_ctx_instance().set_context(use_legacy=False)
         say("set use_legacy=False in the MindFormers context: Qwen3 has no legacy model")
     if os.environ.get("RUN_MODE") != "predict":
         os.environ["RUN_MODE"] = "predict"
         say("set RUN_MODE=predict")
+
+
+def _build_context(ranks: int) -> None:
+    settings = _device_settings(ranks)
+    config = {
+        "use_legacy": False,
+        "run_mode": "predict",
+        "use_parallel": ranks > 1,
+        "context": settings,
+        "parallel": {"parallel_mode": "MANUAL_PARALLEL", "full_batch": False} if ranks > 1 else {},
+        "parallel_config": {"model_parallel": ranks, "data_parallel": 1},
+    }
+    try:
+        build_context(config)
+    except BaseException:
+        # Singletons that are entered before they are complete: the next call would take them for a context.
+        Context.reset_instance()
+        MFContextOperator.reset_instance()
+        raise
+    say(
+        "built a MindFormers context: run_mode=predict, use_legacy=False, %s, tensor parallel over %d rank(s)",
+        ", ".join(f"{name}={value}" for name, value in settings.items()),
+        ranks,
+    )
+
+
+def _device_settings(ranks: int) -> dict[str, Any]:
+    """Return MindSpore's settings for the context: what the script has chosen, where stock would fill in its own."""
+    settings: dict[str, Any] = {"device_target": mindspore.get_context("device_target")}
+    if settings["device_target"] == "CPU":
+        return {**settings, "mode": _PYNATIVE_MODE}
+    chosen = mindspore.context._context()
+    # Eager is also MindSpore's default, but not one for inference: it counts if a call has set it.
+    eager = mindspore.get_context("mode") == _PYNATIVE_MODE and bool(chosen._context_switches.context_stack)
+    settings["mode"] = _PYNATIVE_MODE if eager else _GRAPH_MODE
+    if "precision_mode" not in chosen.ascend_config:
+        settings["ascend_config"] = {"precision_mode": _PRECISION_MODE}
+    # MindSpore refuses another value for either of the following once it was read: it is handed back as it is.
+    settings["max_device_memory"] = f"{mindspore.get_context('max_device_memory'):g}GB"
+    if ranks == 1:  # of several, each gets its own when they meet
+        settings["device_id"] = mindspore.get_context("device_id")
+    return settings

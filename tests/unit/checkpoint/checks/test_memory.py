@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.support.checkpoints import QWEN3_14B, TINY, write_checkpoint
 
-from mf_qwen3_patch.checkpoint.checks.memory import forecast_memory, free_host_memory
+from mf_qwen3_patch.checkpoint.checks.memory import forecast_device, forecast_memory, free_host_memory
 from mf_qwen3_patch.checkpoint.checks.preflight import preflight
 from mf_qwen3_patch.families.qwen3 import QWEN3
 from mf_qwen3_patch.families.tensors import ModelDims
@@ -72,3 +72,19 @@ def test_cgroups_of_version_1_count_too(tmp_path: Path) -> None:
     (box / "memory.limit_in_bytes").write_text("500\n")
     (box / "memory.usage_in_bytes").write_text("600\n")
     assert free_host_memory(tmp_path / "proc", tmp_path / "cgroup") == 0
+
+
+@pytest.mark.parametrize(("limit_gb", "rest"), [(59, 28.5e9), (29, -3.8e9)])
+def test_a_device_holds_parameters_and_key_value_cache(limit_gb: int, rest: float) -> None:
+    """Qwen3-14B with stock's cache of 32,768 tokens: 2 * 40 layers * 8 heads * 128 * 2 bytes a token."""
+    memory = forecast_memory(BIG, "bfloat16", 1, None)
+    budget = forecast_device(BIG, memory, 1, 32768, "bfloat16", limit_gb << 30)
+    assert budget.kv_cache == 32768 * 163_840
+    assert budget.rest == pytest.approx(rest, abs=0.3e9)
+    assert ("more than the 31.1 GB" in str(budget)) is (rest < 0)
+
+
+def test_ranks_share_the_key_value_cache_down_to_one_head_each() -> None:
+    memory = forecast_memory(BIG, "bfloat16", 16, None)
+    caches = [forecast_device(BIG, memory, ranks, 1024, "float16", None).kv_cache for ranks in (1, 4, 8, 16)]
+    assert caches == [caches[0], caches[0] // 4, caches[0] // 8, caches[0] // 8]

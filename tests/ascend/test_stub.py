@@ -1,0 +1,43 @@
+"""The stub itself: MindSpore starts on it, sees the machine that was asked for, and what moves is counted."""
+
+from __future__ import annotations
+
+import pytest
+from tests.ascend.rehearsal import Rehearse
+
+_ADD = """
+    import mindspore, numpy as np
+    from mindspore import Tensor
+    from mindspore._c_expression import MSContext
+    from tests.ascend.counters import counters, operators
+
+    mindspore.set_context(device_target="Ascend", mode=1)
+    before = counters()
+    total = Tensor(np.ones(1000, np.float32)) + Tensor(np.ones(1000, np.float32))
+    total.asnumpy()
+    give([MSContext.get_instance().get_ascend_soc_version(), mindspore.get_context("device_target"), before])
+"""
+
+
+@pytest.mark.parametrize(("soc", "known_as"), [("910B", "ascend910b"), ("310P", "ascend310p")])
+def test_mindspore_launches_on_the_card_that_was_asked_for(rehearse: Rehearse, soc: str, known_as: str) -> None:
+    done = rehearse(_ADD, soc=soc)
+    assert done.result[:2] == [known_as, "Ascend"]
+    assert done.counters["h2d_bytes"] - done.result[2]["h2d_bytes"] == 8000
+    assert done.counters["d2h_bytes"] == 4000
+    assert done.operators["aclnnAdd"] == 1
+
+
+def test_the_number_and_the_memory_of_the_cards_are_kept(rehearse: Rehearse) -> None:
+    script = """
+        import mindspore, numpy as np
+        mindspore.set_context(device_target="Ascend", device_id=int(sys.argv[1]), mode=1)
+        (mindspore.Tensor(np.ones(int(sys.argv[2]), np.float32)) + 1).asnumpy()
+    """
+    script = "import sys\n" + "\n".join(line[8:] for line in script.splitlines())
+    assert rehearse(script, 1, 10, cards=2).counters["set_device"] == 2
+    absent = rehearse(script, 2, 10, cards=2, check=False)
+    assert absent.exit_code != 0
+    too_large = rehearse(script, 0, 1 << 29, hbm_gb=1, check=False)
+    assert too_large.exit_code != 0
+    assert "memory" in too_large.output.lower()
