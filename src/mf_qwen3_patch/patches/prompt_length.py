@@ -7,21 +7,18 @@ can mend.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from mindformers.generation.text_generator import GenerationMixin
 
-from mf_qwen3_patch.families.family import Family
-from mf_qwen3_patch.patches._families import first_reason, inference_classes
-from mf_qwen3_patch.patches._patcher import AttributeChanges, defining_class
+from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, inference_classes
 
-_METHOD = "generate"
-_changes = AttributeChanges()
+_MIXIN = "mindformers.generation.text_generator:GenerationMixin"
 
 
-def _method(cls: type) -> Any:
-    @functools.wraps(getattr(GenerationMixin, _METHOD))
+def _measuring(stock: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(stock)
     def generate(self: Any, input_ids: Any, *args: Any, **kwargs: Any) -> Any:
         length, most = _longest(input_ids), self.config.seq_length
         if length > most:
@@ -30,7 +27,7 @@ def _method(cls: type) -> Any:
                 f"larger seq_length, e.g. from_pretrained(..., seq_length={max(2 * most, 2 * length)}), which takes "
                 "prompt and answer together"
             )
-        return getattr(super(cls, self), _METHOD)(input_ids, *args, **kwargs)
+        return stock(self, input_ids, *args, **kwargs)
 
     return generate
 
@@ -47,23 +44,4 @@ def _nested(rows: Any) -> bool:
     return any(np.ndim(row) for row in rows)
 
 
-def supports() -> str | None:
-    """Step aside if an inference class has a method of its own."""
-    return first_reason(_defined_upstream)
-
-
-def _defined_upstream(family: Family) -> str | None:
-    if defining_class(family.load(family.inference_class), _METHOD) is not GenerationMixin:
-        return f"{_METHOD} is no longer GenerationMixin's"
-    return None
-
-
-def apply() -> None:
-    """Define the method on the inference classes, calling on to the mixin's."""
-    for _, cls in inference_classes():
-        _changes.set(cls, _METHOD, _method(cls))
-
-
-def revert() -> None:
-    """Delete it again."""
-    _changes.restore()
+PATCH = MethodPatches(*(MethodPatch(cls, "generate", _measuring, _MIXIN) for _, cls in inference_classes()))
