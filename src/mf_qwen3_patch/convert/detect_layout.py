@@ -14,13 +14,7 @@ from mf_qwen3_patch.families.layout import INFERENCE, LAYOUT_KEY, RANKS_KEY, TRA
 
 @dataclass(frozen=True)
 class Layouts:
-    """In which layout the merged parameters are; attention and MLP may differ, as two switches of training say.
-
-    Attributes:
-        linear_qkv: Of query, key and value.
-        linear_fc1: Of gate and up in a dense model.
-        experts: Of all experts' matrices.
-    """
+    """In which layout the merged parameters are; attention and MLP may differ, as two switches of training say."""
 
     linear_qkv: Layout
     linear_fc1: Layout
@@ -50,12 +44,9 @@ def layouts_of(checkpoint: Checkpoint, given: Layouts | None) -> Layouts:
         metadata = header.metadata
         noted.add(metadata.get(LAYOUT_KEY))
         if RANKS_KEY in metadata:
-            raise _unsupported(
-                f"{file.name} holds the slices of one of {metadata[RANKS_KEY]} ranks",
-                root,
-                file=file.name,
-                advice="export the directory that was converted without --tp",
-            )
+            summary = f"{file.name} holds the slices of one of {metadata[RANKS_KEY]} ranks"
+            advice = "export the directory that was converted without --tp"
+            raise _unsupported(summary, root, file=file.name, advice=advice)
     if noted == {None}:
         if given is None:
             raise _unsupported(
@@ -72,12 +63,10 @@ def layouts_of(checkpoint: Checkpoint, given: Layouts | None) -> Layouts:
         return given
     (layout, *others) = sorted(noted, key=str)
     if others or layout not in (INFERENCE, TRAINING):
+        found = ", ".join(map(str, [layout, *others]))
+        advice = "convert the HuggingFace directory again, into an empty place"
         raise _unsupported(
-            "the files do not agree about their layout",
-            root,
-            field=LAYOUT_KEY,
-            found=", ".join(map(str, [layout, *others])),
-            advice="convert the HuggingFace directory again, into an empty place",
+            "the files do not agree about their layout", root, field=LAYOUT_KEY, found=found, advice=advice
         )
     own = Layouts.all_in(INFERENCE if layout == INFERENCE else TRAINING)
     if given not in (None, own):

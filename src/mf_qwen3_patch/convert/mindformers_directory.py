@@ -20,6 +20,8 @@ from mf_qwen3_patch.families.registry import find_family
 from mf_qwen3_patch.families.tensors import ModelDims, Shape
 from mf_qwen3_patch.loading.transfer.name_mapping import PartNames, group_by_parameter, of_another_family, place_of
 
+_OWN_CONFIG = f"pass the {CONFIG_NAME} of this very model: --config"
+
 
 @dataclass(frozen=True)
 class SourceParameter:
@@ -46,14 +48,9 @@ class SourceParameter:
 
 @dataclass(frozen=True)
 class Source:
-    """What is exported.
+    """What is exported: files, config.json as it is, and all parameters that it implies, there in these shapes.
 
-    Attributes:
-        checkpoint: The files.
-        config: config.json as it is.
-        layouts: In which layout the parameters are.
-        parameters: All that the config implies; they are there, in these shapes.
-        ignored: Tensors that are not of the model, as an optimizer's state is.
+    ``ignored`` are tensors that are not of the model, as an optimizer's state is.
     """
 
     checkpoint: Checkpoint
@@ -73,14 +70,12 @@ def open_source(root: Path, companions: Path, layouts: Layouts | None) -> Source
         CheckpointError: The source cannot be exported rightly.
     """
     if root.is_dir() and (rank := next(root.glob("rank_[0-9]*"), None)):
-        problem = Problem(
-            UnsupportedCheckpoint,
-            f"{rank.name} and its like hold the slices of single ranks",
-            file=rank.name,
-            expected="files with whole parameters",
-            advice="export the directory that was converted without --tp; put a distributed training checkpoint "
-            "together first, with mindspore.unified_safetensors",
+        summary, whole = f"{rank.name} and its like hold the slices of single ranks", "files with whole parameters"
+        advice = (
+            "export the directory that was converted without --tp; put a distributed training checkpoint together "
+            "first, with mindspore.unified_safetensors"
         )
+        problem = Problem(UnsupportedCheckpoint, summary, file=rank.name, expected=whole, advice=advice)
         raise error_for([problem], str(root))
     config = _read_config(companions)
     raw = parse_object(config, file=CONFIG_NAME, what=CONFIG_NAME, advice="pass the model's own with --config")
@@ -109,18 +104,10 @@ def _of_another_family(checkpoint: Checkpoint, family: Family) -> list[Problem]:
     if found is None:
         return []
     said, true = family, found[1]
-    return [
-        Problem(
-            UnsupportedCheckpoint,
-            f"{CONFIG_NAME} describes {said.title}, but the parameters are those of {true.title}",
-            file=checkpoint.tensors[found[0]].file.name,
-            parameter=found[0],
-            field="model_type",
-            expected=true.model_type,
-            found=said.model_type,
-            advice=f"pass the {CONFIG_NAME} of this very model: --config",
-        )
-    ]
+    summary = f"{CONFIG_NAME} describes {said.title}, but the parameters are those of {true.title}"
+    where = {"file": checkpoint.tensors[found[0]].file.name, "parameter": found[0], "field": "model_type"}
+    values = {"expected": true.model_type, "found": said.model_type}
+    return [Problem(UnsupportedCheckpoint, summary, **where, **values, advice=_OWN_CONFIG)]
 
 
 def _beyond_the_files(config: NormalizedConfig, checkpoint: Checkpoint) -> list[Problem]:
@@ -135,7 +122,7 @@ def _beyond_the_files(config: NormalizedConfig, checkpoint: Checkpoint) -> list[
             field=field,
             expected=f"at most {limit}",
             found=config.values[field],
-            advice=f"pass the {CONFIG_NAME} of this very model: --config",
+            advice=_OWN_CONFIG,
         )
         for field, limit in limits.items()
         if config.values.get(field, 0) > limit
@@ -189,14 +176,10 @@ def _misfits(parameters: tuple[SourceParameter, ...], checkpoint: Checkpoint) ->
     for parameter in parameters:
         tensor = tensors.get(parameter.name)
         if tensor is None:
+            summary, shape = f"{parameter.name} is in no file", f"a tensor {list(parameter.shape)}"
+            advice = "pass a directory with all parameters, whole and merged, in MindFormers' names"
             problems.append(
-                Problem(
-                    IncompleteCheckpoint,
-                    f"{parameter.name} is in no file",
-                    parameter=parameter.name,
-                    expected=f"a tensor {list(parameter.shape)}",
-                    advice="pass a directory with all parameters, whole and merged, in MindFormers' names",
-                )
+                Problem(IncompleteCheckpoint, summary, parameter=parameter.name, expected=shape, advice=advice)
             )
         elif tensor.shape != parameter.shape or tensor.dtype not in LOADABLE_DTYPES:
             problems.append(_misfit(tensor, parameter))
@@ -208,7 +191,7 @@ def _misfits(parameters: tuple[SourceParameter, ...], checkpoint: Checkpoint) ->
             f"{name} belongs to a layer or a module that the config does not have",
             file=tensor.file.name,
             parameter=name,
-            advice=f"pass the {CONFIG_NAME} of this very model: --config",
+            advice=_OWN_CONFIG,
         )
         for name, tensor in tensors.items()
         if name not in wanted and name.split(".")[0] in roots
@@ -216,20 +199,14 @@ def _misfits(parameters: tuple[SourceParameter, ...], checkpoint: Checkpoint) ->
 
 
 def _misfit(tensor: TensorInfo, parameter: SourceParameter) -> Problem:
-    wrong_shape = tensor.shape != parameter.shape
-    return Problem(
-        ConfigMismatch if wrong_shape else UnsupportedCheckpoint,
-        f"{tensor.name} has another shape than {CONFIG_NAME} implies"
-        if wrong_shape
-        else f"{tensor.name} is {tensor.dtype}, which is no dtype of an unquantized model",
-        file=tensor.file.name,
-        parameter=tensor.name,
-        expected=list(parameter.shape) if wrong_shape else ", ".join(sorted(LOADABLE_DTYPES)),
-        found=list(tensor.shape) if wrong_shape else tensor.dtype,
-        advice=f"pass the {CONFIG_NAME} of this very model: --config"
-        if wrong_shape
-        else "export the unquantized weights",
-    )
+    where = {"file": tensor.file.name, "parameter": tensor.name}
+    if tensor.shape != parameter.shape:
+        summary = f"{tensor.name} has another shape than {CONFIG_NAME} implies"
+        expected, found = list(parameter.shape), list(tensor.shape)
+        return Problem(ConfigMismatch, summary, **where, expected=expected, found=found, advice=_OWN_CONFIG)
+    summary = f"{tensor.name} is {tensor.dtype}, which is no dtype of an unquantized model"
+    dtypes = {"expected": ", ".join(sorted(LOADABLE_DTYPES)), "found": tensor.dtype}
+    return Problem(UnsupportedCheckpoint, summary, **where, **dtypes, advice="export the unquantized weights")
 
 
 def config_path(companions: Path) -> Path:
@@ -241,10 +218,7 @@ def _read_config(companions: Path) -> bytes:
     path = config_path(companions)
     if path.exists() or not companions.is_dir():
         return read_bounded(path, path.name)
-    problem = Problem(
-        IncompleteCheckpoint,
-        f"{CONFIG_NAME} is not there, and the number of heads is in no tensor",
-        file=CONFIG_NAME,
-        advice=f"pass the model's {CONFIG_NAME}, or its HuggingFace directory: --config",
-    )
+    summary = f"{CONFIG_NAME} is not there, and the number of heads is in no tensor"
+    advice = f"pass the model's {CONFIG_NAME}, or its HuggingFace directory: --config"
+    problem = Problem(IncompleteCheckpoint, summary, file=CONFIG_NAME, advice=advice)
     raise error_for([problem], str(companions))

@@ -158,17 +158,10 @@ def _refuse_mixed_dtypes(entries: list[ParameterPlan], found: Preflight) -> None
         first = entry.copies[0].tensor
         other = next((copy.tensor for copy in entry.copies if copy.tensor.dtype != first.dtype), None)
         if other is not None:
-            problems.append(
-                Problem(
-                    UnsupportedCheckpoint,
-                    f"{first.name} and {other.name} differ in dtype, and become one parameter",
-                    tensor=other.name,
-                    parameter=entry.name,
-                    expected=first.dtype,
-                    found=other.dtype,
-                    advice="say which dtype all shall have: --dtype",
-                )
-            )
+            summary = f"{first.name} and {other.name} differ in dtype, and become one parameter"
+            where = {"tensor": other.name, "parameter": entry.name, "expected": first.dtype, "found": other.dtype}
+            advice = "say which dtype all shall have: --dtype"
+            problems.append(Problem(UnsupportedCheckpoint, summary, **where, advice=advice))
     if problems:
         raise error_for(problems, str(found.checkpoint.directory))
 

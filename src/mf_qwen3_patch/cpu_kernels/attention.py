@@ -6,19 +6,15 @@ other, ``[tokens, heads * head_dim]``. Scores and softmax are computed in float3
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from mindspore import Tensor
 
+Array: TypeAlias = np.ndarray[Any, Any]
 
-def _attend(
-    query: np.ndarray[Any, Any],
-    key: np.ndarray[Any, Any],
-    value: np.ndarray[Any, Any],
-    first_position: int,
-    scale: float,
-) -> np.ndarray[Any, Any]:
+
+def _attend(query: Array, key: Array, value: Array, first_position: int, scale: float) -> Array:
     """Causal attention of one sequence, in float32: ``[q_len, heads, head_dim]``.
 
     The queries' positions begin at ``first_position``, those of the keys, ``[kv_len, kv_heads, head_dim]``, at 0.
@@ -32,7 +28,7 @@ def _attend(
     scores -= scores.max(axis=-1, keepdims=True)
     weights = np.exp(scores)
     weights /= weights.sum(axis=-1, keepdims=True)
-    attended: np.ndarray[Any, Any] = np.einsum("hqk,khd->qhd", weights, value)
+    attended: Array = np.einsum("hqk,khd->qhd", weights, value)
     return attended
 
 

@@ -42,6 +42,8 @@ from mf_qwen3_patch.loading.transfer.rank_slices import PlanNotPossible
 
 _PARTIAL = ".partial"
 _UNFINISHED = ".unfinished"
+_AGAIN = "convert the HuggingFace directory again, into an empty place"
+_OWN_CONFIG = "build the model from the config.json that belongs to these weights"
 _ASSUMED = (
     "the files do not say in which layout query, key, value and gate, up are fused: the training layout is assumed, as "
     "MindFormers' own load_weights does. If they were trained with use_contiguous_weight_layout_attention or without "
@@ -153,24 +155,19 @@ def _noted(checkpoint: Checkpoint) -> tuple[Layout | None, int, list[Problem]]:
     if not problems and (len(layouts) > 1 or len(ranks) > 1):
         problems.append(_mixed(layouts))
     noted = layouts.pop() if len(layouts) == 1 else None
-    return (
-        (INFERENCE if noted == INFERENCE else TRAINING if noted == TRAINING else None),
-        min(ranks, default=1),
-        problems,
-    )
+    known: Layout | None = INFERENCE if noted == INFERENCE else TRAINING if noted == TRAINING else None
+    return known, min(ranks, default=1), problems
 
 
 def _refuse_unfinished(source: Directory) -> None:
     left = sorted(name for name in source.listing if name.endswith(_UNFINISHED))
     if not left and not source.path.name.endswith(_PARTIAL):
         return
+    summary = "a conversion into this directory was stopped before it was whole"
+    file, found = (left[0], left[0]) if left else (None, f"{source.path.name}, where a conversion grows")
+    advice = "run the same convert command again: it goes on where it was stopped"
     problem = Problem(
-        IncompleteCheckpoint,
-        "a conversion into this directory was stopped before it was whole",
-        file=left[0] if left else None,
-        expected="a finished conversion",
-        found=left[0] if left else f"{source.path.name}, where a conversion grows",
-        advice="run the same convert command again: it goes on where it was stopped",
+        IncompleteCheckpoint, summary, file=file, expected="a finished conversion", found=found, advice=advice
     )
     raise error_for([problem], str(source.path))
 
@@ -215,7 +212,7 @@ def _extra_tensors(unused: Iterable[str], model: Any, checkpoint: Checkpoint) ->
             field="num_hidden_layers",
             expected=f"{max(layers, default=-1) + 1} layers (the network)",
             found=f"{max(beyond.values()) + 1} layers (the files)",
-            advice="build the model from the config.json that belongs to these weights",
+            advice=_OWN_CONFIG,
         )
     ], ignored
 
@@ -227,66 +224,46 @@ def _layer(name: str) -> int | None:
 
 
 def _only_by_mindformers(reason: str) -> Problem:
-    return Problem(
-        UnsupportedCheckpoint,
+    return _unsupported(
         f"this network can be loaded by MindFormers' own loader only ({reason}), which does not take the "
         "inference layout",
-        expected="a HuggingFace directory, or the training layout",
-        found="the inference layout",
-        advice="load the HuggingFace directory itself",
+        "load the HuggingFace directory itself",
+        ("a HuggingFace directory, or the training layout", "the inference layout"),
     )
 
 
 def _damaged_note(file: str, key: str, expected: str, found: str) -> Problem:
-    return Problem(
-        CorruptCheckpoint,
-        f"{file} has a damaged note of its conversion: {key}",
-        file=file,
-        field=key,
-        expected=expected,
-        found=f"{found!r:.80}",
-        advice="convert the HuggingFace directory again, into an empty place",
-    )
+    summary = f"{file} has a damaged note of its conversion: {key}"
+    values = {"expected": expected, "found": f"{found!r:.80}"}
+    return Problem(CorruptCheckpoint, summary, file=file, field=key, **values, advice=_AGAIN)
 
 
 def _gap_in_ranks(found: list[str]) -> Problem:
-    return Problem(
-        IncompleteCheckpoint,
-        "the directories of some ranks are missing",
-        expected="rank_0, rank_1 and so on, without a gap",
-        found=some(found, 5),
-        advice="convert the HuggingFace directory again, or copy all directories",
-    )
+    summary, wanted = "the directories of some ranks are missing", "rank_0, rank_1 and so on, without a gap"
+    advice = "convert the HuggingFace directory again, or copy all directories"
+    return Problem(IncompleteCheckpoint, summary, expected=wanted, found=some(found, 5), advice=advice)
 
 
 def _for_other_ranks(sliced: int, ranks: int) -> Problem:
     made_for = "whole, and merged" if sliced == 1 else f"sliced for {sliced} tensor-parallel ranks"
-    return Problem(
-        UnsupportedCheckpoint,
+    return _unsupported(
         f"the parameters in the converted files are {made_for}, and cannot be shared out among {ranks}",
-        expected=f"files made for {ranks} rank{'' if ranks == 1 else 's'}",
-        found=f"files made for {sliced}",
-        advice="load the HuggingFace directory itself (without qkv_concat), which is merged and sliced in one go, or "
+        "load the HuggingFace directory itself (without qkv_concat), which is merged and sliced in one go, or "
         f"convert it with --tp {ranks}",
+        (f"files made for {ranks} rank{'' if ranks == 1 else 's'}", f"files made for {sliced}"),
     )
 
 
 def _of_another_family(parameter: str, other: Family, family: Family) -> Problem:
-    return Problem(
-        UnsupportedCheckpoint,
-        f"the converted files are of {other.title}, but the model that they are loaded into is {family.title}",
-        parameter=parameter,
-        expected=family.model_type,
-        found=other.model_type,
-        advice="build the model from the config.json that belongs to these weights",
-    )
+    summary = f"the converted files are of {other.title}, but the model that they are loaded into is {family.title}"
+    return _unsupported(summary, _OWN_CONFIG, (family.model_type, other.model_type), parameter=parameter)
 
 
 def _mixed(layouts: set[str | None]) -> Problem:
-    return Problem(
-        UnsupportedCheckpoint,
-        "the converted files are not of one conversion",
-        field=LAYOUT_KEY,
-        found=", ".join(sorted(map(str, layouts))),
-        advice="convert the HuggingFace directory again, into an empty place",
-    )
+    found = ", ".join(sorted(map(str, layouts)))
+    return _unsupported("the converted files are not of one conversion", _AGAIN, (None, found), field=LAYOUT_KEY)
+
+
+def _unsupported(summary: str, advice: str, values: tuple[str | None, str | None], **where: str) -> Problem:
+    expected, found = values
+    return Problem(UnsupportedCheckpoint, summary, expected=expected, found=found, advice=advice, **where)

@@ -13,14 +13,8 @@ from mf_qwen3_patch.families.family import Family
 class Experts:
     """The experts in a weight dict; all zero if it has none.
 
-    Attributes:
-        layers: Number of layers, as the names imply.
-        experts: Number of experts: as a router says or, without one, as the names imply.
-        hidden_size: Of the model.
-        ffn_size: Of one expert.
-        from_router: Whether a router has told ``experts``.
-        names: The experts' weights, by MindFormers' names of their parts.
-        missing: Those that are missing in the layers that have any.
+    The router says how many there are or, without one (``from_router``), the names imply it. ``names`` are those of
+    the experts' weights, by MindFormers' names of their parts; ``missing`` are the ones that layers with any lack.
     """
 
     layers: int = 0

@@ -23,14 +23,9 @@ _SILENT = frozenset(
 _MINDFORMERS_ONLY = frozenset({"guess_set_size", "level", "parallel_decoding", "use_past", "window_size"})
 # Settings that MindFormers does not have, and what they are when they change nothing.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "early_stopping": (False,),
-    "epsilon_cutoff": (0,),
-    "eta_cutoff": (0,),
-    "length_penalty": (1,),
-    "no_repeat_ngram_size": (0,),
-    "num_return_sequences": (1,),
-    "remove_invalid_values": (False,),
-    "typical_p": (1,),
+    **dict.fromkeys(("early_stopping", "remove_invalid_values"), (False,)),
+    **dict.fromkeys(("epsilon_cutoff", "eta_cutoff", "no_repeat_ngram_size"), (0,)),
+    **dict.fromkeys(("length_penalty", "num_return_sequences", "typical_p"), (1,)),
 }
 
 
@@ -48,15 +43,11 @@ def generation_settings(model: Any) -> dict[str, Any]:
 def set_generation_config(model: Any, directory: str | os.PathLike[str]) -> tuple[str, ...]:
     """Set ``model.generation_config`` from a checkpoint's generation_config.json, if it has one.
 
-    What the file does not say stays what MindFormers took from the model's config. Ids of tokens that end a text
-    may be one or a list.
+    What the file does not say stays what MindFormers took from the model's config. Ids of tokens that end a text may
+    be one or a list.
 
-    Args:
-        model: An inference network.
-        directory: Of the checkpoint.
-
-    Returns:
-        Warnings: the file is damaged and was not used, or has settings that MindFormers' ``generate`` does not have.
+    Returns warnings: the file is damaged and was not used, or has settings that MindFormers' ``generate`` does not
+    have.
     """
     path = Path(directory) / GENERATION_CONFIG_NAME
     if not path.is_file():

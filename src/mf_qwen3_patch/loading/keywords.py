@@ -13,20 +13,8 @@ from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.loading.runtime.log import say, warn
 
 _MEANINGLESS = frozenset(
-    {
-        "_commit_hash",
-        "_fast_init",
-        "_from_auto",
-        "_from_pipeline",
-        "download_checkpoint",
-        "low_cpu_mem_usage",
-        "mirror",
-        "offload_buffers",
-        "offload_folder",
-        "offload_state_dict",
-        "resume_download",
-        "weights_only",
-    }
+    {"_commit_hash", "_fast_init", "_from_auto", "_from_pipeline", "download_checkpoint", "low_cpu_mem_usage"}
+    | {"mirror", "offload_buffers", "offload_folder", "offload_state_dict", "resume_download", "weights_only"}
 )
 """Say how transformers shall do what is done otherwise here, with the same result; dropped silently."""
 
@@ -56,7 +44,6 @@ _REFUSED = {
 
 _FALSE: tuple[Any, ...] = (None, False, {}, "default")
 
-
 _BY_NAME = (
     *("config", "dtype", "generation_config", "ignore_mismatched_sizes", "output_loading_info", "torch_dtype"),
     *("trust_remote_code", *LOCATION_KEYWORDS),
@@ -66,10 +53,8 @@ _BY_NAME = (
 def config_overrides(keywords: Mapping[str, Any], family: Family) -> dict[str, Any]:
     """Return the fields of the model's config among the keywords of a ``from_pretrained`` call.
 
-    Args:
-        keywords: Those that say where the model is are passed over; the others must be config fields, or have a
-            meaning for transformers only.
-        family: Whose config.
+    Those that say where the model is are passed over; the others must be config fields, or have a meaning for
+    transformers only.
 
     Raises:
         TypeError: There is no such keyword.

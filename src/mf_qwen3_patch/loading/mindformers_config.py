@@ -56,13 +56,8 @@ def merge_model_config(
 ) -> dict[str, Any]:
     """Merge a YAML's ``model_config`` into config.json, as stock's function of the same name does for its launcher.
 
-    Args:
-        directory: A HuggingFace Qwen3 directory.
-        given: The YAML's; goes over config.json.
-
-    Returns:
-        The keys that MindFormers' config is made from. Where the YAML says no dtypes they are chosen as by
-        ``load_pretrained``.
+    Returns the keys that MindFormers' config is made from. What the YAML says goes over config.json; where it says no
+    dtypes they are chosen as by ``load_pretrained``.
 
     Raises:
         CheckpointError: config.json is missing, damaged, or says what Qwen3 cannot be; or the YAML does.

@@ -31,6 +31,7 @@ from mf_qwen3_patch.loading.runtime.parameters import to_numpy, to_parameter
 from mf_qwen3_patch.loading.transfer.cast import is_finite, not_finite
 from mf_qwen3_patch.loading.transfer.name_mapping import convert_name
 
+_COMPLETE = "pass the weights of all shards together, or complete the download"
 _INFERENCE_LAYOUT = {"use_contiguous_weight_layout_attention": True, "use_interleaved_weight_layout_mlp": False}
 
 
@@ -89,7 +90,7 @@ def convert_weight_dict(
     groups = _fused_groups(model_class, source, family)
     # Bookkeeping entries such as "global_step" have no dot, which the training conversion takes for granted.
     weights = {name: to_numpy(value) for name, value in source.items() if "." in name}
-    problems = _quantized(weights) + _adapters(weights)
+    problems = _unsupported(weights)
     problems += [] if parts_are_shared else _missing_parts(model_class, groups)
     problems += _ill_fitting_parts(groups, source) + _not_finite(model_class, weights)
     experts = find_experts({convert_name(model_class, name): value.shape for name, value in weights.items()}, family)
@@ -111,14 +112,8 @@ def convert_map_dict(
 ) -> dict[str, str]:
     """Convert a ``weight_map`` (tensor name to file name) to MindFormers names.
 
-    Args:
-        model_class: The inference class.
-        name_map: HuggingFace names to file names.
-        qkv_concat: Accepted because stock passes it; the inference layout is always merged.
-        family: The model family.
-
-    Returns:
-        MindFormers parameter names to file names; a fused parameter is in the file of its first part.
+    A fused parameter is in the file of its first part. ``qkv_concat`` is accepted because stock passes it; the
+    inference layout is always merged.
 
     Raises:
         IncompleteCheckpoint: The map has some parts of a fused parameter, but not all.
@@ -133,12 +128,7 @@ def convert_map_dict(
 def obtain_name_map(model_class: Any, load_checkpoint_files: Iterable[str]) -> dict[str, str]:
     """Map the MindFormers name of each tensor in some safetensors files to its name there.
 
-    Args:
-        model_class: The inference class.
-        load_checkpoint_files: The files' paths.
-
-    Returns:
-        MindFormers names (parts of fused parameters under the parts' names) to names in the files.
+    Parts of fused parameters are under the parts' names.
     """
     name_map: dict[str, str] = {}
     for path in load_checkpoint_files:
@@ -171,16 +161,11 @@ def _missing_parts(model_class: Any, groups: _Groups) -> list[Problem]:
         if not missing:
             continue
         names = ", ".join(_sibling(model_class, present, part, pattern) for part in missing)
-        problems.append(
-            Problem(
-                IncompleteCheckpoint,
-                f"{', '.join(present.values())} is there, but {names} is missing, so that "
-                f"{_parameter_of(pattern, fused)} cannot be merged",
-                tensor=names,
-                parameter=_parameter_of(pattern, fused),
-                advice="pass the weights of all shards together, or complete the download",
-            )
+        parameter = _parameter_of(pattern, fused)
+        summary = (
+            f"{', '.join(present.values())} is there, but {names} is missing, so that {parameter} cannot be merged"
         )
+        problems.append(Problem(IncompleteCheckpoint, summary, tensor=names, parameter=parameter, advice=_COMPLETE))
     return problems
 
 
@@ -206,27 +191,17 @@ def _missing_experts(experts: Experts, parts_are_shared: bool) -> list[Problem]:
     if not experts.names or (parts_are_shared and experts.from_router):
         return []
     if parts_are_shared:
-        return [
-            Problem(
-                UnsupportedCheckpoint,
-                "the file has experts of a layer, but no router to tell how many there are: files cannot be converted "
-                "one by one",
-                tensor=experts.names[0],
-                advice="load the HuggingFace directory itself (without qkv_concat), which needs no conversion",
-            )
-        ]
-    if not experts.missing:
-        return []
-    return [
-        Problem(
-            IncompleteCheckpoint,
-            f"{len(experts.missing)} of the experts' weights are missing, so that their layers' cannot be stacked",
-            tensor=experts.missing[0],
-            expected=f"{experts.experts} experts in each layer",
-            found=f"no {', '.join(experts.missing[:3])}",
-            advice="pass the weights of all shards together, or complete the download",
+        summary = (
+            "the file has experts of a layer, but no router to tell how many there are: files cannot be converted "
+            "one by one"
         )
-    ]
+        advice = "load the HuggingFace directory itself (without qkv_concat), which needs no conversion"
+        return [Problem(UnsupportedCheckpoint, summary, tensor=experts.names[0], advice=advice)]
+    if not (missing := experts.missing):
+        return []
+    summary = f"{len(missing)} of the experts' weights are missing, so that their layers' cannot be stacked"
+    values = {"expected": f"{experts.experts} experts in each layer", "found": f"no {', '.join(missing[:3])}"}
+    return [Problem(IncompleteCheckpoint, summary, tensor=missing[0], **values, advice=_COMPLETE)]
 
 
 def _stacked(name: str, value: np.ndarray[Any, Any], experts: Experts, family: Family) -> np.ndarray[Any, Any]:
@@ -241,49 +216,33 @@ def _ill_fitting_parts(groups: _Groups, source: Mapping[str, Any]) -> list[Probl
     for (pattern, fused), present in groups.items():
         (first, first_shape), *others = ((name, tuple(source[name].shape)) for name in present.values())
         for name, shape in others:
-            if shape[1:] != first_shape[1:]:
-                problems.append(
-                    Problem(
-                        ConfigMismatch,
-                        f"{first} {list(first_shape)} and {name} {list(shape)} cannot be merged: they differ in "
-                        "more than the number of rows",
-                        tensor=name,
-                        parameter=_parameter_of(pattern, fused),
-                        expected=list(first_shape[1:]),
-                        found=list(shape[1:]),
-                        advice="the tensors are not from one model; check the checkpoint",
-                    )
-                )
+            if shape[1:] == first_shape[1:]:
+                continue
+            summary = (
+                f"{first} {list(first_shape)} and {name} {list(shape)} cannot be merged: they differ in more than the "
+                "number of rows"
+            )
+            where = {"tensor": name, "parameter": _parameter_of(pattern, fused)}
+            expected, found = list(first_shape[1:]), list(shape[1:])
+            advice = "the tensors are not from one model; check the checkpoint"
+            problems.append(Problem(ConfigMismatch, summary, **where, expected=expected, found=found, advice=advice))
     return problems
 
 
-def _quantized(weights: Iterable[str]) -> list[Problem]:
-    scales = [name for name in weights if quantization_of(name)]
-    if not scales:
-        return []
-    return [
-        Problem(
-            UnsupportedCheckpoint,
-            f"the weights are quantized: {scales[0]} is one of {len(scales)} scales, without which they are garbage",
-            tensor=scales[0],
-            advice="convert the unquantized weights (bfloat16 or float16)",
-        )
-    ]
-
-
-def _adapters(weights: Iterable[str]) -> list[Problem]:
-    names = list(filter(is_of_an_adapter, weights))
-    if not names:
-        return []
-    return [
-        Problem(
-            UnsupportedCheckpoint,
-            f"the weights belong to a LoRA adapter: {names[0]} is one of {len(names)} such tensors, which no parameter "
-            "of the model takes",
-            tensor=names[0],
-            advice=MERGE_ADAPTER,
-        )
-    ]
+def _unsupported(weights: Iterable[str]) -> list[Problem]:
+    """Refuse quantized weights and adapters, whose further tensors no parameter of the model takes."""
+    scales, adapters = [list(filter(belongs, weights)) for belongs in (quantization_of, is_of_an_adapter)]
+    problems = []
+    if scales:
+        what = f"{scales[0]} is one of {len(scales)} scales, without which they are garbage"
+        advice = "convert the unquantized weights (bfloat16 or float16)"
+        summary = f"the weights are quantized: {what}"
+        problems.append(Problem(UnsupportedCheckpoint, summary, tensor=scales[0], advice=advice))
+    if adapters:
+        what = f"{adapters[0]} is one of {len(adapters)} such tensors, which no parameter of the model takes"
+        summary = f"the weights belong to a LoRA adapter: {what}"
+        problems.append(Problem(UnsupportedCheckpoint, summary, tensor=adapters[0], advice=MERGE_ADAPTER))
+    return problems
 
 
 def _not_finite(model_class: Any, weights: Mapping[str, np.ndarray[Any, Any]]) -> list[Problem]:

@@ -89,13 +89,9 @@ class Cast:
 
 @dataclass
 class TensorFindings:
-    """What was seen in the part of a tensor that was read; every element was looked at.
+    """What was seen in the part of a tensor that was read: the bits of the largest magnitude, and numbers of elements.
 
-    Attributes:
-        largest: The bits of the largest magnitude; 0 if all are zero.
-        nan: How many are NaN.
-        infinite: How many are infinite.
-        overflowed: How many finite ones became infinite by the cast.
+    Every element was looked at. Those that ``overflowed`` were finite, and became infinite by the cast.
     """
 
     largest: int = 0
@@ -161,16 +157,9 @@ def is_finite(values: Array) -> bool:
 
 def not_finite(tensor: str, found: str, *, file: str | None = None, parameter: str | None = None) -> Problem:
     """Return the problem of a tensor that holds NaN or infinity, whoever has read it."""
-    return Problem(
-        InvalidValues,
-        f"{tensor} holds NaN or infinity: whatever the model computed would be NaN",
-        file=file,
-        tensor=tensor,
-        parameter=parameter,
-        expected="finite numbers",
-        found=found,
-        advice="the checkpoint was saved broken or is damaged: download or export it again",
-    )
+    summary = f"{tensor} holds NaN or infinity: whatever the model computed would be NaN"
+    advice = "the checkpoint was saved broken or is damaged: download or export it again"
+    return Problem(InvalidValues, summary, file, tensor, parameter, None, "finite numbers", found, advice)
 
 
 def _bits(dtype: Dtype) -> Dtype:

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -67,16 +67,8 @@ def read_parameters(
 ) -> tuple[dict[str, Array], LoadStats]:
     """Read what ``plan`` says; no network is touched.
 
-    Args:
-        plan: The plan.
-        files: Opens the checkpoint's files.
-        threads: Number of threads that read; see ``thread_count``.
-        progress: Show a progress bar, on rank 0 and if stderr is a terminal.
-        initializer_range: The standard deviation of newly initialized parameters, config.json's.
-
-    Returns:
-        An array for each parameter, in its shape and dtype; and what was done. Warns (``CheckpointWarning``) of finite
-        values that the cast made infinite.
+    Returns an array for each parameter, in its shape and dtype, and what was done. Warns (``CheckpointWarning``) of
+    finite values that the cast made infinite. The progress bar is shown on rank 0 only, and if stderr is a terminal.
 
     Raises:
         InvalidValues: The checkpoint holds NaN or infinity.
@@ -100,7 +92,7 @@ def read_parameters(
     shared = WorkShared(pieces, buffers, files)
     _work(shared, count, _bar(plan, progress))
     refuse_invalid(plan.parameters, shared.findings)
-    return arrays, _told(_stats(plan, shared.findings, count, started), plan)
+    return arrays, _stats(plan, shared.findings, count, started)
 
 
 def read_parameter(entry: ParameterPlan, loader: PieceLoader, findings: Findings) -> Array:
@@ -124,7 +116,7 @@ def scan_values(plan: Plan, files: Files) -> LoadStats:
     for entry in plan.parameters:
         read_parameter(entry, loader, findings)
     refuse_invalid(plan.parameters, findings)
-    return _told(_stats(plan, findings, 1, started), plan)
+    return _stats(plan, findings, 1, started)
 
 
 def _initial_values(entry: ParameterPlan, initializer_range: float) -> Array:
@@ -185,24 +177,20 @@ def _stats(plan: Plan, findings: Findings, threads: int, started: float) -> Load
         for entry in plan.parameters
         for copy in entry.copies
     }
+    overflowed = {name: seen.overflowed for name, seen in findings.tensors.items() if seen.overflowed}
+    warnings = (_about_overflow(overflowed, plan),) if overflowed else ()
+    warn(warnings)
     return LoadStats(
         bytes_read=findings.bytes_read,
         seconds=time.perf_counter() - started,
         threads=threads,
         casts=dict(Counter(cast.name for cast in casts.values() if cast.convert is not None)),
-        overflowed={name: seen.overflowed for name, seen in findings.tensors.items() if seen.overflowed},
+        overflowed=overflowed,
         zero_tensors=tuple(name for name, cast in casts.items() if cast.makes_zero(findings.tensors[name].largest)),
         written=tuple(entry.name for entry in plan.parameters),
         values_checked=sum(prod(entry.shape) for entry in plan.parameters if entry.copies),
+        warnings=warnings,
     )
-
-
-def _told(stats: LoadStats, plan: Plan) -> LoadStats:
-    if not stats.overflowed:
-        return stats
-    message = _about_overflow(stats.overflowed, plan)
-    warn([message])
-    return replace(stats, warnings=(message,))
 
 
 def _about_overflow(overflowed: Mapping[str, int], plan: Plan) -> str:

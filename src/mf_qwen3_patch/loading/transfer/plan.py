@@ -15,12 +15,7 @@ from mf_qwen3_patch.loading.transfer.cast import Array
 
 @dataclass(frozen=True, slots=True)
 class SliceCopy:
-    """One tensor, or a part of it, on its way into a parameter.
-
-    Attributes:
-        tensor: The tensor, whole.
-        region: The elements that are copied: where they are in the tensor, and in the flattened parameter.
-    """
+    """One tensor, or a region of it, on its way into a parameter."""
 
     tensor: TensorInfo
     region: StridedCopy

@@ -112,16 +112,10 @@ def plan_fused(
     ranks: int = 1,
     fallback: str = "",
 ) -> Plan:
-    """Plan the load of parameters that are fused already, in MindFormers' names.
+    """Plan the load of parameters that are fused already in a layout, in MindFormers' names.
 
-    Args:
-        model: The stock inference network; its parameters are not touched.
-        tensors: The checkpoint's, by MindFormers' names.
-        family: Of the network.
-        dims: Of the whole model.
-        layout: The layout in which they are fused.
-        ranks: Number of ranks whose slices the files hold, this rank's among them; 1 if the parameters are whole.
-        fallback: Why only MindFormers' own loader can do it, if that is so: the plan is made for the verification.
+    The files hold whole parameters, or the slices of one of ``ranks`` ranks, this one. ``fallback`` says why only
+    MindFormers' own loader can do it, if that is so: the plan is then made for the verification.
 
     Raises:
         PlanNotPossible: As ``plan`` does, unless ``fallback`` is given.

@@ -68,16 +68,11 @@ class Slice:
 
 
 def slices_of(parameter: Parameter, parts: int, model: Any = None) -> tuple[Slice, ...]:
-    """Return what ``parameter`` holds, one slice for each tensor that it is made of.
+    """Return what a parameter of the stock inference network holds, one slice for each tensor that it is made of.
 
-    Args:
-        parameter: Of the stock inference network.
-        parts: The number of tensors that it is made of: 3 for Q|K|V, 2 for gate|up, else 1; of a parameter that
-            stacks the matrices of all experts, the number of those that make the matrix of one.
-        model: The network, if this rank may hold only some of the experts: it knows which ones.
-
-    Returns:
-        One slice for each tensor; in a stack for each expert its parts, one expert after the other.
+    ``parts`` is the number of these tensors: 3 for Q|K|V, 2 for gate|up, else 1. In a stack of all experts' matrices
+    it is that of one expert, and the slices are those of one expert after the other. If this rank may hold only some
+    of the experts, ``model`` knows which ones.
 
     Raises:
         PlanNotPossible: Its owner is not one of the layers known here, or is quantized.
@@ -144,9 +139,7 @@ def _single(parts: int, piece: Slice, parameter: Parameter) -> tuple[Slice, ...]
 
 def _column(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, ...]:
     length = owner.output_size_per_partition
-    piece = _cut(
-        parameter, parameter.output_dim, owner.output_size, owner.tp_group.rank * length, length
-    )  # fmt: skip
+    piece = _cut(parameter, parameter.output_dim, owner.output_size, owner.tp_group.rank * length, length)
     return _single(parts, piece, parameter)
 
 
@@ -164,13 +157,8 @@ def _replicated(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, ..
 
 
 def _vocabulary(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, ...]:
-    piece = _cut(
-        parameter,
-        parameter.output_dim,
-        owner.num_embeddings,
-        owner.vocab_start_index,
-        owner.num_embeddings_per_partition,
-    )
+    start, length = owner.vocab_start_index, owner.num_embeddings_per_partition
+    piece = _cut(parameter, parameter.output_dim, owner.num_embeddings, start, length)
     return _single(parts, piece, parameter)
 
 
