@@ -70,16 +70,11 @@ def layouts_of(checkpoint: Checkpoint, given: Layouts | None) -> Layouts:
         )
     own = Layouts.all_in(INFERENCE if layout == INFERENCE else TRAINING)
     if given not in (None, own):
-        problem = Problem(
-            ConfigMismatch,
-            f"the files say that they are in the {layout} layout, which contradicts the command line",
-            file=checkpoint.files[0].name,
-            field=LAYOUT_KEY,
-            expected=layout,
-            found=", ".join(f"{name}: {value}" for name, value in asdict(given).items()) if given else None,
-            advice="leave --layout out: the files know best",
-        )
-        raise error_for([problem], str(root))
+        summary = f"the files say that they are in the {layout} layout, which contradicts the command line"
+        where = {"file": checkpoint.files[0].name, "field": LAYOUT_KEY, "expected": layout}
+        said = ", ".join(f"{name}: {value}" for name, value in asdict(given).items()) if given else None
+        advice = "leave --layout out: the files know best"
+        raise error_for([Problem(ConfigMismatch, summary, **where, found=said, advice=advice)], str(root))
     return own
 
 

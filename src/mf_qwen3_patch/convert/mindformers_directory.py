@@ -32,7 +32,7 @@ class SourceParameter:
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The parameter's name."""
         return self.parts.parameter
 
     @property
@@ -114,19 +114,14 @@ def _beyond_the_files(config: NormalizedConfig, checkpoint: Checkpoint) -> list[
     """Refuse more layers or experts than the files can hold, before there is a name for each."""
     longest = max((max(tensor.shape, default=0) for tensor in checkpoint.tensors.values()), default=0)
     limits = {"num_hidden_layers": len(checkpoint.tensors), "num_experts": longest}
-    return [
-        Problem(
-            ConfigMismatch,
-            f"{CONFIG_NAME} says {field}: {config.values[field]}, which is more than the files can hold",
-            file=CONFIG_NAME,
-            field=field,
-            expected=f"at most {limit}",
-            found=config.values[field],
-            advice=_OWN_CONFIG,
-        )
-        for field, limit in limits.items()
-        if config.values.get(field, 0) > limit
-    ]
+    problems = []
+    for field, limit in limits.items():
+        said = config.values.get(field, 0)
+        if said > limit:
+            summary = f"{CONFIG_NAME} says {field}: {said}, which is more than the files can hold"
+            where = {"file": CONFIG_NAME, "field": field, "expected": f"at most {limit}"}
+            problems.append(Problem(ConfigMismatch, summary, **where, found=said, advice=_OWN_CONFIG))
+    return problems
 
 
 def _parameters(
@@ -155,17 +150,9 @@ def _experts_in_another_layout(
     for parameter in parameters:
         tensor = checkpoint.tensors.get(parameter.name)
         if parameter.fusion.experts and tensor is not None and tensor.shape == parameter.other_shape:
-            return [
-                Problem(
-                    ConfigMismatch,
-                    f"{tensor.name} has the shape of the {true} layout, but is said to be in the {said} layout",
-                    file=tensor.file.name,
-                    parameter=tensor.name,
-                    expected=list(parameter.shape),
-                    found=list(tensor.shape),
-                    advice=f"say --layout {true}, if that is how the other parameters are merged, too",
-                )
-            ]
+            summary = f"{tensor.name} has the shape of the {true} layout, but is said to be in the {said} layout"
+            advice = f"say --layout {true}, if that is how the other parameters are merged, too"
+            return [_of_another_shape(summary, tensor, parameter, advice)]
     return []
 
 
@@ -185,28 +172,27 @@ def _misfits(parameters: tuple[SourceParameter, ...], checkpoint: Checkpoint) ->
             problems.append(_misfit(tensor, parameter))
     wanted = {parameter.name for parameter in parameters}
     roots = {name.split(".")[0] for name in wanted}
-    return problems + [
-        Problem(
-            ConfigMismatch,
-            f"{name} belongs to a layer or a module that the config does not have",
-            file=tensor.file.name,
-            parameter=name,
-            advice=_OWN_CONFIG,
-        )
-        for name, tensor in tensors.items()
-        if name not in wanted and name.split(".")[0] in roots
-    ]
+    for name, tensor in tensors.items():
+        if name not in wanted and name.split(".")[0] in roots:
+            summary, file = f"{name} belongs to a layer or a module that the config does not have", tensor.file.name
+            problems.append(Problem(ConfigMismatch, summary, file=file, parameter=name, advice=_OWN_CONFIG))
+    return problems
 
 
 def _misfit(tensor: TensorInfo, parameter: SourceParameter) -> Problem:
-    where = {"file": tensor.file.name, "parameter": tensor.name}
     if tensor.shape != parameter.shape:
         summary = f"{tensor.name} has another shape than {CONFIG_NAME} implies"
-        expected, found = list(parameter.shape), list(tensor.shape)
-        return Problem(ConfigMismatch, summary, **where, expected=expected, found=found, advice=_OWN_CONFIG)
+        return _of_another_shape(summary, tensor, parameter, _OWN_CONFIG)
     summary = f"{tensor.name} is {tensor.dtype}, which is no dtype of an unquantized model"
     dtypes = {"expected": ", ".join(sorted(LOADABLE_DTYPES)), "found": tensor.dtype}
+    where = {"file": tensor.file.name, "parameter": tensor.name}
     return Problem(UnsupportedCheckpoint, summary, **where, **dtypes, advice="export the unquantized weights")
+
+
+def _of_another_shape(summary: str, tensor: TensorInfo, parameter: SourceParameter, advice: str) -> Problem:
+    where = {"file": tensor.file.name, "parameter": tensor.name}
+    expected, found = list(parameter.shape), list(tensor.shape)
+    return Problem(ConfigMismatch, summary, **where, expected=expected, found=found, advice=advice)
 
 
 def config_path(companions: Path) -> Path:

@@ -23,13 +23,9 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Exported:
-    """What was done.
+    """The result of an export: the directory, its tensors, and the layouts of the source.
 
-    Attributes:
-        written: The directory.
-        tensors: How many tensors it holds.
-        layouts: In which layouts the source was.
-        ignored: What is in the source, but not of the model, as an optimizer's state is.
+    ``ignored`` is in the source, but not of the model, as an optimizer's state is.
     """
 
     written: Written

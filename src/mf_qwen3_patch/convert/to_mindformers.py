@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.checks.preflight import CheckOptions, Preflight, check
 from mf_qwen3_patch.checkpoint.config.normalize import normalize
 from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
-from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_NAMES, TensorInfo
+from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_NAMES
 from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import NewDirectory, Written, refuse_nesting, source_identity
 from mf_qwen3_patch.checkpoint.writing.companions import companion_files, config_bytes, with_dtype
 from mf_qwen3_patch.checkpoint.writing.safetensors_writer import NewFile, NewTensor, split_into_files
@@ -36,13 +37,9 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Converted:
-    """The result of a conversion.
+    """The result of a conversion: the directory, and how many parameters it holds (for each rank).
 
-    Attributes:
-        written: The directory.
-        parameters: Number of parameters that it holds (for each rank).
-        ignored: Tensors of the source that Qwen3 does not have.
-        warnings: What should be known.
+    ``ignored`` are tensors of the source that Qwen3 does not have.
     """
 
     written: Written
@@ -139,17 +136,13 @@ def _whole_parameters(found: Preflight, layout: Layout) -> list[ParameterPlan]:
             SliceCopy(tensors[name], region)
             for expert, row in enumerate(group.names)
             for part, name in enumerate(row)
-            for region in _regions(tensors[name], fusion, part, expert)
+            for region in strided_copies(
+                whole(parts[part]), fusion.placement(part, expert), parts[part][0], prod(parts[part][1:])
+            )
         ]
         dtype = DTYPE_NAMES[copies[0].tensor.dtype]
         entries.append(ParameterPlan(group.parameter, fusion.shape, dtype, tuple(copies)))
     return entries
-
-
-def _regions(tensor: TensorInfo, fusion: Fusion, part: int, expert: int) -> list[Any]:
-    rows, *columns = tensor.shape
-    width = columns[0] if columns else 1
-    return list(strided_copies(whole(tensor.shape), fusion.placement(part, expert), rows, width))
 
 
 def _refuse_mixed_dtypes(entries: list[ParameterPlan], found: Preflight) -> None:
@@ -169,12 +162,10 @@ def _refuse_mixed_dtypes(entries: list[ParameterPlan], found: Preflight) -> None
 def _new_tensor(
     entry: ParameterPlan, writer: TensorWriter, family: Family, dtype: str | None, layout: Layout
 ) -> NewTensor:
-    stacked = family.stacks(entry.name)
     matrices = 1
-    if stacked:
-        matrices = entry.shape[0] if layout == INFERENCE else len({copy.tensor.name for copy in entry.copies})
-        if layout != INFERENCE:
-            matrices //= family.parts_of(entry.name)
+    if family.stacks(entry.name):
+        experts = len({copy.tensor.name for copy in entry.copies}) // family.parts_of(entry.name)
+        matrices = entry.shape[0] if layout == INFERENCE else experts
     return writer.new_tensor(replace(entry, dtype=dtype or DTYPE_NAMES[entry.copies[0].tensor.dtype]), matrices)
 
 

@@ -11,10 +11,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from mindspore import Tensor
 
-Array: TypeAlias = np.ndarray[Any, Any]
+_Array: TypeAlias = np.ndarray[Any, Any]
 
 
-def _attend(query: Array, key: Array, value: Array, first_position: int, scale: float) -> Array:
+def _attend(query: _Array, key: _Array, value: _Array, first_position: int, scale: float) -> _Array:
     """Causal attention of one sequence, in float32: ``[q_len, heads, head_dim]``.
 
     The queries' positions begin at ``first_position``, those of the keys, ``[kv_len, kv_heads, head_dim]``, at 0.
@@ -28,7 +28,7 @@ def _attend(query: Array, key: Array, value: Array, first_position: int, scale: 
     scores -= scores.max(axis=-1, keepdims=True)
     weights = np.exp(scores)
     weights /= weights.sum(axis=-1, keepdims=True)
-    attended: Array = np.einsum("hqk,khd->qhd", weights, value)
+    attended: _Array = np.einsum("hqk,khd->qhd", weights, value)
     return attended
 
 

@@ -25,13 +25,9 @@ _DTYPES = ("params_dtype", "compute_dtype", "rotary_dtype")
 
 @dataclass(frozen=True)
 class GivenConfig:
-    """What the call says.
+    """What the call says: fields that go over those of config.json, and what they are called in messages.
 
-    Attributes:
-        values: Fields that go over those of config.json.
-        source: What they are called in messages.
-        family: Which model they are for, if that is said.
-        config: MindFormers' config object, if one was given.
+    The family is None for single fields; ``config`` is MindFormers' config object, if one was given.
     """
 
     values: Mapping[str, Any]

@@ -202,19 +202,14 @@ def _extra_tensors(unused: Iterable[str], model: Any, checkpoint: Checkpoint) ->
     if not beyond:
         return [], ignored
     first = next(iter(beyond))
-    return [
-        Problem(
-            ConfigMismatch,
-            f"the files have parameters of {len(set(beyond.values()))} layers that the network does not have: dropping "
-            "them would change the output",
-            file=checkpoint.tensors[first].file.name,
-            parameter=first,
-            field="num_hidden_layers",
-            expected=f"{max(layers, default=-1) + 1} layers (the network)",
-            found=f"{max(beyond.values()) + 1} layers (the files)",
-            advice=_OWN_CONFIG,
-        )
-    ], ignored
+    summary = (
+        f"the files have parameters of {len(set(beyond.values()))} layers that the network does not have: dropping "
+        "them would change the output"
+    )
+    where = {"file": checkpoint.tensors[first].file.name, "parameter": first, "field": "num_hidden_layers"}
+    expected = f"{max(layers, default=-1) + 1} layers (the network)"
+    found = f"{max(beyond.values()) + 1} layers (the files)"
+    return [Problem(ConfigMismatch, summary, **where, expected=expected, found=found, advice=_OWN_CONFIG)], ignored
 
 
 def _layer(name: str) -> int | None:

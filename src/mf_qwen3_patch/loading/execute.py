@@ -28,14 +28,10 @@ _REPORT = "mf_qwen3_report"
 
 @dataclass(frozen=True)
 class Details:
-    """What an entry adds to the report.
+    """Account of what only an entry knows, for the report.
 
-    Attributes:
-        started: When the entry was called, by ``time.perf_counter``.
-        ignored: Tensors that are not loaded, and why.
-        mismatched: Of these, those that ``ignore_mismatched_sizes`` let pass: their shape and the config's.
-        warnings: What was warned of.
-        initializer_range: The standard deviation of newly initialized parameters.
+    ``ignored`` says why tensors are not loaded; ``mismatched`` has the file's and the config's shape of those that
+    ``ignore_mismatched_sizes`` let pass, ``initializer_range`` the standard deviation of their new values.
     """
 
     started: float

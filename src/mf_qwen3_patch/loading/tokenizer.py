@@ -71,17 +71,13 @@ def _transformers(config: dict[str, Any], directory: str) -> Any:
         ) from error
     name = config.get("tokenizer_class") or TOKENIZER_CLASS
     if not any(hasattr(transformers, str(known)) for known in (name, f"{name}Fast")):
-        problem = Problem(
-            UnsupportedCheckpoint,
-            f"transformers {transformers.__version__} has no {name}, which {TOKENIZER_CONFIG_NAME} asks for",
-            file=TOKENIZER_CONFIG_NAME,
-            field="tokenizer_class",
-            expected=TOKENIZER_CLASS,
-            found=name,
-            advice="install the transformers release that this MindFormers requires; if the tokenizer is the original "
-            f"one of Qwen3, its class is {TOKENIZER_CLASS}",
+        summary = f"transformers {transformers.__version__} has no {name}, which {TOKENIZER_CONFIG_NAME} asks for"
+        where = {"file": TOKENIZER_CONFIG_NAME, "field": "tokenizer_class", "expected": TOKENIZER_CLASS}
+        advice = (
+            "install the transformers release that this MindFormers requires; if the tokenizer is the original one of "
+            f"Qwen3, its class is {TOKENIZER_CLASS}"
         )
-        raise error_for([problem], directory)
+        raise error_for([Problem(UnsupportedCheckpoint, summary, **where, found=name, advice=advice)], directory)
     return transformers
 
 

@@ -27,19 +27,13 @@ Bits: TypeAlias = npt.NDArray[Any]
 _Convert: TypeAlias = Callable[[Bits, Bits], int]
 _CastOnly: TypeAlias = Callable[[Bits, Bits], None]
 
+_BFLOAT16, _FLOAT16, _FLOAT32 = (np.dtype(kind) for kind in (np_dtype.bfloat16, np.float16, np.float32))
 SOURCE_DTYPES: Mapping[str, Dtype] = MappingProxyType(
-    {
-        "BF16": np.dtype(np_dtype.bfloat16),
-        "F16": np.dtype(np.float16),
-        "F32": np.dtype(np.float32),
-        "F64": np.dtype(np.float64),
-    }
+    {"BF16": _BFLOAT16, "F16": _FLOAT16, "F32": _FLOAT32, "F64": np.dtype(np.float64)}
 )
 """What a file may hold, by safetensors' names."""
 
-TARGET_DTYPES: Mapping[str, Dtype] = MappingProxyType(
-    {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(np_dtype.bfloat16)}
-)
+TARGET_DTYPES: Mapping[str, Dtype] = MappingProxyType({"float32": _FLOAT32, "float16": _FLOAT16, "bfloat16": _BFLOAT16})
 """What a parameter may be, by MindSpore's names."""
 
 # numpy.take makes 8-byte indices of its argument: a block's worth of them must stay in the cache.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ from mf_qwen3_patch.loading.transfer.cast import TARGET_DTYPES, Array, cast_betw
 from mf_qwen3_patch.loading.transfer.plan import ParameterPlan, Plan
 from mf_qwen3_patch.loading.transfer.read_requests import pieces_of
 from mf_qwen3_patch.loading.transfer.reader import advise_sequential
-from mf_qwen3_patch.loading.transfer.worker import Files, Findings, PieceLoader, Worker, WorkShared
+from mf_qwen3_patch.loading.transfer.worker import Files, Findings, PieceLoader, WorkShared, work
 from mf_qwen3_patch.settings import thread_count
 
 _PROGRESS_SECONDS = 0.1
@@ -37,18 +37,12 @@ _PROGRESS_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class LoadStats:
-    """What a load did and saw.
+    """Account of what a load did and saw.
 
-    Attributes:
-        bytes_read: Bytes of tensor data read from the files by this rank.
-        seconds: How long it took.
-        threads: How many threads read.
-        casts: Dtype changes and the number of tensors they happened to: ``{"BF16->float32": 443}``.
-        overflowed: Tensor name to the number of its finite values that became infinite by the cast.
-        zero_tensors: Tensors of which all that was read is zero, or becomes zero by the cast.
-        written: The parameters that were written, in the network's order.
-        values_checked: How many values were looked at for NaN, infinity and zero: all that were read.
-        warnings: What was warned of.
+    ``casts`` counts the tensors of each dtype change, ``{"BF16->float32": 443}``; ``overflowed`` a tensor's finite
+    values that became infinite by the cast. ``zero_tensors`` are those of which all that was read is zero, or becomes
+    zero by the cast. Values are checked for NaN, infinity and zero: all that were read. ``written`` is in the
+    network's order.
     """
 
     bytes_read: int
@@ -89,7 +83,7 @@ def read_parameters(
     buffers = {name: array.reshape(-1).view(f"u{array.itemsize}") for name, array in arrays.items()}
     for path in {piece.copy.tensor.file for piece in pieces}:
         advise_sequential(files(path))
-    shared = WorkShared(pieces, buffers, files)
+    shared = WorkShared(deque(pieces), buffers, files)
     _work(shared, count, _bar(plan, progress))
     refuse_invalid(plan.parameters, shared.findings)
     return arrays, _stats(plan, shared.findings, count, started)
@@ -133,12 +127,11 @@ def _initial_values(entry: ParameterPlan, initializer_range: float) -> Array:
 
 
 def _work(shared: WorkShared, threads: int, bar: Any) -> None:
-    workers = [Worker(shared) for _ in range(threads)]
     # Leaving the pool waits for its threads, which end within one chunk once stop is set.
     with bar, ThreadPoolExecutor(threads, thread_name_prefix="mf_qwen3_patch-load") as pool:
         try:
             # The pool does not know a thread during whose start Ctrl-C came: none works before all are known.
-            pending = {pool.submit(worker.run) for worker in workers}
+            pending = {pool.submit(work, shared) for _ in range(threads)}
             shared.go.set()
             while pending:
                 done, pending = wait(pending, _PROGRESS_SECONDS, FIRST_EXCEPTION)

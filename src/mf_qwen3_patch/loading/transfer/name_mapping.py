@@ -15,14 +15,10 @@ _EXPERTS = "experts"
 
 @dataclass(frozen=True)
 class Place:
-    """The place of a HuggingFace tensor.
+    """The parameter that a HuggingFace tensor becomes, or becomes a part of.
 
-    Attributes:
-        parameter: The MindFormers parameter's name.
-        fused: How the parameter is fused, if it is; None for a tensor that is a parameter of its own, and for one
-            that is fused already.
-        part: The number of the tensor among the parts; 0 if there is only one.
-        expert: The number of the expert whose matrix it is, in a parameter that holds those of all; else None.
+    ``fused`` is None for a tensor that is a parameter of its own, and for one that is fused already; ``expert`` is
+    None but in a parameter that holds the matrices of all.
     """
 
     parameter: str
@@ -58,12 +54,9 @@ def place_of(model_class: Any, name: str, family: Family) -> Place:
 
 @dataclass(frozen=True)
 class PartNames:
-    """The HuggingFace tensors that one MindFormers parameter is made of.
+    """The HuggingFace tensors that one MindFormers parameter is made of; ``fused`` is None if it is one tensor.
 
-    Attributes:
-        parameter: The parameter's name.
-        fused: How it is fused; None if it is one tensor.
-        names: The tensors' names, expert by expert, part by part; of what is not stacked there is one row.
+    Their names go expert by expert, part by part; of what is not stacked there is one row.
     """
 
     parameter: str

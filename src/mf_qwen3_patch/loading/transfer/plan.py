@@ -36,13 +36,9 @@ class SliceCopy:
 
 @dataclass(frozen=True)
 class ParameterPlan:
-    """The sources of one parameter.
+    """The sources of one parameter, in its shape on this rank and the dtype that the network has chosen.
 
-    Attributes:
-        name: The MindFormers name.
-        shape: On this rank.
-        dtype: ``float32``, ``float16`` or ``bfloat16``: the network's choice, not the checkpoint's.
-        copies: Together they write every element exactly once; none if the parameter is newly initialized.
+    The copies write every element exactly once; there are none if the parameter is newly initialized.
     """
 
     name: str

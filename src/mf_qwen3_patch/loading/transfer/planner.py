@@ -87,14 +87,12 @@ def plan_for_verification(model: Any, tensors: Mapping[str, TensorInfo], family:
         try:
             expected = slices_of(parameter, family.parts_of(name), model=model)
             dtype = _dtype_of(parameter)
-            found = [
-                (sources[name][slot if piece.slot is None else piece.slot], piece)
-                for slot, piece in enumerate(expected)
-            ]
+            slots = [slot if piece.slot is None else piece.slot for slot, piece in enumerate(expected)]
+            found = [(sources[name][slot], piece) for slot, piece in zip(slots, expected, strict=True)]
+            fits = not any(_unfit(name, source, piece) for source, piece in found)
         except (PlanNotPossible, KeyError):
-            unknown.append(name)
-            continue
-        if any(_unfit(name, source, piece) for source, piece in found):
+            fits = False
+        if not fits:
             unknown.append(name)
             continue
         copies = [copy for source, piece in found for copy in _copies(source, piece, parameter)]
@@ -235,52 +233,36 @@ def _missing(name: str, slot: int, tensors: Mapping[str, TensorInfo], family: Fa
         wanted = [*path, element, str(expert), fused.parts[part], "weight"]
     else:
         what, wanted = f"its part {fused.parts[slot]}", [*path, fused.parts[slot], last]
-    return Problem(
-        IncompleteCheckpoint,
-        f"the network has a parameter {name}, but the checkpoint has no tensor for {what}",
-        parameter=name,
-        expected=f"a tensor for {'.'.join(wanted)}",
-        found=f"{len(tensors)} tensors, none of that name",
-        advice="complete the download, or make the model's config agree with the checkpoint",
-    )
+    summary = f"the network has a parameter {name}, but the checkpoint has no tensor for {what}"
+    values = {"expected": f"a tensor for {'.'.join(wanted)}", "found": f"{len(tensors)} tensors, none of that name"}
+    advice = "complete the download, or make the model's config agree with the checkpoint"
+    return Problem(IncompleteCheckpoint, summary, parameter=name, **values, advice=advice)
 
 
 def _unfit(name: str, source: _Source, piece: Slice) -> Problem | None:
     tensor = source.tensor
-    if source.shape != piece.shape:
-        return Problem(
-            ConfigMismatch,
-            f"{tensor.name} has another shape than the network wants for {name}",
-            **_where(tensor, name),
-            expected=f"{list(piece.shape)} (the network, all ranks together)",
-            found=f"{list(source.shape)} (the file)",
-            advice="make the model's config agree with the checkpoint's config.json",
-        )
-    return _unloadable(tensor, name)
+    if source.shape == piece.shape:
+        return _unloadable(tensor, name)
+    summary = f"{tensor.name} has another shape than the network wants for {name}"
+    expected, found = f"{list(piece.shape)} (the network, all ranks together)", f"{list(source.shape)} (the file)"
+    values = {**_where(tensor, name), "expected": expected, "found": found}
+    return Problem(
+        ConfigMismatch, summary, **values, advice="make the model's config agree with the checkpoint's config.json"
+    )
 
 
 def _unloadable(tensor: TensorInfo, name: str) -> Problem | None:
     if tensor.dtype in SOURCE_DTYPES:
         return None
-    return Problem(
-        UnsupportedCheckpoint,
-        f"{tensor.name} is {tensor.dtype}, which can't be loaded into an unquantized network",
-        **_where(tensor, name),
-        expected=f"one of {', '.join(SOURCE_DTYPES)}",
-        found=tensor.dtype,
-        advice="use a checkpoint in bfloat16, float16 or float32",
-    )
+    summary = f"{tensor.name} is {tensor.dtype}, which can't be loaded into an unquantized network"
+    values = {**_where(tensor, name), "expected": f"one of {', '.join(SOURCE_DTYPES)}", "found": tensor.dtype}
+    return Problem(UnsupportedCheckpoint, summary, **values, advice="use a checkpoint in bfloat16, float16 or float32")
 
 
 def _unfit_parameter(tensor: TensorInfo, name: str, shape: Shape) -> Problem | None:
     if tensor.shape == shape:
         return _unloadable(tensor, name)
-    return Problem(
-        ConfigMismatch,
-        f"{name} has another shape than in the model",
-        file=tensor.file.name,
-        parameter=name,
-        expected=list(shape),
-        found=list(tensor.shape),
-        advice="the files are not from this model, or its config contradicts them",
-    )
+    where = {"file": tensor.file.name, "parameter": name}
+    summary, expected, found = f"{name} has another shape than in the model", list(shape), list(tensor.shape)
+    advice = "the files are not from this model, or its config contradicts them"
+    return Problem(ConfigMismatch, summary, **where, expected=expected, found=found, advice=advice)

@@ -22,15 +22,9 @@ class Stretch:
     """Runs of elements at equal distances in a file, and where they go in memory.
 
     A tensor that is copied whole, or by rows, is one run; of a tensor that is cut by columns, or whose rows alternate
-    with those of another, each row has one.
-
-    Attributes:
-        offset: Absolute byte offset of the first run.
-        run: Elements per run.
-        runs: Number of runs.
-        stride: Bytes from one run to the next.
-        target: Index of the first element in the flattened parameter.
-        target_strides: Elements from a run, and from an element of it, to the next in the parameter.
+    with those of another, each row has one. ``offset`` and ``stride``, from one run to the next, are bytes in the
+    file; ``run`` counts elements. ``target`` is the index of the first element in the flattened parameter,
+    ``target_strides`` are the steps there from a run, and from an element of it, to the next.
     """
 
     offset: int

@@ -157,10 +157,8 @@ def _held(parameter: Parameter, entry: ParameterPlan) -> Array:
         raise LoadNotProven(f"parameter {entry.name} holds no data: it is still waiting to be initialized")
     dtype = str(parameter.dtype).lower()
     if tuple(parameter.shape) != entry.shape or dtype != entry.dtype:
-        raise LoadNotProven(
-            f"parameter {entry.name} should be {entry.dtype} {list(entry.shape)}, "
-            f"but is {dtype} {list(parameter.shape)}"
-        )
+        wanted, found = f"{entry.dtype} {list(entry.shape)}", f"{dtype} {list(parameter.shape)}"
+        raise LoadNotProven(f"parameter {entry.name} should be {wanted}, but is {found}")
     return to_numpy(parameter)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,42 +77,35 @@ class PieceLoader:
         return seen, read
 
 
+@dataclass
 class WorkShared:
     """The work that the threads of one load share: pieces in order, and the flattened memory of each parameter."""
 
-    def __init__(self, pieces: Iterable[Piece], buffers: Mapping[str, Bits], files: Files) -> None:
-        self.pieces = deque(pieces)
-        self.buffers = buffers
-        self.files = files
-        self.findings = Findings()
-        self.lock = threading.Lock()
-        self.go = threading.Event()
-        self.stop = threading.Event()
+    pieces: deque[Piece]
+    buffers: Mapping[str, Bits]
+    files: Files
+    findings: Findings = field(default_factory=Findings)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    go: threading.Event = field(default_factory=threading.Event)
+    stop: threading.Event = field(default_factory=threading.Event)
 
 
-class Worker:
-    """One thread's share: takes pieces until there are none, or until it is told to stop."""
-
-    def __init__(self, shared: WorkShared) -> None:
-        self._shared = shared
-        self._loader = PieceLoader(shared.files)
-
-    def run(self) -> None:
-        """Work, once ``go`` is set; what one piece raises stops all threads."""
-        shared = self._shared
-        shared.go.wait()
-        try:
-            while not shared.stop.is_set():
-                try:
-                    piece = shared.pieces.popleft()
-                except IndexError:
-                    return
-                seen, read = self._loader.load(piece, shared.buffers[piece.parameter.name], shared.stop)
-                with shared.lock:
-                    shared.findings.add(piece.copy.tensor.name, seen, read)
-        except BaseException:
-            shared.stop.set()
-            raise
+def work(shared: WorkShared) -> None:
+    """Load pieces, once ``go`` is set, until there are none or ``stop`` is; what one raises stops all threads."""
+    loader = PieceLoader(shared.files)
+    shared.go.wait()
+    try:
+        while not shared.stop.is_set():
+            try:
+                piece = shared.pieces.popleft()
+            except IndexError:
+                return
+            seen, read = loader.load(piece, shared.buffers[piece.parameter.name], shared.stop)
+            with shared.lock:
+                shared.findings.add(piece.copy.tensor.name, seen, read)
+    except BaseException:
+        shared.stop.set()
+        raise
 
 
 class _Scratch:
