@@ -17,7 +17,7 @@ from mf_qwen3_patch.errors import ConfigMismatch, IncompleteCheckpoint, Problem,
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.layout import INFERENCE, TRAINING, Fusion
 from mf_qwen3_patch.families.registry import find_family
-from mf_qwen3_patch.families.tensors import ModelDims, Shape
+from mf_qwen3_patch.families.tensors import ModelDims
 from mf_qwen3_patch.loading.transfer.name_mapping import PartNames, group_by_parameter, of_another_family, place_of
 
 _OWN_CONFIG = f"pass the {CONFIG_NAME} of this very model: --config"
@@ -34,16 +34,6 @@ class SourceParameter:
     def name(self) -> str:
         """The parameter's name."""
         return self.parts.parameter
-
-    @property
-    def shape(self) -> Shape:
-        """Its shape in the layout that it is in."""
-        return self.fusion.shape
-
-    @property
-    def other_shape(self) -> Shape:
-        """The shape in the other layout: another one for experts only."""
-        return replace(self.fusion, flat=not self.fusion.flat).shape
 
 
 @dataclass(frozen=True)
@@ -149,7 +139,8 @@ def _experts_in_another_layout(
     true = TRAINING if said == INFERENCE else INFERENCE
     for parameter in parameters:
         tensor = checkpoint.tensors.get(parameter.name)
-        if parameter.fusion.experts and tensor is not None and tensor.shape == parameter.other_shape:
+        fusion = parameter.fusion
+        if fusion.experts and tensor is not None and tensor.shape == replace(fusion, flat=not fusion.flat).shape:
             summary = f"{tensor.name} has the shape of the {true} layout, but is said to be in the {said} layout"
             advice = f"say --layout {true}, if that is how the other parameters are merged, too"
             return [_of_another_shape(summary, tensor, parameter, advice)]
@@ -163,12 +154,12 @@ def _misfits(parameters: tuple[SourceParameter, ...], checkpoint: Checkpoint) ->
     for parameter in parameters:
         tensor = tensors.get(parameter.name)
         if tensor is None:
-            summary, shape = f"{parameter.name} is in no file", f"a tensor {list(parameter.shape)}"
+            summary, shape = f"{parameter.name} is in no file", f"a tensor {list(parameter.fusion.shape)}"
             advice = "pass a directory with all parameters, whole and merged, in MindFormers' names"
             problems.append(
                 Problem(IncompleteCheckpoint, summary, parameter=parameter.name, expected=shape, advice=advice)
             )
-        elif tensor.shape != parameter.shape or tensor.dtype not in LOADABLE_DTYPES:
+        elif tensor.shape != parameter.fusion.shape or tensor.dtype not in LOADABLE_DTYPES:
             problems.append(_misfit(tensor, parameter))
     wanted = {parameter.name for parameter in parameters}
     roots = {name.split(".")[0] for name in wanted}
@@ -180,7 +171,7 @@ def _misfits(parameters: tuple[SourceParameter, ...], checkpoint: Checkpoint) ->
 
 
 def _misfit(tensor: TensorInfo, parameter: SourceParameter) -> Problem:
-    if tensor.shape != parameter.shape:
+    if tensor.shape != parameter.fusion.shape:
         summary = f"{tensor.name} has another shape than {CONFIG_NAME} implies"
         return _of_another_shape(summary, tensor, parameter, _OWN_CONFIG)
     summary = f"{tensor.name} is {tensor.dtype}, which is no dtype of an unquantized model"
@@ -191,7 +182,7 @@ def _misfit(tensor: TensorInfo, parameter: SourceParameter) -> Problem:
 
 def _of_another_shape(summary: str, tensor: TensorInfo, parameter: SourceParameter, advice: str) -> Problem:
     where = {"file": tensor.file.name, "parameter": tensor.name}
-    expected, found = list(parameter.shape), list(tensor.shape)
+    expected, found = list(parameter.fusion.shape), list(tensor.shape)
     return Problem(ConfigMismatch, summary, **where, expected=expected, found=found, advice=advice)
 
 

@@ -39,13 +39,8 @@ def save_pretrained(
     """Write config.json, generation_config.json and the weights, as HuggingFace's own ``save_pretrained`` does.
 
     All tensors get the dtype of the word embeddings. The tokenizer is not the model's: save it with its own
-    ``save_pretrained``.
-
-    Args:
-        model: A loaded inference network; unchanged.
-        directory: Made if it is not there; must hold no weights and no config.json yet.
-        family: The model's family.
-        max_shard_bytes: Of tensors in one file.
+    ``save_pretrained``. The directory is made if it is not there, and must hold no weights and no config.json yet;
+    ``max_shard_bytes`` limits the tensors in one file.
 
     Raises:
         FileExistsError: There is a checkpoint already.

@@ -13,7 +13,9 @@ them as a stack of matrices, which is the same numbers in the same order.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, MutableMapping
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 
@@ -26,7 +28,6 @@ from mf_qwen3_patch.checkpoint.checks.unsupported import MERGE_ADAPTER, is_of_an
 from mf_qwen3_patch.errors import ConfigMismatch, IncompleteCheckpoint, Problem, UnsupportedCheckpoint, error_for
 from mf_qwen3_patch.families.family import Family, FusedParameter
 from mf_qwen3_patch.families.qwen3 import QWEN3
-from mf_qwen3_patch.loading.experts import Experts, find_experts
 from mf_qwen3_patch.loading.runtime.parameters import to_numpy, to_parameter
 from mf_qwen3_patch.loading.transfer.cast import is_finite, not_finite
 from mf_qwen3_patch.loading.transfer.name_mapping import convert_name
@@ -35,12 +36,29 @@ _COMPLETE = "pass the weights of all shards together, or complete the download"
 _INFERENCE_LAYOUT = {"use_contiguous_weight_layout_attention": True, "use_interleaved_weight_layout_mlp": False}
 
 
+@dataclass(frozen=True)
+class _Experts:
+    """The experts in a weight dict; all zero if it has none.
+
+    The router says how many there are or, without one (``from_router``), the names imply it. ``names`` are those of
+    the experts' weights, by MindFormers' names of their parts; ``missing`` are the ones that layers with any lack.
+    """
+
+    layers: int = 0
+    experts: int = 0
+    hidden_size: int = 0
+    ffn_size: int = 0
+    from_router: bool = False
+    names: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
 class _ConversionHost(TrainModelMixin):  # type: ignore[misc]  # it has no type information
     """What the training conversion needs of ``self``: names, the layout, the concat methods."""
 
-    def __init__(self, model_class: Any, experts: Experts | None = None) -> None:
+    def __init__(self, model_class: Any, experts: _Experts | None = None) -> None:
         self._model_class = model_class
-        found = experts or Experts()
+        found = experts or _Experts()
         self.transformer_config = SimpleNamespace(
             **_INFERENCE_LAYOUT,
             num_layers=found.layers,
@@ -65,19 +83,13 @@ def convert_weight_dict(
     condition: Any = None,
     family: Family = QWEN3,
 ) -> dict[str, Parameter]:
-    """Convert HuggingFace weights to the inference layout.
+    """Convert HuggingFace weights to the inference layout; a dict in MindFormers' names passes through.
 
-    Args:
-        model_class: The inference class.
-        source: Names to Parameters, Tensors or numpy arrays; float32, float16 or bfloat16, also mixed.
-            A dict in MindFormers names passes through.
-        model_config: Accepted because stock passes it; the inference layout does not depend on it.
-        qkv_dict: Shared dict through which processes that each convert one file exchange parts.
-        condition: Guards ``qkv_dict``.
-        family: The model family.
+    ``source`` has names to Parameters, Tensors or numpy arrays; float32, float16 or bfloat16, also mixed.
+    ``model_config`` is accepted because stock passes it. Processes that each convert one file exchange parts through
+    ``qkv_dict``, which ``condition`` guards.
 
-    Returns:
-        MindFormers names to Parameters with the source's dtype, named, ``requires_grad=False``.
+    Returns MindFormers' names to Parameters with the source's dtype, named, ``requires_grad=False``.
 
     Raises:
         IncompleteCheckpoint: A layer has some parts of a fused parameter, but not all, and no
@@ -93,7 +105,7 @@ def convert_weight_dict(
     problems = _unsupported(weights)
     problems += [] if parts_are_shared else _missing_parts(model_class, groups)
     problems += _ill_fitting_parts(groups, source) + _not_finite(model_class, weights)
-    experts = find_experts({convert_name(model_class, name): value.shape for name, value in weights.items()}, family)
+    experts = _find_experts({convert_name(model_class, name): value.shape for name, value in weights.items()}, family)
     problems += _missing_experts(experts, parts_are_shared)
     if problems:
         raise error_for(problems, "the weight dict")
@@ -187,7 +199,37 @@ def _parameter_of(pattern: str, fused: FusedParameter) -> str:
     return pattern.format(fused.target)
 
 
-def _missing_experts(experts: Experts, parts_are_shared: bool) -> list[Problem]:
+def _find_experts(shapes: Mapping[str, tuple[int, ...]], family: Family) -> _Experts:
+    """Find the experts in shapes by MindFormers' names, experts' parts not merged yet."""
+    parts = {part: fused for fused in family.fused if fused.stacked for part in fused.parts}
+    if not parts:
+        return _Experts()
+    name = re.compile(
+        rf"(decoder\.layers\.([0-9]+)\.mlp\.)(?:(experts\.)([0-9]+)\.({'|'.join(parts)})|{family.router})\.weight"
+    )
+    matches = {found[0]: found for found in map(name.fullmatch, shapes) if found is not None}
+    names = tuple(key for key, match in matches.items() if match[3] is not None)
+    routers = [shapes[key][0] for key, match in matches.items() if match[3] is None]
+    if not names:
+        return _Experts(experts=max(routers, default=0), from_router=bool(routers))
+    layers = {int(matches[key][2]): matches[key][1] + matches[key][3] for key in names}
+    numbers = {int(matches[key][4]) for key in names}
+    experts = max([*routers, *(number + 1 for number in numbers)])
+    first = shapes[names[0]]
+    # Down is [hidden, ffn], alone in its stack; gate and up are [ffn, hidden].
+    hidden, ffn = first if len(parts[matches[names[0]][5]].parts) == 1 else first[::-1]
+    wanted = [
+        f"{prefix}{number}.{part}.weight"
+        for _, prefix in sorted(layers.items())
+        # Where most are missing, some of their names are enough.
+        for number in range(min(experts, 2 * len(numbers) + 1))
+        for part in parts
+    ]
+    missing = tuple(key for key in wanted if key not in shapes)
+    return _Experts(max(layers) + 1, experts, hidden, ffn, bool(routers), names, missing)
+
+
+def _missing_experts(experts: _Experts, parts_are_shared: bool) -> list[Problem]:
     if not experts.names or (parts_are_shared and experts.from_router):
         return []
     if parts_are_shared:
@@ -204,7 +246,7 @@ def _missing_experts(experts: Experts, parts_are_shared: bool) -> list[Problem]:
     return [Problem(IncompleteCheckpoint, summary, tensor=missing[0], **values, advice=_COMPLETE)]
 
 
-def _stacked(name: str, value: np.ndarray[Any, Any], experts: Experts, family: Family) -> np.ndarray[Any, Any]:
+def _stacked(name: str, value: np.ndarray[Any, Any], experts: _Experts, family: Family) -> np.ndarray[Any, Any]:
     """Give the matrices of all experts, which come one below the other, an axis for the expert."""
     if not family.stacks(name) or value.ndim != 2 or not experts.experts:
         return value

@@ -42,17 +42,11 @@ _TABLE_BLOCK = 1 << 15
 
 @dataclass(frozen=True)
 class Cast:
-    """How elements of one dtype become another.
+    """How elements of one dtype become another: ``"BF16->float32"``, in unsigned integers of the same widths.
 
-    Attributes:
-        name: ``"BF16->float32"``.
-        source: The unsigned integer dtype of the elements in the file.
-        target: The unsigned integer dtype of the elements in the parameter.
-        convert: Casts its first argument into its second, and returns the largest magnitude of the first; None if the
-            bits are the same. See ``apply``.
-        infinity: The bits of +infinity in the source: a magnitude from here on is infinite or NaN.
-        overflow: The smallest magnitude in the source that becomes infinite; ``infinity`` if none
-            that is finite does.
+    ``convert`` casts its first argument into its second, and returns the largest magnitude of the first; None if the
+    bits are the same. From the source's ``infinity`` on a magnitude is infinite or NaN; from ``overflow`` on it
+    becomes infinite, which is ``infinity`` if none that is finite does.
     """
 
     name: str

@@ -25,13 +25,12 @@ class SliceCopy:
         """Bytes that are read."""
         return self.region.elements * DTYPE_BITS[self.tensor.dtype] // 8
 
-    def source_in(self, flat: Array) -> Array:
-        """Return the elements that are copied of the flattened tensor, ``[rows, columns]``; it shares memory."""
-        return _view(flat, self.region, self.region.source, (self.region.source_stride, 1))
-
     def target_in(self, flat: Array) -> Array:
         """Return the place of the elements in the flattened parameter, ``[rows, columns]``; it shares memory."""
-        return _view(flat, self.region, self.region.target, self.region.target_strides)
+        region = self.region
+        steps = tuple(stride * flat.itemsize for stride in region.target_strides)
+        view: Array = as_strided(flat[region.target :], (region.rows, region.columns), steps)
+        return view
 
 
 @dataclass(frozen=True)
@@ -55,14 +54,11 @@ class ParameterPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """The work of a load on this rank.
+    """The work of a load on this rank: every parameter of the network, in its order.
 
-    Attributes:
-        parameters: Every parameter of the network, in its order.
-        unused: Tensors that no parameter of this rank wants.
-        fused: The kinds of the parameters that are fused from several tensors, one entry for each parameter.
-        fallback: Why only MindFormers' own loader can do it; empty if the copies can be carried out as they are.
-        unverifiable: With ``fallback``, the parameters of which no copies are known.
+    No parameter of this rank wants the ``unused`` tensors. ``fused`` has the kind of each parameter that is made of
+    several. ``fallback`` says why only MindFormers' own loader can do it, and is empty if the copies can be carried
+    out as they are; with it, of the ``unverifiable`` parameters no copies are known.
     """
 
     parameters: tuple[ParameterPlan, ...]
@@ -80,9 +76,3 @@ class Plan:
     def bytes_to_read(self) -> int:
         """Bytes of tensor data that are read from the files."""
         return sum(copy.nbytes for parameter in self.parameters for copy in parameter.copies)
-
-
-def _view(flat: Array, region: StridedCopy, start: int, strides: tuple[int, int]) -> Array:
-    steps = tuple(stride * flat.itemsize for stride in strides)
-    view: Array = as_strided(flat[start:], (region.rows, region.columns), steps)
-    return view

@@ -100,15 +100,14 @@ def verify(model: Any, plan: Plan, stats: LoadStats, files: Files, *, strict: bo
             rows_compared += _compare(entry, copy, values, files, strict)
             rows += copy.region.rows
     zero = stats.zero_tensors
-    messages: tuple[str, ...] = ()
+    messages = []
     if zero:
-        message = (
+        messages.append(
             f"{len(zero)} tensor(s) zero throughout: {some(zero, 5, ' and more')}; the checkpoint itself says so (or "
             "has nothing there that their dtype can tell from zero), so that it was probably saved before it was "
             "trained"
         )
-        warn([message])
-        messages = (message,)
+    warn(messages)
     slices = sum(len(entry.copies) for entry in plan.parameters)
     fused = len(plan.fused)
     what = "all" if rows_compared == rows else f"{rows_compared} (first, last, between) of"
@@ -129,7 +128,7 @@ def verify(model: Any, plan: Plan, stats: LoadStats, files: Files, *, strict: bo
         nan_inf=0,
         overflowed=sum(stats.overflowed.values()),
         all_zero=zero,
-        warnings=messages,
+        warnings=tuple(messages),
         seconds=time.perf_counter() - started,
         unverifiable=plan.unverifiable,
     )
