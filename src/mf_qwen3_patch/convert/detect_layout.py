@@ -20,11 +20,6 @@ class Layouts:
     linear_fc1: Layout
     experts: Layout
 
-    @classmethod
-    def all_in(cls, layout: Layout) -> Layouts:
-        """Return the layouts of files where all is in one."""
-        return cls(layout, layout, layout)
-
     def of(self, fused: FusedParameter) -> Layout:
         """Return the layout of one fused parameter."""
         layout: Layout = self.experts if fused.stacked else getattr(self, fused.target)
@@ -68,7 +63,8 @@ def layouts_of(checkpoint: Checkpoint, given: Layouts | None) -> Layouts:
         raise _unsupported(
             "the files do not agree about their layout", root, field=LAYOUT_KEY, found=found, advice=advice
         )
-    own = Layouts.all_in(INFERENCE if layout == INFERENCE else TRAINING)
+    named: Layout = INFERENCE if layout == INFERENCE else TRAINING
+    own = Layouts(named, named, named)
     if given not in (None, own):
         summary = f"the files say that they are in the {layout} layout, which contradicts the command line"
         where = {"file": checkpoint.files[0].name, "field": LAYOUT_KEY, "expected": layout}

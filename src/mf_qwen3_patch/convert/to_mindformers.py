@@ -7,11 +7,9 @@ what they are, unless another dtype is asked for.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import Any
 
 from mf_qwen3_patch.checkpoint.checks.preflight import CheckOptions, Preflight, check
 from mf_qwen3_patch.checkpoint.config.normalize import normalize
@@ -171,7 +169,7 @@ def _new_tensor(
 
 def _file_of_rank(found: Preflight, writer: TensorWriter, rank: int, ranks: int, dtype: str | None) -> NewFile:
     family = found.family
-    config: Mapping[str, Any] = normalize(found.checkpoint.config, family=family).values
+    config = normalize(found.checkpoint.config, family=family).values
     with as_rank(rank, ranks):
         model = build_model(build_config(config, family), family)
         entries = plan(model, found.checkpoint.tensors, family).parameters

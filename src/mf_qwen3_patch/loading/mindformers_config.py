@@ -25,16 +25,13 @@ _STOCK_DTYPE = "float32"
 
 
 def load_config(name: str | os.PathLike[str] | Location, **keywords: Any) -> Any:
-    """Make MindFormers' config object from config.json.
+    """Make MindFormers' config object from config.json, of a HuggingFace Qwen3 directory or a hub's id.
 
-    Args:
-        name: A HuggingFace Qwen3 directory, or a hub's id.
-        keywords: ``subfolder``, ``revision``, ``cache_dir``, ``local_files_only``, ``force_download``, ``token`` say
-            where it is, ``torch_dtype`` or ``dtype`` what the parameters shall be; the others are config fields that
-            replace what config.json says.
+    ``subfolder``, ``revision``, ``cache_dir``, ``local_files_only``, ``force_download`` and ``token`` say where it is,
+    ``torch_dtype`` or ``dtype`` what the parameters shall be; the other keywords are config fields that replace what
+    config.json says.
 
-    Returns:
-        MindFormers' Qwen3Config or Qwen3MoeConfig, with the dtypes that ``load_pretrained`` would choose.
+    Returns a Qwen3Config or Qwen3MoeConfig, with the dtypes that ``load_pretrained`` would choose.
 
     Raises:
         CheckpointError: config.json is missing, damaged, or says what Qwen3 cannot be.

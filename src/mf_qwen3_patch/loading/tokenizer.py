@@ -24,19 +24,15 @@ from mf_qwen3_patch.loading.runtime.log import warn
 def load_tokenizer(
     name: str | os.PathLike[str] | Location, *inputs: Any, trust_remote_code: bool | None = None, **keywords: Any
 ) -> Any:
-    """Make the tokenizer of a HuggingFace Qwen3 directory; weights are not needed.
+    """Make the tokenizer of a HuggingFace Qwen3 directory, chat template included; weights are not needed.
 
-    Args:
-        name: A directory with tokenizer_config.json and tokenizer.json, or vocab.json and merges.txt; nothing of it is
-            looked up in a hub. Or a hub's id, found or downloaded as ``load_pretrained`` does it.
-        inputs: For the tokenizer's constructor.
-        trust_remote_code: Accepted, as scripts for HuggingFace give it; no code of the directory is run.
-        keywords: ``subfolder``, ``revision``, ``cache_dir``, ``local_files_only``, ``force_download``, ``token`` say
-            where it is; the others are for transformers' ``AutoTokenizer.from_pretrained``: ``use_fast``,
-            ``padding_side``, ...
+    ``name`` is a directory with tokenizer_config.json and tokenizer.json, or vocab.json and merges.txt; nothing of it
+    is looked up in a hub. Or it is a hub's id, found or downloaded as ``load_pretrained`` does it. ``subfolder``,
+    ``revision``, ``cache_dir``, ``local_files_only``, ``force_download`` and ``token`` say where it is; the other
+    keywords (``use_fast``, ``padding_side``, ...) and ``inputs`` are for transformers'
+    ``AutoTokenizer.from_pretrained``. No code of the directory is run, whatever ``trust_remote_code`` says.
 
-    Returns:
-        transformers' ``Qwen2TokenizerFast`` (``Qwen2Tokenizer`` with ``use_fast=False``), chat template included.
+    Returns transformers' ``Qwen2TokenizerFast`` (``Qwen2Tokenizer`` with ``use_fast=False``).
 
     Raises:
         IncompleteCheckpoint: Files are not there.

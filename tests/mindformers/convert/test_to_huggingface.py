@@ -27,8 +27,8 @@ from mf_qwen3_patch.convert.to_mindformers import convert_to_mindformers
 from mf_qwen3_patch.errors import CheckpointError, ConfigMismatch, IncompleteCheckpoint, UnsupportedCheckpoint
 from mf_qwen3_patch.families.layout import INFERENCE, TRAINING
 
-ALL_TRAINING = Layouts.all_in(TRAINING)
-ALL_INFERENCE = Layouts.all_in(INFERENCE)
+ALL_TRAINING = Layouts(TRAINING, TRAINING, TRAINING)
+ALL_INFERENCE = Layouts(INFERENCE, INFERENCE, INFERENCE)
 QKV = "decoder.layers.1.self_attention.linear_qkv.weight"
 
 

@@ -30,15 +30,10 @@ class PlanNotPossible(Qwen3PatchError, NotImplementedError):
 class Slice:
     """A range along one axis of a HuggingFace tensor, and where it goes in the parameter.
 
-    Attributes:
-        shape: Of the whole tensor, all ranks together.
-        axis: The axis that is cut and, in a fused parameter, concatenated.
-        start: First index of the range in the tensor.
-        length: Number of indices.
-        destination: First index of the range in the parameter.
-        expert: The matrix's number in a parameter that stacks those of this rank's experts; they are transposed
-            there, so that ``axis`` and ``destination`` refer to the transposed matrix. None for any other parameter.
-        slot: The tensor's number among those of the parameter, if that is not the number of the slice.
+    ``shape`` is the whole tensor's, all ranks together; ``axis`` is cut and, in a fused parameter, concatenated. In a
+    parameter that stacks matrices of this rank's experts, ``expert`` is the matrix's number; they are transposed
+    there, so that ``axis`` and ``destination`` refer to the transposed matrix. ``slot`` is the tensor's number among
+    those of the parameter, if that is not the number of the slice.
     """
 
     shape: Shape
@@ -110,10 +105,8 @@ def _of_local_experts(
     if type(owner) is TopKRouter:
         total, first = owner.config.num_moe_experts, experts[0]
         shape = tuple(parameter.shape)
-        return (
-            Slice(shape, 0, first, total - first, slot=0),
-            *((Slice(shape, 0, 0, first, total - first, slot=0),) if first else ()),
-        )
+        own = Slice(shape, 0, first, total - first, slot=0)
+        return (own, Slice(shape, 0, 0, first, total - first, slot=0)) if first else (own,)
     slices = rule(owner, parameter, parts, experts=len(experts))
     return tuple(
         replace(piece, slot=experts[piece.expert or 0] * parts + number % parts) for number, piece in enumerate(slices)

@@ -26,6 +26,7 @@ from mf_qwen3_patch.loading.transfer.loader import LoadStats
 from mf_qwen3_patch.loading.transfer.plan import ParameterPlan, Plan, SliceCopy
 from mf_qwen3_patch.loading.transfer.worker import Files
 
+_BUG = "this is a bug of mf_qwen3_patch, please report it"
 _SAMPLED_ROWS = 5
 _BLOCK_ELEMENTS = 1 << 19
 
@@ -34,22 +35,14 @@ _BLOCK_ELEMENTS = 1 << 19
 class Verification:
     """What was checked after a load; that it exists means that all of it held.
 
-    Attributes:
-        parameters: How many parameters were checked: all of the network.
-        fused: How many of them are merged from several tensors.
-        slices: How many slices (a tensor, or this rank's part of one) were compared with the files.
-        rows_compared: How many rows of them were compared, bit for bit.
-        rows: How many rows they have.
-        strict: Whether all rows were compared.
-        compared: What was compared and what was sampled, as a sentence.
-        values_checked: How many values were looked at for NaN and infinity: all.
-        nan_inf: How many were NaN or infinite in the checkpoint; always 0, any is an error before.
-        overflowed: How many became infinite by the cast to the network's dtype.
-        all_zero: Tensors that are zero throughout, in the checkpoint or at least in the network's dtype: also
-            those that are only a part of a merged parameter.
-        warnings: What was warned of.
-        seconds: How long it took.
-        unverifiable: The parameters that were not compared, as they are stored in a form of their own.
+    All parameters of the network were checked; ``fused`` of them are merged from several tensors. A slice is a tensor,
+    or this rank's part of one: ``rows_compared`` of their ``rows`` were compared with the files, bit for bit, all of
+    them if ``strict``; ``compared`` says it as a sentence. ``unverifiable`` parameters were not compared, as they are
+    stored in a form of their own.
+
+    All values were looked at: ``nan_inf`` is always 0, any is an error before; ``overflowed`` became infinite by the
+    cast to the network's dtype; ``all_zero`` are tensors, also those that are only a part of a merged parameter, that
+    are zero throughout in the checkpoint or at least in that dtype.
     """
 
     parameters: int
@@ -141,13 +134,11 @@ def _check_all_written(parameters: dict[str, Parameter], plan: Plan, stats: Load
         names = unwritten or sorted(parameters.keys() ^ set(planned))
         raise LoadNotProven(
             f"{len(names)} of the network's {len(parameters)} parameters were not loaded: {', '.join(names[:5])}; "
-            "this is a bug of mf_qwen3_patch, please report it"
+            f"{_BUG}"
         )
     if stats.bytes_read != plan.bytes_to_read:
-        raise LoadNotProven(
-            f"{stats.bytes_read} bytes were read from the files, but the parameters need {plan.bytes_to_read}; "
-            "this is a bug of mf_qwen3_patch, please report it"
-        )
+        found = f"{stats.bytes_read} bytes were read from the files, but the parameters need {plan.bytes_to_read}"
+        raise LoadNotProven(f"{found}; {_BUG}")
 
 
 def _held(parameter: Parameter, entry: ParameterPlan) -> Array:
@@ -177,7 +168,7 @@ def _compare(entry: ParameterPlan, copy: SliceCopy, values: Array, files: Files,
                 f"column {column} of its part from tensor {copy.tensor.name} (file {copy.tensor.file.name}) it has "
                 f"{found[row, column]}, the file {expected[row, column]} ({len(different)} of the {expected.size} "
                 "values compared there differ); either something has written to the file or the model meanwhile, "
-                "or this is a bug of mf_qwen3_patch, please report it"
+                f"or {_BUG}"
             )
     return rows if strict else min(rows, _SAMPLED_ROWS)
 
