@@ -9,7 +9,7 @@ JOBS   ?= 2
 # The rows of the matrix; see noxfile.py.
 ROWS   ?= 1.7.0 1.7.0-oldest 1.8.0 1.9.0
 
-.PHONY: demo test lint unit mindformers oracle test-matrix docs clean
+.PHONY: demo test lint unit mindformers ascend oracle test-matrix docs clean
 
 demo: $(VENV)/.installed                  ## install, load the micro model with stock MindFormers, and let it speak
 	cd $$(mktemp -d) && $(CURDIR)/$(BIN)/python $(CURDIR)/examples/quickstart.py
@@ -26,7 +26,10 @@ unit: $(VENV)/.installed-test             ## the tests that need no MindSpore
 	$(BIN)/python -m pytest tests/unit tests/docs
 
 mindformers: $(VENV)/.installed-test      ## the tests on the real stack
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --junit-xml=.nox/results/1.7.0.xml tests/mindformers tests/activation tests/ascend
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --junit-xml=.nox/results/1.7.0.xml tests/mindformers tests/activation
+
+ascend: $(VENV)/.installed-test           ## MindSpore's real Ascend plugin, rehearsed above a stub of CANN
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile tests/ascend
 
 test-matrix: $(VENV)/.installed-nox       ## every test on every supported release, each in an environment of its own
 	JOBS=$(JOBS) $(BIN)/nox --sessions $(foreach row,$(ROWS),"matrix($(row))")

@@ -28,7 +28,7 @@ _FLAGS = {"": False, "0": False, "1": True}
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment asks for.
+    """The settings that the environment gives.
 
     Attributes:
         enabled: False if ``MF_QWEN3_PATCH=0``.

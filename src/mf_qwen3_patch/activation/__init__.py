@@ -1,1 +1,1 @@
-"""How the shim lives in somebody else's process: lazily, once, visibly, reversibly."""
+"""Activation in somebody else's process: lazy, once, visible, reversible."""

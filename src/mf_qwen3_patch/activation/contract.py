@@ -1,4 +1,4 @@
-"""What of MindSpore and MindFormers is relied upon, in one list.
+"""The names of MindSpore and MindFormers that the shim relies upon, in one list.
 
 The names are looked up, and their parameters compared, by ``status --contract`` and by the test suite on every
 release of the matrix: a new release that changes one of them breaks one readable line first, not a
@@ -40,7 +40,7 @@ class Symbol:
 
 @dataclass(frozen=True)
 class Finding:
-    """What became of one symbol in the installed release.
+    """The state of one symbol in the installed release.
 
     Attributes:
         symbol: Which one.

@@ -50,7 +50,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class PatchStatus:
-    """What became of one patch.
+    """The state of one patch.
 
     Attributes:
         name: The patch.

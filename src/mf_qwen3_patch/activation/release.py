@@ -1,4 +1,4 @@
-"""Is the MindFormers that is installed one that the patches were made for?
+"""Recognize a MindFormers release that the patches were not made for.
 
 Asked before any of them is imported, and answered by what is there, not by version numbers: a patched
 release says the same of itself tomorrow, whatever it will be called.

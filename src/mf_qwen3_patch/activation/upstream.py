@@ -1,4 +1,4 @@
-"""Which MindFormers and MindSpore the shim was tested with, and what they provide themselves."""
+"""The releases that the shim was tested with, and what upstream provides itself."""
 
 from __future__ import annotations
 

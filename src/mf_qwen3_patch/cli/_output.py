@@ -1,4 +1,4 @@
-"""What commands say, and to whom."""
+"""The output of commands."""
 
 from __future__ import annotations
 

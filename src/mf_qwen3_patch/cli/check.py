@@ -28,7 +28,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "directory",
         metavar="DIR",
-        help="the directory with config.json and the weights, or a hub's id that a cache has",
+        help="the directory with config.json and the weights, or a hub ID that a cache has",
     )
     parser.add_argument("--config", metavar="YAML", help="a MindFormers YAML to check against the weights, too")
     parser.add_argument(

@@ -27,7 +27,7 @@ MICRO_QWEN3 = Path(mf_qwen3_patch.__file__).parent / "micro_qwen3"
 """The tiny Qwen3 that the package ships."""
 
 GOLDEN_NAME = "golden.json"
-"""What HuggingFace transformers makes of it, beside it."""
+"""The reference data of HuggingFace transformers, beside it."""
 
 # In float32 only the order of summation differs.
 _FLOAT32_TOLERANCE = 1e-3
@@ -35,7 +35,7 @@ _FLOAT32_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class _Outcome:
-    """How one greeting went on."""
+    """The continuation of one greeting."""
 
     prompt: str
     expected_text: str

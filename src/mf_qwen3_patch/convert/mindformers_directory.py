@@ -1,4 +1,4 @@
-"""What is exported: a MindFormers directory, held against the config of the model whose it should be."""
+"""The source of an export: a MindFormers directory, compared with the config of its model."""
 
 from __future__ import annotations
 

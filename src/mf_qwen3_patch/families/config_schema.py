@@ -151,7 +151,7 @@ HARMLESS = frozenset(
 """Keys that HuggingFace writes and that can't change the output of a causal Qwen3; dropped silently."""
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
-"""What ``torch_dtype`` (``dtype`` since transformers 4.56) may say."""
+"""The values of ``torch_dtype`` (``dtype`` since transformers 4.56)."""
 
 ALIASES: Mapping[str, str] = MappingProxyType(
     {

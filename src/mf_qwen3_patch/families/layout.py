@@ -1,4 +1,4 @@
-"""Where the parts of a fused parameter lie in it, in MindFormers' two layouts, and how its files say which one it is.
+"""The place of each part in a fused parameter, in MindFormers' two layouts, and the note that tells them apart.
 
 Query, key and value become one matrix, gate and up another, in one of two layouts whose names and shapes are
 the same. Both follow one rule: each part is cut into the same number of blocks of rows, and the blocks of the
@@ -48,7 +48,7 @@ def layout_metadata(layout: Layout, *, rank: int = 0, ranks: int = 1) -> dict[st
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a matrix lies in a flat array; all numbers are elements.
+    """The place of a matrix in a flat array; all numbers are elements.
 
     Element (row, column) is at ``offset + row // block_rows * block_stride + row % block_rows * row_stride +
     column * column_stride``.
@@ -111,7 +111,7 @@ class StridedCopy:
 
 @dataclass(frozen=True)
 class Fusion:
-    """How the matrices of some HuggingFace tensors make one parameter.
+    """The arrangement of some HuggingFace tensors' matrices in one parameter.
 
     Attributes:
         parts: Their shapes, in the order of the parameter; of a stack of experts, those of one expert.

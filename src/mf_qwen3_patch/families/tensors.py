@@ -6,7 +6,6 @@ from the shapes in a file to the config that they imply.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
@@ -26,9 +25,8 @@ Axis = Literal[
 Axes: TypeAlias = tuple[Axis, ...]
 Shape: TypeAlias = tuple[int, ...]
 
-# No leading zeros and at most six digits: "model.layers.00.x" is not a name of layer 0.
-_LAYER_NAME = re.compile(r"model\.layers\.(0|[1-9][0-9]{0,5})\.(.+)", re.DOTALL)
-_EXPERT_ROLE = re.compile(r"(mlp\.experts\.)(0|[1-9][0-9]{0,5})\.(.+)", re.DOTALL)
+_LAYERS = "model.layers."
+_EXPERTS = "mlp.experts."
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +74,24 @@ class TensorName(NamedTuple):
 
 def parse_name(name: str) -> TensorName:
     """Take a tensor's name apart."""
-    match = _LAYER_NAME.fullmatch(name)
-    if match is None:
+    layer, role = _after_number(name, _LAYERS)
+    if layer is None:
         # A name that has the placeholder itself is not a role's.
         return TensorName(None, None, name.replace("*", "?"))
-    layer, role = int(match[1]), match[2]
-    expert = _EXPERT_ROLE.fullmatch(role)
+    expert, part = _after_number(role, _EXPERTS)
     if expert is None:
         return TensorName(layer, None, role.replace("*", "?"))
-    return TensorName(layer, int(expert[2]), f"{expert[1]}*.{expert[3]}")
+    return TensorName(layer, expert, f"{_EXPERTS}*.{part}")
+
+
+def _after_number(name: str, prefix: str) -> tuple[int | None, str]:
+    """Split ``prefix``, a number and the rest; the number is None if the name is made otherwise."""
+    if not name.startswith(prefix):
+        return None, name
+    digits, _, rest = name[len(prefix) :].partition(".")
+    # No leading zeros and at most six digits: "model.layers.00.x" is not a name of layer 0.
+    plain = digits.isascii() and digits.isdigit() and len(digits) <= 6 and (digits == "0" or digits[0] != "0")
+    return (int(digits), rest) if plain and rest else (None, name)
 
 
 def layer_tensor(layer: int, role: str, expert: int | None = None) -> str:

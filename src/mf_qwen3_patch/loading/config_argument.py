@@ -1,4 +1,4 @@
-"""What a ``from_pretrained`` call says over config.json: single fields as keywords, or a whole config."""
+"""The config that a ``from_pretrained`` call gives over config.json: single fields as keywords, or a whole config."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class GivenConfig:
 
     @property
     def absent_config(self) -> dict[str, Any] | None:
-        """What stands in for config.json in a directory that has none; None if these are but single fields."""
+        """Stand-in for config.json in a directory that has none; None if these are but single fields."""
         return None if self.family is None else {"model_type": self.family.model_type, **self.values}
 
     def dtypes(self, requested: Any, *, cpu: bool) -> Mapping[str, Any]:

@@ -25,7 +25,7 @@ _STOCK_DTYPE = "float32"
 
 
 def load_config(name: str | os.PathLike[str] | Location, **keywords: Any) -> Any:
-    """Make MindFormers' config object from config.json, of a HuggingFace Qwen3 directory or a hub's id.
+    """Make MindFormers' config object from config.json, of a HuggingFace Qwen3 directory or a hub ID.
 
     ``subfolder``, ``revision``, ``cache_dir``, ``local_files_only``, ``force_download`` and ``token`` say where it is,
     ``torch_dtype`` or ``dtype`` what the parameters shall be; the other keywords are config fields that replace what

@@ -1,4 +1,4 @@
-"""What a load did: as an object, as JSON, and as text."""
+"""The account of a load: as an object, as JSON, and as text."""
 
 from __future__ import annotations
 

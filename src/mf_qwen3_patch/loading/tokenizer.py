@@ -27,7 +27,7 @@ def load_tokenizer(
     """Make the tokenizer of a HuggingFace Qwen3 directory, chat template included; weights are not needed.
 
     ``name`` is a directory with tokenizer_config.json and tokenizer.json, or vocab.json and merges.txt; nothing of it
-    is looked up in a hub. Or it is a hub's id, found or downloaded as ``load_pretrained`` does it. ``subfolder``,
+    is looked up in a hub. Or it is a hub ID, found or downloaded as ``load_pretrained`` does it. ``subfolder``,
     ``revision``, ``cache_dir``, ``local_files_only``, ``force_download`` and ``token`` say where it is; the other
     keywords (``use_fast``, ``padding_side``, ...) and ``inputs`` are for transformers'
     ``AutoTokenizer.from_pretrained``. No code of the directory is run, whatever ``trust_remote_code`` says.

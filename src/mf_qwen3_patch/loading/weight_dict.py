@@ -54,7 +54,7 @@ class _Experts:
 
 
 class _ConversionHost(TrainModelMixin):  # type: ignore[misc]  # it has no type information
-    """What the training conversion needs of ``self``: names, the layout, the concat methods."""
+    """Stand-in for the ``self`` of the training conversion: names, the layout, the concat methods."""
 
     def __init__(self, model_class: Any, experts: _Experts | None = None) -> None:
         self._model_class = model_class

@@ -1,4 +1,4 @@
-"""What PYTHONSTARTUP points at: activates the shim, then runs the startup file that the user had before.
+"""The file that PYTHONSTARTUP points at: activates the shim, then runs the startup file that the user had before.
 
 Python executes it in the namespace of the interactive session, where it must leave nothing behind.
 """

@@ -1,1 +1,1 @@
-"""Will this checkpoint load? Answered from config.json, the index and the file headers alone."""
+"""The checks before a load: answered from config.json, the index and the file headers alone."""

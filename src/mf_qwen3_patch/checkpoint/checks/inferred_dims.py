@@ -1,4 +1,4 @@
-"""What the weights themselves say about the config: every tensor votes for the axes of its shape."""
+"""The dimensions that the weights themselves show: every tensor votes for the axes of its shape."""
 
 from __future__ import annotations
 

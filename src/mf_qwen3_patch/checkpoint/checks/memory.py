@@ -1,4 +1,4 @@
-"""How much memory the load will take, and how much is free."""
+"""The memory that a load will take, and the memory that is free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Will this load succeed? Answered from config.json, the index and the file headers alone."""
+"""Foresee whether a load will succeed, from config.json, the index and the file headers alone."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Preflight:
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """What a checkpoint is held against, and what is allowed.
+    """The config that a checkpoint is compared with, and what is allowed.
 
     Attributes:
         overrides: Config fields that go over config.json's, under HuggingFace's names or MindFormers' aliases

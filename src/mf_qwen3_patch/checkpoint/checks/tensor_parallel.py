@@ -1,4 +1,4 @@
-"""Can the model be split over that many tensor-parallel ranks?"""
+"""Check that a model can be split over a number of tensor-parallel ranks."""
 
 from __future__ import annotations
 

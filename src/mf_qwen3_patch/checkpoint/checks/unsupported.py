@@ -53,7 +53,7 @@ _MARKS = ("model.layers.", *(name for family in FAMILIES.values() for name in fa
 _SHOWN = 60
 
 MERGE_ADAPTER = "merge it into its base model with PEFT's merge_and_unload(), save that, and load the result"
-"""What to do with an adapter."""
+"""The advice for an adapter."""
 
 
 def quantization_of(name: str) -> str | None:

@@ -18,7 +18,7 @@ _MEMORY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(GB|MB)\s*", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class YamlSettings:
-    """What a YAML says.
+    """The settings of a YAML.
 
     Attributes:
         source: What to call the YAML in messages.

@@ -1,4 +1,4 @@
-"""What a keyword argument or a MindFormers YAML says over config.json."""
+"""Config fields that a keyword argument or a MindFormers YAML gives over config.json."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from mf_qwen3_patch.errors import ConfigMismatch, Problem
 from mf_qwen3_patch.families.config_schema import ALIASES
 
 KEYWORD_ARGUMENT = "keyword argument"
-"""What the overrides of a call are called in messages."""
+"""The name of a call's overrides in messages."""
 
 _JUDGED_ALWAYS = frozenset({"rope_scaling", "rope_parameters", "layer_types", "torch_dtype"})
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who gave a field its value.
+    """The origin of a field's value.
 
     Attributes:
         source: ``config.json``, a YAML's name, or "keyword argument".

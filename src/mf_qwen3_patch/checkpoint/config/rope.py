@@ -31,7 +31,7 @@ _KNOWN_KEYS = frozenset(
 
 @dataclass(frozen=True)
 class Rope:
-    """What a config says about the rotary embedding.
+    """The rotary embedding that a config asks for.
 
     Attributes:
         values: ``rope_theta`` if any dialect gives it, not yet validated; ``rope_scaling`` if the config speaks of
@@ -78,7 +78,7 @@ def read_rope(raw: Mapping[str, Any], source: str, max_position_embeddings: int)
 
 @dataclass(frozen=True)
 class _Place:
-    """Where settings are, and what they scale."""
+    """The place of settings, and what they scale."""
 
     source: str
     key: str

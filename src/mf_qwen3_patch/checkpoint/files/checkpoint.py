@@ -22,7 +22,7 @@ from mf_qwen3_patch.families.registry import find_family
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a directory holds, sound or not; its files stay open until ``close``.
+    """The content of a directory, sound or not; its files stay open until ``close``.
 
     Attributes:
         source: The directory, with its open files.

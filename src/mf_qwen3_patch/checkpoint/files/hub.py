@@ -1,4 +1,4 @@
-"""Models under a hub's id: where a cache on this machine keeps them, and how they are downloaded.
+"""Models under a hub ID: where a cache on this machine keeps them, and how they are downloaded.
 
 Whatever HuggingFace's cache looks like is huggingface_hub's business, which is asked. Of ModelScope's only the
 places are known here; nothing is downloaded from there.
@@ -21,7 +21,7 @@ _NEWEST = (None, "main", "master")
 
 
 def is_hub_id(name: object) -> bool:
-    """Say whether ``name`` has the form of a hub's id, ``Qwen/Qwen3-14B``."""
+    """Say whether ``name`` has the form of a hub ID, ``Qwen/Qwen3-14B``."""
     return isinstance(name, str) and _HUB_ID.fullmatch(name) is not None
 
 

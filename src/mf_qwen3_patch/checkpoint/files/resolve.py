@@ -1,4 +1,4 @@
-"""Where a model is that from_pretrained is asked for: a directory, or a hub's id."""
+"""Find the model that from_pretrained is asked for: a directory, or a hub ID."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Location:
     """A model as transformers' ``from_pretrained`` names it.
 
     Attributes:
-        name: A directory, or a hub's id such as ``Qwen/Qwen3-14B``; what is a directory is none.
+        name: A directory, or a hub ID such as ``Qwen/Qwen3-14B``; what is a directory is none.
         subfolder: The directory below it that has config.json and the weights.
-        revision: Of a hub's id: a branch, tag or commit.
+        revision: Of a hub ID: a branch, tag or commit.
         variant: Of the weights: ``fp16`` for ``model.fp16.safetensors``.
         cache_dir: HuggingFace's cache, if not the usual one.
         local_files_only: Never download.
@@ -65,7 +65,7 @@ class Location:
     def says_qwen3(self, is_ours: Callable[[object], bool] = is_qwen3_directory) -> bool:
         """Say whether a Qwen3 model is asked for; cheap, asks no hub, never raises.
 
-        A hub's id is if the config.json in a cache says so or, where no cache has it, if it speaks of Qwen3 itself;
+        A hub ID is if the config.json in a cache says so or, where no cache has it, if it speaks of Qwen3 itself;
         so is a path that is not there, for a clear error.
 
         Args:
@@ -87,7 +87,7 @@ class Location:
             config_only: The weights are not needed.
 
         Raises:
-            IncompleteCheckpoint: A hub's id that no cache has and that can't be downloaded.
+            IncompleteCheckpoint: A hub ID that no cache has and that can't be downloaded.
         """
         return self._find(
             enough=lambda directory: config_only or self._is_whole(directory),
@@ -98,7 +98,7 @@ class Location:
         """Return the directory with the tokenizer's files; download those that are missing, if that is allowed.
 
         Raises:
-            IncompleteCheckpoint: A hub's id that no cache has and that can't be downloaded.
+            IncompleteCheckpoint: A hub ID that no cache has and that can't be downloaded.
         """
         return self._find(
             enough=has_tokenizer,
@@ -183,7 +183,7 @@ class Location:
                 Problem(
                     IncompleteCheckpoint,
                     f"{self.name}{revision} is not a directory here and no cache has it, and {reason}",
-                    expected=f"a directory, or a hub's id in {searched_caches(self.cache_dir)}",
+                    expected=f"a directory, or a hub ID in {searched_caches(self.cache_dir)}",
                     found="neither",
                     advice="check the path; or download the model where there is a network, and name its directory",
                 )

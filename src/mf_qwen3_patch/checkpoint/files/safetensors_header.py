@@ -27,7 +27,7 @@ DTYPE_BITS: Mapping[str, int] = {
 """Bits per element of every dtype that the format knows."""
 
 DTYPE_NAMES: Mapping[str, str] = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
-"""What config.json, MindSpore and numpy call the format's floating-point dtypes."""
+"""The names of the format's floating-point dtypes in config.json, MindSpore and numpy."""
 
 _LENGTH_BYTES = 8
 _MAX_RANK = 32  # numpy's limit, too; keeps the product of a hostile shape small
@@ -38,7 +38,7 @@ _DOWNLOAD_AGAIN = "download the file again and compare its size and checksum wit
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """Where one tensor is.
+    """The place of one tensor.
 
     Attributes:
         name: The tensor's name in the file.
@@ -59,7 +59,7 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What one safetensors file says about itself.
+    """The header of one safetensors file.
 
     Attributes:
         tensors: By name.

@@ -18,7 +18,7 @@ ADAPTER_NAMES = frozenset({"adapter_model.safetensors", "adapter_model.bin", "ad
 
 @dataclass
 class Findings:
-    """What is collected while a directory is read; the fields are those of ``Checkpoint``."""
+    """Findings while a directory is read; the fields are those of ``Checkpoint``."""
 
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

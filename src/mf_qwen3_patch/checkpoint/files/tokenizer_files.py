@@ -17,7 +17,7 @@ from mf_qwen3_patch.errors import CheckpointError, IncompleteCheckpoint, Problem
 
 TOKENIZER_CONFIG_NAME = "tokenizer_config.json"
 TOKENIZER_CLASS = "Qwen2Tokenizer"
-"""What HuggingFace calls the tokenizer of every Qwen3."""
+"""HuggingFace's name of the tokenizer of every Qwen3."""
 
 _TOKENIZER_NAME = "tokenizer.json"
 _PARTS = ("vocab.json", "merges.txt")  # tokenizer.json made from these two says the same

@@ -29,14 +29,14 @@ from mf_qwen3_patch.checkpoint.files.strict_json import json_bytes
 from mf_qwen3_patch.checkpoint.writing.safetensors_writer import NewFile, sync_directory
 
 MANIFEST_NAME = "mf_qwen3_patch.manifest.json"
-"""What the directory was made from."""
+"""The note of what the directory was made from."""
 
 _PARTIAL = ".partial"
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a run did.
+    """The result of a run.
 
     Attributes:
         directory: The finished directory.
@@ -71,7 +71,7 @@ class NewDirectory:
 
     @property
     def partial(self) -> Path:
-        """Where it grows."""
+        """The directory in which it grows."""
         return self.path.with_name(self.path.name + _PARTIAL)
 
     def write(self, *, progress: bool = True, check_source: Callable[[], object] = lambda: None) -> Written:

@@ -1,4 +1,4 @@
-"""What goes with the weights when a checkpoint is converted: config, generation settings, tokenizer."""
+"""The files that go with the weights when a checkpoint is converted: config, generation settings, tokenizer."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class NewFile:
 
     @property
     def nbytes(self) -> int:
-        """How long the file will be."""
+        """The length of the file, in bytes."""
         return len(self.header) + sum(tensor.nbytes for tensor in self.tensors)
 
     def is_whole(self, directory: Path) -> bool:

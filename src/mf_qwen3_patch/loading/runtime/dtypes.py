@@ -1,4 +1,4 @@
-"""Which dtypes the model gets: the checkpoint's, unless somebody says otherwise or the device cannot."""
+"""The dtypes that a model gets: the checkpoint's, unless somebody says otherwise or the device cannot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rank this process is."""
+"""The rank of this process."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def assigned(parameters: Mapping[str, Parameter], arrays: Mapping[str, Array]) -
 
 
 class _State:
-    """What a Parameter held, without a copy of it."""
+    """The former content of a Parameter, without a copy of it."""
 
     def __init__(self, parameter: Parameter) -> None:
         self._parameter = parameter

@@ -31,10 +31,10 @@ _BFLOAT16, _FLOAT16, _FLOAT32 = (np.dtype(kind) for kind in (np_dtype.bfloat16, 
 SOURCE_DTYPES: Mapping[str, Dtype] = MappingProxyType(
     {"BF16": _BFLOAT16, "F16": _FLOAT16, "F32": _FLOAT32, "F64": np.dtype(np.float64)}
 )
-"""What a file may hold, by safetensors' names."""
+"""The dtypes that a file may hold, by safetensors' names."""
 
 TARGET_DTYPES: Mapping[str, Dtype] = MappingProxyType({"float32": _FLOAT32, "float16": _FLOAT16, "bfloat16": _BFLOAT16})
-"""What a parameter may be, by MindSpore's names."""
+"""The dtypes that a parameter may have, by MindSpore's names."""
 
 # numpy.take makes 8-byte indices of its argument: a block's worth of them must stay in the cache.
 _TABLE_BLOCK = 1 << 15

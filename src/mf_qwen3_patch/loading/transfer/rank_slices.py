@@ -1,4 +1,4 @@
-"""Which part of a HuggingFace tensor a rank's parameter holds.
+"""The part of a HuggingFace tensor that a rank's parameter holds.
 
 The numbers are those of the stock layer that owns the parameter, which it computed for its own
 ``weight_loader``; only the meaning of its fields is stated here.

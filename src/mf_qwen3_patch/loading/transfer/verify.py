@@ -33,7 +33,7 @@ _BLOCK_ELEMENTS = 1 << 19
 
 @dataclass(frozen=True)
 class Verification:
-    """What was checked after a load; that it exists means that all of it held.
+    """The checks after a load; that it exists means that all of it held.
 
     All parameters of the network were checked; ``fused`` of them are merged from several tensors. A slice is a tensor,
     or this rank's part of one: ``rows_compared`` of their ``rows`` were compared with the files, bit for bit, all of

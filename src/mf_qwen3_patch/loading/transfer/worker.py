@@ -25,7 +25,7 @@ Files = Callable[[Path], CheckpointFile]
 
 @dataclass
 class Findings:
-    """What all threads have seen and done so far."""
+    """The findings of all threads so far."""
 
     bytes_read: int = 0
     tensors: dict[str, TensorFindings] = field(default_factory=lambda: defaultdict(TensorFindings))
