@@ -9,8 +9,9 @@ import mf_qwen3_patch  # first, as the documentation says
 
 mf_qwen3_patch.enable_cpu_kernels()
 
+import logging
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,9 +19,14 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _in_a_directory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """MindSpore writes into the working directory."""
+def _in_a_directory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """MindSpore writes into the working directory; MindFormers opens two log files in each, and never closes them."""
     monkeypatch.chdir(tmp_path)
+    yield
+    for name in list(logging.root.manager.loggerDict):
+        if str(tmp_path) in name:
+            for handler in logging.getLogger(name).handlers:
+                handler.close()
 
 
 @pytest.fixture(autouse=True)
