@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -102,202 +103,139 @@ _LOAD_CHECKPOINT = (
     "crc_check=, remove_redundancy=, format="
 )
 
-CONTRACT: tuple[Symbol, ...] = (
-    # MindSpore
-    Symbol("mindspore.train.serialization", "load_checkpoint", "wrapped", (_LOAD_CHECKPOINT,)),
-    Symbol("mindspore", "get_context", "which device it is", ("attr_key",)),
-    Symbol("mindspore.context", "_context", "the mode that a script has set", ("",)),
-    Symbol("mindspore", "get_seed", "the values of parameters that start anew", ("",)),
-    Symbol("mindspore", "Parameter.set_data", "hands loaded memory over", ("self, data, slice_shape=",)),
-    Symbol("mindspore", "Tensor.from_numpy", "adopts memory without a copy", ("array",)),
-    Symbol("mindspore", "runtime.launch_blocking", "the CPU kernels: no pipeline to wait for", ("",)),
-    Symbol("mindspore.common.np_dtype", "bfloat16", "numpy's bfloat16"),
-    Symbol("mindspore.common.initializer", "initializer", "lazy embeddings", ("init, shape=, dtype=",)),
-    Symbol("mindspore.nn.utils", "no_init_parameters", "builds without filling"),
-    Symbol("mindspore.communication", "GlobalComm", "the world group, on the CPU"),
-    Symbol("mindspore.communication", "get_group_size", "the world group, on the CPU", ("group=",)),
-    # MindFormers: the process
-    Symbol("mindformers", "build_context", "a context for scripts without one", ("config",)),
-    Symbol("mindformers.core.context.build_context", "Context", "whether there is a context"),
-    Symbol("mindformers.core.context.build_context", "Context.is_exists", "whether there is a context", ("",)),
-    Symbol("mindformers.core.context.build_context", "is_legacy_model", "which code path generate takes", ("",)),
-    Symbol("mindformers.core.context.build_context", "Context.reset_instance", "undoes a failed build", ("",)),
-    Symbol("mindformers.core.context.build_context", "MFContextOperator", "which code path generate takes"),
-    Symbol(
-        "mindformers.core.context.build_context", "MFContextOperator.reset_instance", "undoes a failed build", ("",)
+# By module: name, purpose, and what it takes in each known release.
+_SYMBOLS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "mindspore.train.serialization": (("load_checkpoint", "wrapped", _LOAD_CHECKPOINT),),
+    "mindspore": (
+        ("get_context", "which device it is", "attr_key"),
+        ("get_seed", "the values of parameters that start anew", ""),
+        ("Parameter.set_data", "hands loaded memory over", "self, data, slice_shape="),
+        ("Tensor.from_numpy", "adopts memory without a copy", "array"),
+        ("runtime.launch_blocking", "the CPU kernels: no pipeline to wait for", ""),
     ),
-    Symbol(
-        "mindformers.core.context.build_context",
-        "MFContextOperator.get_mf_ctx_instance",
-        "whether there is a context",
-        ("",),
+    "mindspore.context": (("_context", "the mode that a script has set", ""),),
+    "mindspore.common.np_dtype": (("bfloat16", "numpy's bfloat16"),),
+    "mindspore.common.initializer": (("initializer", "lazy embeddings", "init, shape=, dtype="),),
+    "mindspore.nn.utils": (("no_init_parameters", "builds without filling"),),
+    "mindspore.communication": (
+        ("GlobalComm", "the world group, on the CPU"),
+        ("get_group_size", "the world group, on the CPU", "group="),
     ),
-    Symbol("mindformers.tools.logger", "logger", "log lines"),
-    Symbol("mindformers.tools.utils", "is_pynative", "eager mode", ("",)),
-    Symbol("mindformers.version_control", "is_310p", "leaves such devices to stock; their dtypes", ("",)),
-    # MindFormers: the auto classes
-    Symbol(f"{_MODELS}.auto.configuration_auto", "AutoConfig", "patched"),
-    Symbol(
-        f"{_MODELS}.auto.configuration_auto", "AutoConfig.from_pretrained", "wrapped", ("yaml_name_or_path, **kwargs",)
+    "mindformers": (("build_context", "a context for scripts without one", "config"),),
+    "mindformers.core.context.build_context": (
+        ("Context", "whether there is a context"),
+        ("Context.is_exists", "whether there is a context", ""),
+        ("is_legacy_model", "which code path generate takes", ""),
+        ("Context.reset_instance", "undoes a failed build", ""),
+        ("MFContextOperator", "which code path generate takes"),
+        ("MFContextOperator.reset_instance", "undoes a failed build", ""),
+        ("MFContextOperator.get_mf_ctx_instance", "whether there is a context", ""),
     ),
-    Symbol(f"{_MODELS}.auto.configuration_auto", "CONFIG_MAPPING", "steps aside if qwen3 is in it"),
-    Symbol(f"{_MODELS}.auto.modeling_auto", "AutoModel", "patched"),
-    Symbol(f"{_MODELS}.auto.modeling_auto", "AutoModel.from_pretrained", "wrapped", ("*model_args, **kwargs",)),
-    Symbol(f"{_MODELS}.auto.modeling_auto", "AutoModelForCausalLM", "patched"),
-    Symbol(
-        f"{_MODELS}.auto.modeling_auto", "AutoModelForCausalLM.from_pretrained", "wrapped", ("*model_args, **kwargs",)
+    "mindformers.tools.logger": (("logger", "log lines"),),
+    "mindformers.tools.utils": (("is_pynative", "eager mode", ""),),
+    "mindformers.version_control": (("is_310p", "leaves such devices to stock; their dtypes", ""),),
+    f"{_MODELS}.auto.configuration_auto": (
+        ("AutoConfig", "patched"),
+        ("AutoConfig.from_pretrained", "wrapped", "yaml_name_or_path, **kwargs"),
+        ("CONFIG_MAPPING", "steps aside if qwen3 is in it"),
     ),
-    Symbol(f"{_MODELS}.auto.tokenization_auto", "AutoTokenizer", "patched"),
-    Symbol(
-        f"{_MODELS}.auto.tokenization_auto",
-        "AutoTokenizer.from_pretrained",
-        "wrapped",
-        ("yaml_name_or_path, *args, **kwargs",),
+    f"{_MODELS}.auto.modeling_auto": (
+        ("AutoModel", "patched"),
+        ("AutoModel.from_pretrained", "wrapped", "*model_args, **kwargs"),
+        ("AutoModelForCausalLM", "patched"),
+        ("AutoModelForCausalLM.from_pretrained", "wrapped", "*model_args, **kwargs"),
     ),
-    Symbol(
-        f"{_MODELS}.auto.tokenization_auto",
-        "tokenizer_class_from_name",
-        "steps aside if it finds Qwen3's tokenizer",
-        ("class_name",),
+    f"{_MODELS}.auto.tokenization_auto": (
+        ("AutoTokenizer", "patched"),
+        ("AutoTokenizer.from_pretrained", "wrapped", "yaml_name_or_path, *args, **kwargs"),
+        ("tokenizer_class_from_name", "steps aside if it finds Qwen3's tokenizer", "class_name"),
     ),
-    # MindFormers: the models
-    Symbol(
-        f"{_MODELS}.build_config", "merge_model_config", "replaced: the launcher's", ("pretrain_model_dir, config",)
+    f"{_MODELS}.build_config": (("merge_model_config", "replaced: the launcher's", "pretrain_model_dir, config"),),
+    f"{_MODELS}.modeling_utils": (
+        ("PreTrainedModel", "the base of the classes that are patched"),
+        ("PreTrainedModel.from_pretrained", "wrapped", "pretrained_model_name_or_dir, *model_args, **kwargs"),
+        ("PreTrainedModel.save_pretrained", "wrapped", "self, save_directory, save_name=, **kwargs"),
     ),
-    Symbol(f"{_MODELS}.modeling_utils", "PreTrainedModel", "the base of the classes that are patched"),
-    Symbol(
-        f"{_MODELS}.modeling_utils",
-        "PreTrainedModel.from_pretrained",
-        "wrapped",
-        ("pretrained_model_name_or_dir, *model_args, **kwargs",),
+    f"{_MODELS}.qwen3.configuration_qwen3": (("Qwen3Config", "built"),),
+    f"{_MODELS}.qwen3.utils": (
+        ("Qwen3PreTrainedModel", "patched"),
+        ("Qwen3PreTrainedModel.weight_mapping", "the names of the weights"),
     ),
-    Symbol(
-        f"{_MODELS}.modeling_utils",
-        "PreTrainedModel.save_pretrained",
-        "wrapped",
-        ("self, save_directory, save_name=, **kwargs",),
+    f"{_MODELS}.qwen3.modeling_qwen3_infer": (("InferenceQwen3ForCausalLM", "built and patched", "config"),),
+    f"{_MODELS}.qwen3.modeling_qwen3_train": (
+        ("TrainingQwen3ForCausalLM.convert_weight_dict", "converts", "self, source_dict, **kwargs"),
+        ("TrainingQwen3ForCausalLM.convert_map_dict", "converts an index", "self, hf_name_map_dict, **kwargs"),
     ),
-    Symbol(f"{_MODELS}.qwen3.configuration_qwen3", "Qwen3Config", "built"),
-    Symbol(f"{_MODELS}.qwen3.utils", "Qwen3PreTrainedModel", "patched"),
-    Symbol(f"{_MODELS}.qwen3.utils", "Qwen3PreTrainedModel.weight_mapping", "the names of the weights"),
-    Symbol(f"{_MODELS}.qwen3.modeling_qwen3_infer", "InferenceQwen3ForCausalLM", "built and patched", ("config",)),
-    Symbol(
-        f"{_MODELS}.qwen3.modeling_qwen3_train",
-        "TrainingQwen3ForCausalLM.convert_weight_dict",
-        "converts",
-        ("self, source_dict, **kwargs",),
+    f"{_MODELS}.qwen3_moe.configuration_qwen3_moe": (("Qwen3MoeConfig", "built"),),
+    f"{_MODELS}.qwen3_moe.utils": (
+        ("Qwen3MoePreTrainedModel", "patched"),
+        ("Qwen3MoePreTrainedModel.weight_mapping", "the names of the weights"),
     ),
-    Symbol(
-        f"{_MODELS}.qwen3.modeling_qwen3_train",
-        "TrainingQwen3ForCausalLM.convert_map_dict",
-        "converts an index",
-        ("self, hf_name_map_dict, **kwargs",),
+    f"{_MODELS}.qwen3_moe.modeling_qwen3_moe_infer": (("InferenceQwen3MoeForCausalLM", "built and patched"),),
+    f"{_MODELS}.qwen3_moe.modeling_qwen3_moe_train": (
+        ("TrainingQwen3MoeForCausalLM.convert_weight_dict", "converts"),
+        ("TrainingQwen3MoeForCausalLM.convert_map_dict", "converts an index"),
     ),
-    Symbol(f"{_MODELS}.qwen3_moe.configuration_qwen3_moe", "Qwen3MoeConfig", "built"),
-    Symbol(f"{_MODELS}.qwen3_moe.utils", "Qwen3MoePreTrainedModel", "patched"),
-    Symbol(f"{_MODELS}.qwen3_moe.utils", "Qwen3MoePreTrainedModel.weight_mapping", "the names of the weights"),
-    Symbol(f"{_MODELS}.qwen3_moe.modeling_qwen3_moe_infer", "InferenceQwen3MoeForCausalLM", "built and patched"),
-    Symbol(
-        f"{_MODELS}.qwen3_moe.modeling_qwen3_moe_train", "TrainingQwen3MoeForCausalLM.convert_weight_dict", "converts"
+    "mindformers.generation.text_generator": (
+        ("GenerationMixin", "patched"),
+        ("GenerationMixin._incremental_infer_mcore", "wrapped", "self, model_inputs, prefill, gather_decode="),
+        ("GenerationMixin.generate", "wrapped"),
     ),
-    Symbol(
-        f"{_MODELS}.qwen3_moe.modeling_qwen3_moe_train",
-        "TrainingQwen3MoeForCausalLM.convert_map_dict",
-        "converts an index",
+    "mindformers.generation": (("GenerationConfig", "made of generation_config.json", "**kwargs"),),
+    "mindformers.generation.logits_process": (("run_using_numpy", "sampling, on the CPU", ""),),
+    f"{_PARALLEL}.inference.model_utils": (
+        ("InferModelMixin", "patched"),
+        ("InferModelMixin.set_dynamic_inputs", "wrapped", "self, **kwargs"),
+        ("InferModelMixin.load_weights", "replaced", "self, weights_path=, weights="),
+        ("InferModelMixin._safetensors_weights_iterator", "loads with stock", "self, weights_files"),
+        ("InferModelMixin.generate_mapping", "loads with stock", "self"),
+        ("InferModelMixin.check_hf_weight", "loads with stock", "self, weights_files=, weights="),
+        ("InferModelMixin.process_weights_after_loading", "loads with stock", "self, root, name_prefix="),
     ),
-    # MindFormers: inference
-    Symbol("mindformers.generation.text_generator", "GenerationMixin", "patched"),
-    Symbol(
-        "mindformers.generation.text_generator",
-        "GenerationMixin._incremental_infer_mcore",
-        "wrapped",
-        ("self, model_inputs, prefill, gather_decode=",),
+    f"{_PARALLEL}.inference.parallel_state": (
+        ("get_tensor_model_parallel_rank", "which slices are ours", ""),
+        ("get_tensor_model_parallel_world_size", "which slices are ours", ""),
+        ("get_pipeline_model_parallel_world_size", "must be 1", ""),
+        ("ProcessGroup.__init__", "the world group, on the CPU", "self, group=, global_ranks=, size=, rank="),
+        ("_TENSOR_MODEL_PARALLEL_GROUP", "builds layers as another rank has them"),
     ),
-    Symbol("mindformers.generation.text_generator", "GenerationMixin.generate", "wrapped"),
-    Symbol("mindformers.generation", "GenerationConfig", "made of generation_config.json", ("**kwargs",)),
-    Symbol("mindformers.generation.logits_process", "run_using_numpy", "sampling, on the CPU", ("",)),
-    Symbol(f"{_PARALLEL}.inference.model_utils", "InferModelMixin", "patched"),
-    Symbol(
-        f"{_PARALLEL}.inference.model_utils",
-        "InferModelMixin.set_dynamic_inputs",
-        "wrapped",
-        ("self, **kwargs",),
+    _LAYERS: (
+        ("ColumnParallelLinear", "slices"),
+        ("RowParallelLinear", "slices"),
+        ("ReplicatedLinear", "slices"),
+        ("VocabParallelEmbedding", "slices"),
+        ("MergedColumnParallelLinear", "slices"),
+        ("QKVParallelLinear", "slices"),
+        ("UnquantizedLinearMethod", "tells quantized layers"),
+        ("UnquantizedEmbeddingMethod", "tells quantized layers", ""),
     ),
-    Symbol(
-        f"{_PARALLEL}.inference.model_utils",
-        "InferModelMixin.load_weights",
-        "replaced",
-        ("self, weights_path=, weights=",),
+    _GROUPED_LAYERS: (
+        ("ColumnParallelGroupedLinear", "slices of experts"),
+        ("RowParallelGroupedLinear", "slices of experts"),
+        ("UnquantizedGroupedLinearMethod", "tells quantized experts"),
     ),
-    Symbol(
-        f"{_PARALLEL}.inference.model_utils",
-        "InferModelMixin._safetensors_weights_iterator",
-        "loads with stock",
-        ("self, weights_files",),
+    f"{_PARALLEL}.inference.transformer.moe.router": (("TopKRouter", "whole on every rank"),),
+    f"{_PARALLEL}.process_group_config": (("default_model_comm_pgs", "layers as another rank has them"),),
+    f"{_PARALLEL}.transformer_config_utils": (
+        ("convert_to_transformer_config", "its errors are forgotten"),
+        ("COMMON_CONFIG_MAPPING", "which config fields there are"),
+        ("DEFAULT_WHITE_KEY", "which config fields there are"),
     ),
-    Symbol(f"{_PARALLEL}.inference.model_utils", "InferModelMixin.generate_mapping", "loads with stock", ("self",)),
-    Symbol(
-        f"{_PARALLEL}.inference.model_utils",
-        "InferModelMixin.check_hf_weight",
-        "loads with stock",
-        ("self, weights_files=, weights=",),
+    f"{_PARALLEL}.inference.base_models.common.embeddings.rope_utils": (("_ROPE_DICT", "yarn's angles are forgotten"),),
+    f"{_PARALLEL}.utils.model_mixin": (
+        ("ModelMixin", "has the stubs that raise"),
+        ("ModelMixin.convert_weight_dict", "the stub that raises", "source_dict, **kwargs"),
+        ("TrainModelMixin", "merges Q|K|V and gate|up"),
     ),
-    Symbol(
-        f"{_PARALLEL}.inference.model_utils",
-        "InferModelMixin.process_weights_after_loading",
-        "loads with stock",
-        ("self, root, name_prefix=",),
+    "mindformers.utils.load_checkpoint_utils": (("Process", "replaced: converts files in a child"),),
+    "mindformers.utils.safetensors.convert_safetensors": (
+        ("Process", "replaced: converts files in a child"),
+        ("save_file", "replaced: writes converted files", "tensor_dict, filename, metadata="),
     ),
-    Symbol(f"{_PARALLEL}.inference.parallel_state", "get_tensor_model_parallel_rank", "which slices are ours", ("",)),
-    Symbol(
-        f"{_PARALLEL}.inference.parallel_state", "get_tensor_model_parallel_world_size", "which slices are ours", ("",)
-    ),
-    Symbol(f"{_PARALLEL}.inference.parallel_state", "get_pipeline_model_parallel_world_size", "must be 1", ("",)),
-    Symbol(
-        f"{_PARALLEL}.inference.parallel_state",
-        "ProcessGroup.__init__",
-        "the world group, on the CPU",
-        ("self, group=, global_ranks=, size=, rank=",),
-    ),
-    Symbol(_LAYERS, "ColumnParallelLinear", "slices"),
-    Symbol(_LAYERS, "RowParallelLinear", "slices"),
-    Symbol(_LAYERS, "ReplicatedLinear", "slices"),
-    Symbol(_LAYERS, "VocabParallelEmbedding", "slices"),
-    Symbol(_LAYERS, "MergedColumnParallelLinear", "slices"),
-    Symbol(_LAYERS, "QKVParallelLinear", "slices"),
-    Symbol(_LAYERS, "UnquantizedLinearMethod", "tells quantized layers"),
-    Symbol(_LAYERS, "UnquantizedEmbeddingMethod", "tells quantized layers", ("",)),
-    Symbol(_GROUPED_LAYERS, "ColumnParallelGroupedLinear", "slices of experts"),
-    Symbol(_GROUPED_LAYERS, "RowParallelGroupedLinear", "slices of experts"),
-    Symbol(_GROUPED_LAYERS, "UnquantizedGroupedLinearMethod", "tells quantized experts"),
-    Symbol(f"{_PARALLEL}.inference.transformer.moe.router", "TopKRouter", "whole on every rank"),
-    Symbol(
-        f"{_PARALLEL}.inference.parallel_state",
-        "_TENSOR_MODEL_PARALLEL_GROUP",
-        "builds layers as another rank has them",
-    ),
-    Symbol(f"{_PARALLEL}.process_group_config", "default_model_comm_pgs", "layers as another rank has them"),
-    Symbol(f"{_PARALLEL}.transformer_config_utils", "convert_to_transformer_config", "its errors are forgotten"),
-    Symbol(f"{_PARALLEL}.transformer_config_utils", "COMMON_CONFIG_MAPPING", "which config fields there are"),
-    Symbol(f"{_PARALLEL}.transformer_config_utils", "DEFAULT_WHITE_KEY", "which config fields there are"),
-    Symbol(
-        f"{_PARALLEL}.inference.base_models.common.embeddings.rope_utils", "_ROPE_DICT", "yarn's angles are forgotten"
-    ),
-    # MindFormers: conversions
-    Symbol(f"{_PARALLEL}.utils.model_mixin", "ModelMixin", "has the stubs that raise"),
-    Symbol(
-        f"{_PARALLEL}.utils.model_mixin",
-        "ModelMixin.convert_weight_dict",
-        "the stub that raises",
-        ("source_dict, **kwargs",),
-    ),
-    Symbol(f"{_PARALLEL}.utils.model_mixin", "TrainModelMixin", "merges Q|K|V and gate|up"),
-    Symbol("mindformers.utils.load_checkpoint_utils", "Process", "replaced: converts files in a child"),
-    Symbol("mindformers.utils.safetensors.convert_safetensors", "Process", "replaced: converts files in a child"),
-    Symbol(
-        "mindformers.utils.safetensors.convert_safetensors",
-        "save_file",
-        "replaced: writes converted files",
-        ("tensor_dict, filename, metadata=",),
-    ),
+}
+
+CONTRACT = tuple(
+    Symbol(module, name, used_for, tuple(parameters))
+    for module, symbols in _SYMBOLS.items()
+    for name, used_for, *parameters in symbols
 )

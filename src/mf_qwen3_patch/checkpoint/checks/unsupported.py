@@ -67,12 +67,7 @@ def is_of_an_adapter(name: str) -> bool:
 
 
 def unsupported_kinds(checkpoint: Checkpoint, model_type: str | None = None) -> list[Problem]:
-    """Recognize what ``checkpoint`` is if it is not a plain Qwen3; at most one problem per kind.
-
-    Args:
-        checkpoint: What is in the directory.
-        model_type: Which kind of Qwen3 it must be, ``qwen3`` or ``qwen3_moe``; by default either.
-    """
+    """Recognize what ``checkpoint`` is if it is not a plain Qwen3, or not of ``model_type``; at most one problem."""
     config, tensors = checkpoint.config, checkpoint.tensors
     rules: tuple[Callable[[], Problem | None], ...] = (
         lambda: _adapter(checkpoint),
@@ -111,13 +106,7 @@ def _adapter(checkpoint: Checkpoint) -> Problem | None:
 
 
 def other_model(config: Mapping[str, Any], schema: Family | None, wanted: str | None = None) -> Problem | None:
-    """Return what is wrong if a raw config describes no Qwen3 that is known here, or not the one that is wanted.
-
-    Args:
-        config: config.json as it is.
-        schema: The family that it names, if one is known.
-        wanted: ``qwen3`` or ``qwen3_moe``; by default either.
-    """
+    """Return what is wrong if a raw config describes no Qwen3 that is known here, or not the one that is wanted."""
     model_type, architectures = config.get("model_type"), config.get("architectures")
     names = architectures if isinstance(architectures, list) else []
     expected = FAMILIES[wanted] if wanted else schema or FAMILIES["qwen3"]
