@@ -17,6 +17,8 @@ from mf_qwen3_patch.checkpoint.config.normalize import normalize
 from mf_qwen3_patch.checkpoint.config.overrides import apply_overrides
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint, open_checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME, Directory
+from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import PARTIAL
+from mf_qwen3_patch.checkpoint.writing.safetensors_writer import UNFINISHED
 from mf_qwen3_patch.errors import (
     ConfigMismatch,
     CorruptCheckpoint,
@@ -40,8 +42,6 @@ from mf_qwen3_patch.loading.transfer.plan import Plan
 from mf_qwen3_patch.loading.transfer.planner import plan, plan_for_verification, plan_fused
 from mf_qwen3_patch.loading.transfer.rank_slices import PlanNotPossible
 
-_PARTIAL = ".partial"
-_UNFINISHED = ".unfinished"
 _AGAIN = "convert the HuggingFace directory again, into an empty place"
 _OWN_CONFIG = "build the model from the config.json that belongs to these weights"
 _ASSUMED = (
@@ -160,8 +160,8 @@ def _noted(checkpoint: Checkpoint) -> tuple[Layout | None, int, list[Problem]]:
 
 
 def _refuse_unfinished(source: Directory) -> None:
-    left = sorted(name for name in source.listing if name.endswith(_UNFINISHED))
-    if not left and not source.path.name.endswith(_PARTIAL):
+    left = sorted(name for name in source.listing if name.endswith(UNFINISHED))
+    if not left and not source.path.name.endswith(PARTIAL):
         return
     summary = "a conversion into this directory was stopped before it was whole"
     file, found = (left[0], left[0]) if left else (None, f"{source.path.name}, where a conversion grows")

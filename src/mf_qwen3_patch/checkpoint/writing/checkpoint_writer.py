@@ -26,12 +26,13 @@ from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME
 from mf_qwen3_patch.checkpoint.files.index import INDEX_NAME
 from mf_qwen3_patch.checkpoint.files.strict_json import json_bytes
-from mf_qwen3_patch.checkpoint.writing.safetensors_writer import NewFile, sync_directory
+from mf_qwen3_patch.checkpoint.writing.safetensors_writer import UNFINISHED, NewFile, sync_directory
 
 MANIFEST_NAME = "mf_qwen3_patch.manifest.json"
 """The note of what the directory was made from."""
 
-_PARTIAL = ".partial"
+PARTIAL = ".partial"
+"""The end of a directory's name until all of it is there."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class NewDirectory:
     @property
     def partial(self) -> Path:
         """The directory in which it grows."""
-        return self.path.with_name(self.path.name + _PARTIAL)
+        return self.path.with_name(self.path.name + PARTIAL)
 
     def write(self, *, progress: bool = True, check_source: Callable[[], object] = lambda: None) -> Written:
         """Make the directory, or go on where a run was stopped.
@@ -237,7 +238,7 @@ def index_bytes(files: Sequence[NewFile]) -> dict[str, bytes]:
 
 def write_small(path: Path, content: bytes) -> None:
     """Write a file that has its name only once all of it is on the disk."""
-    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished = path.with_name(path.name + UNFINISHED)
     with unfinished.open("wb") as stream:
         stream.write(content)
         stream.flush()

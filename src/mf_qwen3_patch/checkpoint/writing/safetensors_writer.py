@@ -22,7 +22,8 @@ from mf_qwen3_patch.checkpoint.files.shards import SINGLE_NAME
 
 Array: TypeAlias = npt.NDArray[Any]
 
-_UNFINISHED = ".unfinished"
+UNFINISHED = ".unfinished"
+"""The end of a file's name until all of it is on the disk."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class NewFile:
         """
         path = directory / self.name
         path.parent.mkdir(exist_ok=True)
-        unfinished = path.with_name(path.name + _UNFINISHED)
+        unfinished = path.with_name(path.name + UNFINISHED)
         with unfinished.open("wb") as stream:
             wrote(stream.write(self.header))
             for tensor in self.tensors:
