@@ -21,6 +21,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry src
 
 unit: $(VENV)/.installed-test             ## the tests that need no MindSpore
 	$(BIN)/python -m pytest tests/unit tests/docs

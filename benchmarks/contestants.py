@@ -107,14 +107,14 @@ def huggingface(directory: str, dtype: str) -> tuple[Load, Load]:
 
 
 def huggingface_imported(directory: str, dtype: str) -> tuple[Load, Load]:
-    """The same, but for its imports: from_pretrained brings in the model's code when it is first called."""
+    """Time HuggingFace with its imports done before; from_pretrained brings in the model's code when first called."""
     from transformers import Qwen3ForCausalLM, modeling_utils  # noqa: F401
 
     return huggingface(directory, dtype)
 
 
 def huggingface_read(directory: str, dtype: str) -> tuple[Load, Load]:
-    """The same, until every weight is in memory: where the dtype is the file's it only maps the file."""
+    """Time HuggingFace until every weight is in memory: where the dtype is the file's it only maps the file."""
     prepare, from_pretrained = huggingface_imported(directory, dtype)
     import torch
 

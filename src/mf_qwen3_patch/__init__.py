@@ -145,13 +145,13 @@ def status() -> tuple[PatchStatus, ...]:
     return REGISTRY.status()
 
 
-def load_ipython_extension(ipython: Any) -> None:
+def load_ipython_extension(ipython: object) -> None:
     """Let ``%load_ext mf_qwen3_patch`` activate the patches."""
     startup.note_way(startup.IPYTHON)
     activate()
 
 
-def unload_ipython_extension(ipython: Any) -> None:
+def unload_ipython_extension(ipython: object) -> None:
     """Let ``%unload_ext mf_qwen3_patch`` restore every original."""
     deactivate()
 

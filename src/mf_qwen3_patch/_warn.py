@@ -1,9 +1,12 @@
-"""Warnings that name the user's own line, whatever lies between it and the place that warns."""
+"""Warnings that name the user's own line, whatever lies between it and the place that warns; one rank speaks."""
 
 from __future__ import annotations
 
 import sys
 import warnings
+from types import FrameType
+
+from mf_qwen3_patch.ranks import is_first_rank
 
 _BETWEEN = frozenset({"mf_qwen3_patch", "mindspore", "mindformers", "wrapt", "importlib", "contextlib", "functools"})
 
@@ -17,10 +20,16 @@ def find_stack_level() -> int:
     level = 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in _BETWEEN:
         frame = frame.f_back
-        level += 1
+        level += not _is_import_system(frame)
     return level
 
 
 def warn(message: str, category: type[Warning]) -> None:
-    """Warn, in the name of the user's line."""
-    warnings.warn(message, category, stacklevel=find_stack_level())
+    """Warn, in the name of the user's line, on rank 0 only."""
+    if is_first_rank():
+        warnings.warn(message, category, stacklevel=find_stack_level())
+
+
+def _is_import_system(frame: FrameType) -> bool:
+    """Return whether ``warnings.warn`` leaves this frame out when it counts; it goes by the file's name, too."""
+    return "importlib" in frame.f_code.co_filename and "_bootstrap" in frame.f_code.co_filename

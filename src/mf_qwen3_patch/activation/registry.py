@@ -26,7 +26,7 @@ import wrapt
 
 from mf_qwen3_patch._warn import warn
 from mf_qwen3_patch.errors import ActivationError, PatchWarning
-from mf_qwen3_patch.loading.runtime.ranks import is_first_rank
+from mf_qwen3_patch.ranks import is_first_rank
 from mf_qwen3_patch.settings import Settings
 
 

@@ -51,5 +51,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_main() -> int:
-    """The console command ``mf-qwen3-run``: ``run`` by a shorter name."""
+    """Run ``run`` by the shorter name of the console command ``mf-qwen3-run``."""
     return main(["run", *sys.argv[1:]])

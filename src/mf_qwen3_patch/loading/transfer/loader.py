@@ -24,12 +24,12 @@ from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
 from mf_qwen3_patch.errors import InvalidValues, some
 from mf_qwen3_patch.loading.runtime.log import warn
-from mf_qwen3_patch.loading.runtime.ranks import is_first_rank
 from mf_qwen3_patch.loading.transfer.cast import TARGET_DTYPES, Array, cast_between, cast_like_numpy, not_finite
 from mf_qwen3_patch.loading.transfer.plan import ParameterPlan, Plan
 from mf_qwen3_patch.loading.transfer.read_requests import pieces_of
 from mf_qwen3_patch.loading.transfer.reader import advise_sequential
 from mf_qwen3_patch.loading.transfer.worker import Files, Findings, PieceLoader, WorkShared, work
+from mf_qwen3_patch.ranks import is_first_rank
 from mf_qwen3_patch.settings import thread_count
 
 _PROGRESS_SECONDS = 0.1
