@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from mf_qwen3_patch.checkpoint.writing.sizes import parse_size
+from mf_qwen3_patch.checkpoint.writing.safetensors_writer import parse_size
 
 
 def positive_int(text: str) -> int:

@@ -15,8 +15,14 @@ from mf_qwen3_patch.checkpoint.checks.preflight import CheckOptions, Preflight, 
 from mf_qwen3_patch.checkpoint.config.normalize import normalize
 from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
 from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_NAMES
-from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import NewDirectory, Written, refuse_nesting, source_identity
-from mf_qwen3_patch.checkpoint.writing.companions import companion_files, config_bytes, with_dtype
+from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import (
+    NewDirectory,
+    Written,
+    companion_files,
+    refuse_nesting,
+    source_identity,
+    with_dtype,
+)
 from mf_qwen3_patch.checkpoint.writing.safetensors_writer import NewFile, NewTensor, split_into_files
 from mf_qwen3_patch.convert.tensor_writer import TensorWriter
 from mf_qwen3_patch.errors import Problem, UnsupportedCheckpoint, error_for, some
@@ -181,7 +187,7 @@ def _file_of_rank(found: Preflight, writer: TensorWriter, rank: int, ranks: int,
 
 def _small_files(found: Preflight, dtype: str | None) -> dict[str, bytes]:
     checkpoint = found.checkpoint
-    config = config_bytes(checkpoint.source)
+    config = checkpoint.source.read("config.json")
     return {
         **companion_files(checkpoint.directory, checkpoint.listing),
         "config.json": config if dtype is None else with_dtype(config, dtype),

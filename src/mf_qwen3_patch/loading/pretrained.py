@@ -167,7 +167,7 @@ def load_weights(
     started = time.perf_counter()
     family = family or family_of(model)
     source = directory if isinstance(directory, Directory) else Directory(directory)
-    with no_stale_report(model), source:
+    with no_stale_report(model), closing(source):
         if source.rank_directories:
             with open_rank_directory(source) as checkpoint:
                 report = load_fused(model, checkpoint, family, started)

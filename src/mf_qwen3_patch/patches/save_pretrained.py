@@ -21,7 +21,7 @@ _NOT_HERE = {"push_to_hub": False, "safe_serialization": True, "variant": None}
 def _writing_huggingface(family: Family, stock: Callable[..., Any]) -> Callable[..., None]:
     @functools.wraps(stock)
     def method(self: Any, save_directory: Any, *args: Any, auto_convert: bool = True, **kwargs: Any) -> None:
-        from mf_qwen3_patch.checkpoint.writing.sizes import parse_size
+        from mf_qwen3_patch.checkpoint.writing.safetensors_writer import parse_size
         from mf_qwen3_patch.loading.save_pretrained import save_pretrained
 
         if args or not auto_convert or any(kwargs.get(name) for name in _STOCKS):

@@ -23,7 +23,7 @@ from mf_qwen3_patch.families.layout import LAYOUT_KEY
 
 SHARD = 30_000
 _MODULES = {safetensors_writer.__file__, checkpoint_writer.__file__}
-_FUNCTIONS = {"write", "_claim", "_locked", "_write_small", "sync_directory"}
+_FUNCTIONS = {"write", "_claim", "_locked", "unfinished", "sync_directory"}
 
 
 def is_converted_directory(path: Path) -> bool:

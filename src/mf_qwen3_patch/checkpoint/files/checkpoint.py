@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.files.directory import ADAPTER_CONFIG_NAME, CONFIG_NAME, Directory
-from mf_qwen3_patch.checkpoint.files.index import compare_with_headers
+from mf_qwen3_patch.checkpoint.files.index import Findings, compare_with_headers
 from mf_qwen3_patch.checkpoint.files.read_file import CheckpointFile
 from mf_qwen3_patch.checkpoint.files.safetensors_header import Header, TensorInfo
-from mf_qwen3_patch.checkpoint.files.shards import Findings, choose_files, merge_headers, read_headers
+from mf_qwen3_patch.checkpoint.files.shards import choose_files, merge_headers, read_headers
 from mf_qwen3_patch.errors import CheckpointError, Problem
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.registry import find_family
@@ -22,36 +21,22 @@ from mf_qwen3_patch.families.registry import find_family
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The content of a directory, sound or not; its files stay open until ``close``.
-
-    Attributes:
-        source: The directory, with its open files.
-        config: config.json as it is, or what stands in for it; empty if it can't be read.
-        tensors: All tensors of all files that could be read, by their names in the files.
-        files: The weight files that are used, in order.
-        problems: What is wrong with the files, most important first.
-        warnings: What does not stop a load.
-        config_read: Whether there is a config.
-        lost: Tensors known by the index alone, as their file is missing or damaged.
-        lost_unknown: Whether a file is missing or damaged and no index says what it held.
-    """
+    """The content of a directory, sound or not; its files stay open until ``close``."""
 
     source: Directory
-    config: dict[str, Any]
-    tensors: Mapping[str, TensorInfo]
-    files: tuple[Path, ...]
-    problems: tuple[Problem, ...]
+    config: dict[str, Any]  # config.json as it is, or what stands in for it; empty if it can't be read
+    tensors: Mapping[str, TensorInfo]  # of all files that could be read
+    files: tuple[Path, ...]  # the weight files that are used
+    problems: tuple[Problem, ...]  # most important first
     warnings: tuple[str, ...]
-    config_read: bool = True
-    lost: frozenset[str] = frozenset()
-    lost_unknown: bool = False
+    config_read: bool = True  # whether there is a config
+    lost: frozenset[str] = frozenset()  # tensors known by the index alone, as their file is missing or damaged
+    lost_unknown: bool = False  # whether a file is missing or damaged and no index says what it held
 
     def __enter__(self) -> Checkpoint:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -83,11 +68,7 @@ class Checkpoint:
         return self.source.file(str(path.relative_to(self.directory)))
 
     def check_unchanged(self) -> None:
-        """Compare every weight file with what it was when its header was read.
-
-        Raises:
-            CorruptCheckpoint: One was replaced or written to meanwhile.
-        """
+        """Raise CorruptCheckpoint if a weight file was replaced or written to since its header was read."""
         for path in self.files:
             self.file(path).check_unchanged()
 
@@ -98,29 +79,17 @@ def open_checkpoint(
     absent_config: Mapping[str, Any] | None = None,
     variant: str | None = None,
 ) -> Checkpoint:
-    """Read config.json, the index and all headers of a directory.
+    """Read config.json, the index and all headers of a directory; what is wrong with them is collected.
 
-    What is wrong with them is collected in ``problems``.
-
-    Args:
-        directory: With the weights.
-        absent_config: What stands in for config.json where the directory has none; without it that is a problem.
-        variant: Of the weights: ``fp16`` for ``model.fp16.safetensors``.
-
-    Raises:
-        IncompleteCheckpoint: The directory itself is not there, or is not a directory.
-        CorruptCheckpoint: The directory can't be listed.
+    ``absent_config`` stands in for config.json where the directory has none; ``variant`` is that of the weights,
+    ``fp16`` for ``model.fp16.safetensors``. Raises CheckpointError if the directory itself can't be listed.
     """
     source = directory if isinstance(directory, Directory) else Directory(directory)
     found = Findings()
     config = _config_or_problem(source, found, absent_config)
     names, index = choose_files(source, found, variant=variant)
     headers = read_headers(source, names, index, found)
-    if index.shards:
-        problems, warnings, absent = compare_with_headers(index, headers)
-        found.problems += problems
-        found.warnings += warnings
-        found.lost |= absent
+    compare_with_headers(index, headers, found)
     tensors = merge_headers(headers, found)
     return Checkpoint(
         source=source,
@@ -138,10 +107,11 @@ def open_checkpoint(
 def _config_or_problem(
     source: Directory, found: Findings, absent_config: Mapping[str, Any] | None
 ) -> dict[str, Any] | None:
-    if CONFIG_NAME not in source.listing and absent_config is not None:
-        return dict(absent_config)
-    if CONFIG_NAME not in source.listing and ADAPTER_CONFIG_NAME in source.listing:
-        return None  # a LoRA adapter: named as such by the checks, which also say what to do
+    if CONFIG_NAME not in source.listing:
+        if absent_config is not None:
+            return dict(absent_config)
+        if ADAPTER_CONFIG_NAME in source.listing:
+            return None  # a LoRA adapter: named as such by the checks, which also say what to do
     try:
         return source.config()
     except CheckpointError as error:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.files.read_file import CheckpointFile, open_file, read_bounded
@@ -22,28 +20,13 @@ ADAPTER_CONFIG_NAME = "adapter_config.json"
 
 
 class Directory:
-    """A directory with a checkpoint, or with none. Each of its files is opened once, when it is first asked for.
-
-    Args:
-        path: The directory; it need not be there.
-
-    Attributes:
-        path: As given.
-    """
+    """A directory with a checkpoint, or with none, or none at all; each of its files is opened when first asked for."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._files: dict[str, CheckpointFile] = {}
         self._headers: dict[str, Header] = {}
         self._contents: dict[str, bytes] = {}
-
-    def __enter__(self) -> Directory:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the files; what was read of them stays."""
@@ -54,42 +37,42 @@ class Directory:
     def listing(self) -> frozenset[str]:
         """The names of all entries.
 
-        Raises:
-            IncompleteCheckpoint: The directory is not there, or is not a directory.
-            CorruptCheckpoint: It can't be read.
+        Raises IncompleteCheckpoint if there is no such directory, CorruptCheckpoint if it can't be read.
         """
         try:
             return frozenset(entry.name for entry in self.path.iterdir())
         except (FileNotFoundError, NotADirectoryError) as error:
             what = "is not there" if isinstance(error, FileNotFoundError) else "is a file, not a directory"
-            problem = Problem(
-                IncompleteCheckpoint,
-                f"the checkpoint directory {self.path} {what}",
-                expected="a directory with config.json and .safetensors files",
-                advice="check the path",
-            )
+            summary = f"the checkpoint directory {self.path} {what}"
+            expected = "a directory with config.json and .safetensors files"
+            problem = Problem(IncompleteCheckpoint, summary, expected=expected, advice="check the path")
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            problem = Problem(
-                CorruptCheckpoint,
-                f"the checkpoint directory {self.path} can't be read: {reason}",
-                advice="check the path and its permissions",
-            )
-        raise problem.kind([problem])
+            summary = f"the checkpoint directory {self.path} can't be read: {getattr(error, 'strerror', None) or error}"
+            problem = Problem(CorruptCheckpoint, summary, advice="check the path and its permissions")
+        raise error_for([problem])
 
     def config(self) -> dict[str, Any]:
-        """Return config.json as it is.
+        """Return config.json as it is; raises CheckpointError if it is not there, or is not one sound JSON object."""
+        try:
+            return self._config
+        except CheckpointError as error:
+            raise error_for(error.problems) from None
 
-        Raises:
-            IncompleteCheckpoint: It is not there.
-            CorruptCheckpoint: It can't be read, or is not one sound JSON object.
-        """
-        data = self.config_bytes
-        if isinstance(data, CheckpointError):
-            raise error_for(data.problems)
-        if isinstance(self._config, CheckpointError):
-            raise error_for(self._config.problems)
-        return self._config
+    @cached_property
+    def _config(self) -> dict[str, Any]:
+        return parse_object(self.read(CONFIG_NAME), file=CONFIG_NAME)
+
+    @cached_property
+    def family(self) -> Family | None:
+        """The family that config.json names, None if it names none; a config that is damaged in detail still counts."""
+        try:
+            raw: Any = self.config()
+        except CheckpointError:
+            try:
+                raw = json.loads(self.read(CONFIG_NAME))
+            except (ValueError, RecursionError):
+                return None
+        return find_family(raw) if isinstance(raw, dict) else None
 
     def read(self, name: str) -> bytes:
         """Return the content of a JSON file; read once, see ``read_bounded``."""
@@ -97,44 +80,8 @@ class Directory:
             self._contents[name] = read_bounded(self.path / name, name)
         return self._contents[name]
 
-    @cached_property
-    def config_bytes(self) -> bytes | CheckpointError:
-        """The content of config.json, or the error that reading it raised."""
-        try:
-            return self.read(CONFIG_NAME)
-        except CheckpointError as error:
-            return error
-
-    @cached_property
-    def _config(self) -> dict[str, Any] | CheckpointError:
-        data = self.config_bytes
-        if isinstance(data, CheckpointError):
-            return data
-        advice = f"download {CONFIG_NAME} again"
-        try:
-            return parse_object(data, file=CONFIG_NAME, what=CONFIG_NAME, advice=advice)
-        except CheckpointError as error:
-            return error
-
-    @cached_property
-    def family(self) -> Family | None:
-        """The family that config.json names, None if it names none; a config that is damaged in detail still counts."""
-        raw: Any = self._config
-        if isinstance(raw, CheckpointError):
-            if isinstance(self.config_bytes, CheckpointError):
-                return None
-            try:
-                raw = json.loads(self.config_bytes)
-            except (ValueError, RecursionError):
-                return None
-        return find_family(raw) if isinstance(raw, dict) else None
-
     def file(self, name: str) -> CheckpointFile:
-        """Return a file of the directory, open.
-
-        Raises:
-            CheckpointError: It can't be opened, see ``open_file``.
-        """
+        """Return a file of the directory, open; see ``open_file``."""
         if name not in self._files:
             self._files[name] = open_file(self.path / name, name)
         return self._files[name]
@@ -182,7 +129,7 @@ class Directory:
             return False
         if self.listing & {CONFIG_NAME, ADAPTER_CONFIG_NAME}:
             return True
-        return self._has_tensor(lambda name: name.startswith("model.layers."))
+        return any(name.startswith("model.layers.") for file in self.weight_files for name in self.header(file).tensors)
 
     @property
     def rank_directories(self) -> list[str]:
@@ -190,12 +137,8 @@ class Directory:
         if not self.is_there or self.weight_files:
             return []
         found = [name for name in self.listing if name.startswith("rank_") and name[5:].isdecimal()]
-        return sorted(
-            (name for name in found if any((self.path / name).glob("*.safetensors"))), key=lambda name: int(name[5:])
-        )
-
-    def _has_tensor(self, wanted: Callable[[str], bool]) -> bool:
-        return any(wanted(name) for file in self.weight_files for name in self.header(file).tensors)
+        found = [name for name in found if any((self.path / name).glob("*.safetensors"))]
+        return sorted(found, key=lambda name: int(name[5:]))
 
 
 def directory_of(path: object) -> Directory | None:

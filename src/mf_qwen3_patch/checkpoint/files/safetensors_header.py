@@ -8,12 +8,13 @@ the offsets are relative. The data have neither gaps nor overlaps and end with t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn, TypeGuard
 
-from mf_qwen3_patch.checkpoint.files.read_file import MAX_JSON_BYTES, CheckpointFile, open_file
+from mf_qwen3_patch.checkpoint.files.read_file import MAX_JSON_BYTES, CheckpointFile, corrupt, open_file
 from mf_qwen3_patch.checkpoint.files.strict_json import parse_object
 from mf_qwen3_patch.errors import CheckpointError, CorruptCheckpoint, Problem, error_for
 
@@ -38,60 +39,30 @@ _DOWNLOAD_AGAIN = "download the file again and compare its size and checksum wit
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """The place of one tensor.
-
-    Attributes:
-        name: The tensor's name in the file.
-        dtype: The safetensors name, e.g. ``"BF16"``.
-        shape: The shape.
-        file: The file that holds it.
-        offset: Absolute byte offset of its first byte in the file.
-        nbytes: Its length in bytes.
-    """
+    """The place of one tensor; its dtype in the format's own name, e.g. ``"BF16"``."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     file: Path
-    offset: int
+    offset: int  # of its first byte, from the file's start
     nbytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The header of one safetensors file.
-
-    Attributes:
-        tensors: By name.
-        metadata: The free-form strings under ``__metadata__``.
-        problems: What is wrong with the file, most important first; empty if it is sound.
-        nbytes: Length of the header with its prefix, where the data start; 0 if it can't be read.
-    """
+    """The header of one safetensors file: what could be read of it, and what is wrong with it, worst first."""
 
     tensors: dict[str, TensorInfo] = field(default_factory=dict)
-    metadata: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)  # the free-form strings under __metadata__
     problems: tuple[Problem, ...] = ()
-    nbytes: int = 0
+    nbytes: int = 0  # with the length before it: where the data start
 
 
 def read_header(path: Path) -> Header:
-    """Read the header of a sound safetensors file.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Its tensors and metadata.
-
-    Raises:
-        CorruptCheckpoint: The file is damaged; names the file, and the tensor where one shows it.
-        IncompleteCheckpoint: The file is not there.
-    """
-    file = open_file(path)
-    try:
+    """Read the header of a sound safetensors file; raises CheckpointError with the file, and the tensor, at fault."""
+    with closing(open_file(path)) as file:
         header = inspect_header(file)
-    finally:
-        file.close()
     if header.problems:
         raise error_for(header.problems, str(path.parent))
     return header
@@ -101,9 +72,6 @@ def inspect_header(file: CheckpointFile) -> Header:
     """Read the header like :func:`read_header`, but return what is wrong instead of raising it.
 
     A truncated or overlong file still lists its tensors, so that the config can be checked too.
-
-    Args:
-        file: The open file.
     """
     name = file.name
     try:
@@ -119,136 +87,89 @@ def inspect_header(file: CheckpointFile) -> Header:
     return Header(tensors, metadata, () if problem is None else (problem,), start)
 
 
-def _fail(summary: str, name: str, **details: Any) -> NoReturn:
-    details.setdefault("advice", _DOWNLOAD_AGAIN)
-    raise CorruptCheckpoint([Problem(CorruptCheckpoint, summary, file=name, **details)])
+def _fail(
+    name: str,
+    summary: str,
+    expected: str | None = None,
+    found: str | None = None,
+    advice: str = _DOWNLOAD_AGAIN,
+    tensor: str | None = None,
+) -> NoReturn:
+    raise CorruptCheckpoint([corrupt(name, summary, expected, found, advice, tensor)])
 
 
 def _header_length(prefix: bytes, size: int, name: str) -> int:
     if len(prefix) < _LENGTH_BYTES:
-        _fail(
-            f"{name} is too short for a safetensors file",
-            name,
-            expected=f"at least {_LENGTH_BYTES} bytes",
-            found=f"{len(prefix)} bytes",
-        )
+        summary = f"{name} is too short for a safetensors file"
+        _fail(name, summary, f"at least {_LENGTH_BYTES} bytes", f"{len(prefix)} bytes")
     length = int.from_bytes(prefix, "little")
     if length > MAX_JSON_BYTES:
-        _fail(
-            f"{name} announces a header larger than safetensors allows, so it is not a safetensors file",
-            name,
-            expected=f"at most {MAX_JSON_BYTES} bytes of header",
-            found=f"{length} bytes",
-        )
+        summary = f"{name} announces a header larger than safetensors allows, so it is not a safetensors file"
+        _fail(name, summary, f"at most {MAX_JSON_BYTES} bytes of header", f"{length} bytes")
     if length > size - _LENGTH_BYTES:
-        _fail(
-            f"{name} ends before its header does",
-            name,
-            expected=f"a header of {length} bytes",
-            found=f"{size - _LENGTH_BYTES} bytes in the file after the length",
-        )
+        found = f"{size - _LENGTH_BYTES} bytes in the file after the length"
+        _fail(name, f"{name} ends before its header does", f"a header of {length} bytes", found)
     return length
 
 
 def _metadata(raw: object, name: str) -> dict[str, str]:
     if not isinstance(raw, dict) or not all(isinstance(value, str) for value in raw.values()):
-        _fail(f"the header of {name} has a {_METADATA} that is not a map of strings", name)
+        _fail(name, f"the header of {name} has a {_METADATA} that is not a map of strings")
     return raw
 
 
 def _tensor(key: str, raw: object, path: Path, name: str, start: int) -> TensorInfo:
-    label = _short(key)
+    def fail(fault: str, expected: str | None, found: str, advice: str = _DOWNLOAD_AGAIN) -> NoReturn:
+        _fail(name, f"the header of {name} {fault}", expected, found, advice, _short(key))
+
     if not isinstance(raw, dict):
         kind = type(raw).__name__
-        _fail(f"the header of {name} describes a tensor by a {kind}", name, tensor=label, found=kind)
+        fail(f"describes a tensor by a {kind}", None, kind)
     dtype, shape, offsets = raw.get("dtype"), raw.get("shape"), raw.get("data_offsets")
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
-        _fail(
-            f"the header of {name} gives a tensor a dtype that safetensors does not know",
-            name,
-            tensor=label,
-            expected="one of " + ", ".join(DTYPE_BITS),
-            found=_short(dtype),
-            advice="save the checkpoint again in bfloat16, float16 or float32",
-        )
-    if not isinstance(shape, list) or len(shape) > _MAX_RANK or not all(_is_size(dimension) for dimension in shape):
-        _fail(
-            f"the header of {name} gives a tensor an impossible shape",
-            name,
-            tensor=label,
-            expected=f"a list of at most {_MAX_RANK} sizes",
-            found=_short(shape),
-        )
-    if (
-        not isinstance(offsets, list)
-        or len(offsets) != 2
-        or not all(_is_size(offset) for offset in offsets)
-        or offsets[0] > offsets[1]
-    ):
-        _fail(
-            f"the header of {name} gives a tensor impossible data_offsets",
-            name,
-            tensor=label,
-            expected="[begin, end] with 0 <= begin <= end",
-            found=_short(offsets),
-        )
+        fault, expected = "gives a tensor a dtype that safetensors does not know", "one of " + ", ".join(DTYPE_BITS)
+        fail(fault, expected, _short(dtype), "save the checkpoint again in bfloat16, float16 or float32")
+    if not _are_sizes(shape) or len(shape) > _MAX_RANK:
+        fail("gives a tensor an impossible shape", f"a list of at most {_MAX_RANK} sizes", _short(shape))
+    if not _are_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+        expected = "[begin, end] with 0 <= begin <= end"
+        fail("gives a tensor impossible data_offsets", expected, _short(offsets))
     begin, end = offsets
     bits = prod(shape) * DTYPE_BITS[dtype]
     if (end - begin) * 8 != bits:
-        _fail(
-            f"the header of {name} gives a tensor another length than its dtype and shape have",
-            name,
-            tensor=label,
-            expected=f"{bits / 8:g} bytes for {dtype} {shape}" if bits < 2**50 else f"{bits // 8} bytes",
-            found=f"{end - begin} bytes (data_offsets {offsets})",
-        )
+        expected = f"{bits / 8:g} bytes for {dtype} {shape}" if bits < 2**50 else f"{bits // 8} bytes"
+        found = f"{end - begin} bytes (data_offsets {offsets})"
+        fail("gives a tensor another length than its dtype and shape have", expected, found)
     return TensorInfo(key, dtype, tuple(shape), path, start + begin, end - begin)
 
 
 def _layout_problem(tensors: dict[str, TensorInfo], name: str, start: int, size: int) -> Problem | None:
     """Check that the tensors tile the data section; report the first fault only, it explains the rest."""
     position = start
-    last: TensorInfo | None = None
+    at_fault: TensorInfo | None = None
     for tensor in sorted(tensors.values(), key=lambda info: (info.offset, info.nbytes)):
         if tensor.offset != position:
             fault = "overlaps the tensor before it" if tensor.offset < position else "leaves a gap before it"
-            return Problem(
-                CorruptCheckpoint,
-                f"the header of {name} places a tensor so that it {fault}",
-                file=name,
-                tensor=_short(tensor.name),
-                expected=f"offset {position - start}",
-                found=f"offset {tensor.offset - start}",
-                advice=_DOWNLOAD_AGAIN,
-            )
+            summary = f"the header of {name} places a tensor so that it {fault}"
+            expected, found = f"offset {position - start}", f"offset {tensor.offset - start}"
+            return corrupt(name, summary, expected, found, _DOWNLOAD_AGAIN, _short(tensor.name))
         position = tensor.offset + tensor.nbytes
-        last = tensor
+        at_fault = tensor
     if position == size:
         return None
-    if position > size:
-        cut = next(t for t in tensors.values() if t.offset + t.nbytes > size)
-        return Problem(
-            CorruptCheckpoint,
-            f"{name} is truncated: {position - size} bytes are missing at its end",
-            file=name,
-            tensor=_short(cut.name),
-            expected=f"{position} bytes",
-            found=f"{size} bytes",
-            advice=_DOWNLOAD_AGAIN,
-        )
-    return Problem(
-        CorruptCheckpoint,
-        f"{name} is longer than its header says, by {size - position} bytes",
-        file=name,
-        tensor=None if last is None else _short(last.name),
-        expected=f"{position} bytes",
-        found=f"{size} bytes",
-        advice=_DOWNLOAD_AGAIN,
+    if position < size:
+        summary = f"{name} is longer than its header says, by {size - position} bytes"
+    else:
+        summary = f"{name} is truncated: {position - size} bytes are missing at its end"
+        at_fault = next(info for info in tensors.values() if info.offset + info.nbytes > size)
+    label = None if at_fault is None else _short(at_fault.name)
+    return corrupt(name, summary, f"{position} bytes", f"{size} bytes", _DOWNLOAD_AGAIN, label)
+
+
+def _are_sizes(value: object) -> TypeGuard[list[int]]:
+    return isinstance(value, list) and all(
+        isinstance(size, int) and not isinstance(size, bool) and 0 <= size <= _MAX_DIMENSION for size in value
     )
-
-
-def _is_size(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_DIMENSION
 
 
 def _short(value: object) -> str:

@@ -13,25 +13,17 @@ def json_bytes(value: object) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def parse_object(data: bytes, *, file: str, what: str, advice: str) -> dict[str, Any]:
-    """Parse ``data`` as one JSON object.
+def parse_object(data: bytes, *, file: str, what: str | None = None, advice: str | None = None) -> dict[str, Any]:
+    """Parse ``data``, whose length the caller has bounded, as one JSON object.
 
-    Args:
-        data: The bytes; the caller has bounded their number.
-        file: The file's name, for the message.
-        what: What the text is, e.g. ``"config.json"`` or ``"the header"``.
-        advice: What to do about a damaged file of this kind.
-
-    Returns:
-        The object.
-
-    Raises:
-        CorruptCheckpoint: Not UTF-8, not JSON, a number out of range, nested too deeply, a key that
-            occurs twice, or not an object.
+    ``what`` is what the text is (``"the header"``), by default ``file``; ``advice`` what to do about a damaged one.
+    Raises CorruptCheckpoint if it is not UTF-8, not JSON, no object, nested too deeply, or has a number out of range
+    or a key twice.
     """
 
     def fail(reason: str) -> NoReturn:
-        raise CorruptCheckpoint([Problem(CorruptCheckpoint, f"{what} {reason}", file=file, advice=advice)])
+        to_do = advice or f"download {file} again"
+        raise CorruptCheckpoint([Problem(CorruptCheckpoint, f"{what or file} {reason}", file=file, advice=to_do)])
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -46,11 +38,9 @@ def parse_object(data: bytes, *, file: str, what: str, advice: str) -> dict[str,
         fail(f"holds {constant}, which is not JSON")
 
     try:
-        text = data.decode("utf-8")
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=unique, parse_constant=not_finite)
     except UnicodeDecodeError as error:
         fail(f"is not UTF-8 (byte {error.start})")
-    try:
-        value = json.loads(text, object_pairs_hook=unique, parse_constant=not_finite)
     except RecursionError:
         fail("is nested too deeply")
     except json.JSONDecodeError as error:

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +25,9 @@ from tqdm.auto import tqdm  # type: ignore[import-untyped]
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME
 from mf_qwen3_patch.checkpoint.files.index import INDEX_NAME
+from mf_qwen3_patch.checkpoint.files.read_file import read_bounded
 from mf_qwen3_patch.checkpoint.files.strict_json import json_bytes
-from mf_qwen3_patch.checkpoint.writing.safetensors_writer import UNFINISHED, NewFile, sync_directory
+from mf_qwen3_patch.checkpoint.writing.safetensors_writer import NewFile, sync_directory, unfinished
 
 MANIFEST_NAME = "mf_qwen3_patch.manifest.json"
 """The note of what the directory was made from."""
@@ -35,40 +36,41 @@ PARTIAL = ".partial"
 """The end of a directory's name until all of it is there."""
 
 
+_COMPANIONS = frozenset(
+    {
+        "added_tokens.json",
+        "chat_template.json",
+        "chat_template.jinja",
+        "generation_config.json",
+        "merges.txt",
+        "special_tokens_map.json",
+        "tokenizer.json",
+        "tokenizer.model",
+        "tokenizer_config.json",
+        "vocab.json",
+    }
+)
+
+
 @dataclass(frozen=True)
 class Written:
-    """The result of a run.
-
-    Attributes:
-        directory: The finished directory.
-        files: Names of the weight files.
-        kept: How many of them were there already, from a run that was stopped.
-        already: Whether the whole directory was there already.
-        nbytes: Size of the weight files.
-    """
+    """The result of a run: a finished directory, and the names and the size together of its weight files."""
 
     directory: Path
     files: tuple[str, ...]
-    kept: int
-    already: bool
+    kept: int  # files that were there already, from a run that was stopped
+    already: bool  # whether the whole directory was there already
     nbytes: int
 
 
 @dataclass(frozen=True)
 class NewDirectory:
-    """A directory that is to be made.
-
-    Attributes:
-        path: Its place: not there yet, or empty.
-        files: The weight files.
-        copies: Other files: name to its content.
-        manifest: What it is made from, as JSON-compatible values.
-    """
+    """A directory that is to be made; its place is not there yet, or empty."""
 
     path: Path
     files: tuple[NewFile, ...]
-    copies: Mapping[str, bytes]
-    manifest: Mapping[str, Any]
+    copies: Mapping[str, bytes]  # other files: name to content
+    manifest: Mapping[str, Any]  # what it is made from, as JSON-compatible values
 
     @property
     def partial(self) -> Path:
@@ -76,15 +78,11 @@ class NewDirectory:
         return self.path.with_name(self.path.name + PARTIAL)
 
     def write(self, *, progress: bool = True, check_source: Callable[[], object] = lambda: None) -> Written:
-        """Make the directory, or go on where a run was stopped.
+        """Make the directory, or go on where a run was stopped; a progress bar is shown on a terminal only.
 
-        Args:
-            progress: Show a progress bar, if stderr is a terminal.
-            check_source: Raises if the source was changed while it was read; asked before and after it is.
-
-        Raises:
-            FileExistsError: There is something else in its place, or a part of another conversion beside it.
-            OSError: The disk is too small, full or can't be written.
+        ``check_source`` raises if the source was changed while it was read; it is called before and after that.
+        Raises FileExistsError if there is something else in its place, or a part of another conversion beside it;
+        OSError if the disk is too small, full or can't be written.
         """
         if self._is_there():
             return self._written(len(self.files), already=True)
@@ -180,11 +178,7 @@ class NewDirectory:
 
 
 def refuse_nesting(source: Path, target: Path) -> None:
-    """Make sure that nothing is written into the source.
-
-    Raises:
-        ValueError: ``target`` is ``source``, or inside it.
-    """
+    """Raise ValueError if ``target`` is ``source``, or inside it."""
     ours, theirs = target.resolve(), source.resolve()
     if ours == theirs:
         raise ValueError(f"{target} is the source itself, which is never written to: name another directory")
@@ -195,9 +189,7 @@ def refuse_nesting(source: Path, target: Path) -> None:
 def source_identity(checkpoint: Checkpoint, config: Path | None = None) -> dict[str, Any]:
     """Return what tells the files of a checkpoint from those of another: names, sizes, times and headers.
 
-    Args:
-        checkpoint: The checkpoint, open.
-        config: Its config.json, if that is elsewhere.
+    ``config`` is its config.json, if that is elsewhere.
     """
     config = config or checkpoint.directory / CONFIG_NAME
     content = config.read_bytes()
@@ -206,6 +198,20 @@ def source_identity(checkpoint: Checkpoint, config: Path | None = None) -> dict[
         file = checkpoint.file(path)
         identity[path.name] = _identity(file.size, file.modified_ns, file.read(0, header.nbytes))
     return identity
+
+
+def companion_files(directory: Path, listing: Collection[str]) -> dict[str, bytes]:
+    """Read the generation settings and the tokenizer of a checkpoint, those in ``listing``; names to contents."""
+    return {name: read_bounded(directory / name, name) for name in sorted(_COMPANIONS & set(listing))}
+
+
+def with_dtype(config: bytes, dtype: str) -> bytes:
+    """Return config.json with another dtype of the weights; the very same bytes if it says so already."""
+    values: dict[str, Any] = json.loads(config)
+    keys = [key for key in ("torch_dtype", "dtype") if key in values] or ["torch_dtype"]
+    if all(values.get(key) == dtype for key in keys):
+        return config
+    return json_bytes(values | dict.fromkeys(keys, dtype))
 
 
 def _identity(size: int, modified_ns: int, header: bytes) -> dict[str, Any]:
@@ -238,12 +244,8 @@ def index_bytes(files: Sequence[NewFile]) -> dict[str, bytes]:
 
 def write_small(path: Path, content: bytes) -> None:
     """Write a file that has its name only once all of it is on the disk."""
-    unfinished = path.with_name(path.name + UNFINISHED)
-    with unfinished.open("wb") as stream:
+    with unfinished(path) as stream:
         stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    unfinished.replace(path)
 
 
 def _bar(total: int, progress: bool) -> Any:

@@ -1,18 +1,20 @@
 """Writing safetensors files tensor by tensor, whole or not at all.
 
-The format is the one that ``header`` reads. Tensors are made when they are written, and large ones piece by piece, so
-that no more than one piece is in memory. A file gets its name when all of it is on the disk.
+The format is the one that ``safetensors_header`` reads. Tensors are made when they are written, and large ones piece by
+piece, so that no more than one piece is in memory. A file gets its name when all of it is on the disk.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -25,20 +27,15 @@ Array: TypeAlias = npt.NDArray[Any]
 UNFINISHED = ".unfinished"
 """The end of a file's name until all of it is on the disk."""
 
+_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
 
 @dataclass(frozen=True)
 class NewTensor:
-    """A tensor that is to be written.
-
-    Attributes:
-        name: Its name in the file.
-        dtype: The safetensors name, e.g. ``"BF16"``.
-        shape: The shape.
-        make: Returns its elements, in order: contiguous arrays with ``nbytes`` bytes together.
-    """
+    """A tensor that is to be written; ``make`` returns its elements, in order, as contiguous arrays."""
 
     name: str
-    dtype: str
+    dtype: str  # the safetensors name, e.g. "BF16"
     shape: tuple[int, ...]
     make: Callable[[], Iterator[Array]]
 
@@ -50,31 +47,20 @@ class NewTensor:
 
 @dataclass(frozen=True)
 class NewFile:
-    """A file that is to be written.
-
-    Attributes:
-        name: Relative to the directory; may name a directory below it.
-        tensors: In the order of the file.
-        metadata: The strings under ``__metadata__``.
-    """
+    """A file that is to be written; its name may be in a directory below the one where it is written."""
 
     name: str
     tensors: tuple[NewTensor, ...]
-    metadata: Mapping[str, str]
+    metadata: Mapping[str, str]  # the strings under __metadata__
 
     @property
     def header(self) -> bytes:
         """Length and JSON, padded to 8 bytes as the format asks for."""
         entries: dict[str, Any] = {"__metadata__": dict(self.metadata)}
-        position = 0
+        end = 0
         for tensor in self.tensors:
-            end = position + tensor.nbytes
-            entries[tensor.name] = {
-                "dtype": tensor.dtype,
-                "shape": list(tensor.shape),
-                "data_offsets": [position, end],
-            }
-            position = end
+            begin, end = end, end + tensor.nbytes
+            entries[tensor.name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [begin, end]}
         text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
         text += b" " * (-len(text) % 8)
         return len(text).to_bytes(8, "little") + text
@@ -94,19 +80,10 @@ class NewFile:
             return False
 
     def write(self, directory: Path, wrote: Callable[[int], object]) -> None:
-        """Write the file; it has its name only once all of it is on the disk.
-
-        Args:
-            directory: Where; directories in ``name`` are made.
-            wrote: Told how many bytes were written, now and then.
-
-        Raises:
-            OSError: The disk is full or can't be written.
-        """
+        """Write the file; ``wrote`` is told how many bytes were written, now and then."""
         path = directory / self.name
         path.parent.mkdir(exist_ok=True)
-        unfinished = path.with_name(path.name + UNFINISHED)
-        with unfinished.open("wb") as stream:
+        with unfinished(path) as stream:
             wrote(stream.write(self.header))
             for tensor in self.tensors:
                 written = 0
@@ -116,9 +93,6 @@ class NewFile:
                     del piece  # before the next one is made
                 if written != tensor.nbytes:
                     raise AssertionError(f"{tensor.name} has {written} bytes instead of {tensor.nbytes}")
-            stream.flush()
-            os.fsync(stream.fileno())
-        unfinished.replace(path)
         sync_directory(path.parent)
 
 
@@ -127,18 +101,39 @@ def split_into_files(
 ) -> tuple[NewFile, ...]:
     """Share tensors out among files, in order, under HuggingFace's names.
 
-    Args:
-        tensors: What is to be written.
-        max_bytes: Of tensors in one file, unless a single tensor is larger; None for no limit.
-        metadata: Of every file.
+    A file holds at most ``max_bytes`` of tensors, unless a single tensor is larger; None is no limit.
     """
-    runs = list(_runs(tensors, max_bytes))
+    runs: list[list[NewTensor]] = [[]]
+    size = 0
+    for tensor in tensors:
+        if runs[-1] and max_bytes is not None and size + tensor.nbytes > max_bytes:
+            runs.append([])
+            size = 0
+        runs[-1].append(tensor)
+        size += tensor.nbytes
+    names = [f"model-{number:05d}-of-{len(runs):05d}.safetensors" for number in range(1, len(runs) + 1)]
     if len(runs) == 1:
-        return (NewFile(SINGLE_NAME, tuple(runs[0]), metadata),)
-    return tuple(
-        NewFile(f"model-{number:05d}-of-{len(runs):05d}.safetensors", tuple(run), metadata)
-        for number, run in enumerate(runs, start=1)
-    )
+        names = [SINGLE_NAME]
+    return tuple(NewFile(name, tuple(run), metadata) for name, run in zip(names, runs, strict=True))
+
+
+def parse_size(size: str | int) -> int:
+    """Return a size in bytes as transformers takes it, ``5GB`` for 5 * 10**9; raises ValueError for what is none."""
+    match = re.fullmatch(r"([0-9]{1,15}) ?([KMGT]?I?B?)", str(size).upper(), re.ASCII)
+    if match is None or match[2] not in _UNITS or int(match[1]) == 0:
+        raise ValueError(f"{size!r} is not a size such as 5GB, 500MB or 1GiB")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+@contextmanager
+def unfinished(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that gets its name, and takes the place of another, only once all of it is on the disk."""
+    partial = path.with_name(path.name + UNFINISHED)
+    with partial.open("wb") as stream:
+        yield stream
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
 
 
 def sync_directory(directory: Path) -> None:
@@ -148,15 +143,3 @@ def sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _runs(tensors: Sequence[NewTensor], max_bytes: int | None) -> Iterator[list[NewTensor]]:
-    run: list[NewTensor] = []
-    size = 0
-    for tensor in tensors:
-        if run and max_bytes is not None and size + tensor.nbytes > max_bytes:
-            yield run
-            run, size = [], 0
-        run.append(tensor)
-        size += tensor.nbytes
-    yield run
