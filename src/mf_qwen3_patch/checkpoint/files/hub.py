@@ -35,19 +35,11 @@ def offline() -> bool:
 
 
 def cached_directories(
-    hub_id: str,
-    *,
-    subfolder: str = "",
-    revision: str | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
+    hub_id: str, subfolder: str, revision: str | None, cache_dir: str | os.PathLike[str] | None
 ) -> Iterator[Path]:
     """Yield the directories in which a cache on this machine has a config.json of that model.
 
-    Args:
-        hub_id: ``owner/name``.
-        subfolder: Of the model's directory.
-        revision: A branch, tag or commit; None for the newest. ModelScope's caches are searched for the newest only.
-        cache_dir: HuggingFace's cache, if not the usual one; then ModelScope's are not searched.
+    ModelScope's caches are searched for the newest ``revision`` only, and not where ``cache_dir`` names HuggingFace's.
     """
     try:
         from huggingface_hub import try_to_load_from_cache
@@ -74,23 +66,11 @@ def searched_caches(cache_dir: str | os.PathLike[str] | None = None) -> str:
     return f"{constants.HF_HUB_CACHE} and {_modelscope_root()}"
 
 
-def download(
-    hub_id: str, *, subfolder: str = "", variant: str | None = None, only: Collection[str] = (), **keywords: Any
-) -> Path:
+def download(hub_id: str, *, subfolder: str, variant: str | None, only: Collection[str], **keywords: Any) -> Path:
     """Download the safetensors and JSON files of a model and its chat template, those that are not in the cache yet.
 
-    Args:
-        hub_id: ``owner/name``.
-        subfolder: Of the model's directory.
-        variant: Of the weights, as in ``model.fp16.safetensors``; without it those of a variant are left out.
-        only: Nothing but these files, as patterns.
-        keywords: ``revision``, ``cache_dir``, ``token`` and ``force_download`` of huggingface_hub.
-
-    Returns:
-        The directory in HuggingFace's cache.
-
-    Raises:
-        OSError: It can't be had; of one of huggingface_hub's classes.
+    Of the weights those of the ``variant`` are taken (``model.fp16.safetensors``); with ``only``, nothing but files of
+    these patterns. The ``keywords`` are huggingface_hub's, and so is the class of the OSError if they can't be had.
     """
     from huggingface_hub import snapshot_download
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -12,37 +11,20 @@ from typing import Any
 
 from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME, Directory, is_qwen3_directory
-from mf_qwen3_patch.checkpoint.files.hub import (
-    cached_directories,
-    download,
-    is_hub_id,
-    offline,
-    searched_caches,
-)
+from mf_qwen3_patch.checkpoint.files.hub import cached_directories, download, is_hub_id, offline, searched_caches
 from mf_qwen3_patch.checkpoint.files.tokenizer_files import TOKENIZER_PATTERNS, has_tokenizer
-from mf_qwen3_patch.errors import CheckpointError, IncompleteCheckpoint, Problem
+from mf_qwen3_patch.errors import CheckpointError, IncompleteCheckpoint, Problem, error_for
 
 
 @dataclass(frozen=True)
 class Location:
-    """A model as transformers' ``from_pretrained`` names it.
-
-    Attributes:
-        name: A directory, or a hub ID such as ``Qwen/Qwen3-14B``; what is a directory is none.
-        subfolder: The directory below it that has config.json and the weights.
-        revision: Of a hub ID: a branch, tag or commit.
-        variant: Of the weights: ``fp16`` for ``model.fp16.safetensors``.
-        cache_dir: HuggingFace's cache, if not the usual one.
-        local_files_only: Never download.
-        force_download: Download again what the cache has.
-        token: For a hub that asks for one.
-    """
+    """A model as transformers' ``from_pretrained`` names it: by a directory or, if it is none, by a hub ID."""
 
     name: str | os.PathLike[str]
-    subfolder: str = ""
-    revision: str | None = None
-    variant: str | None = None
-    cache_dir: str | os.PathLike[str] | None = None
+    subfolder: str = ""  # the directory below it that has config.json and the weights
+    revision: str | None = None  # of a hub ID: a branch, tag or commit
+    variant: str | None = None  # of the weights: fp16 for model.fp16.safetensors
+    cache_dir: str | os.PathLike[str] | None = None  # HuggingFace's cache, if not the usual one
     local_files_only: bool = False
     force_download: bool = False
     token: str | bool | None = None
@@ -51,8 +33,7 @@ class Location:
     def of(cls, name: Any, keywords: Mapping[str, Any]) -> Location:
         """Make a location from the keywords of a ``from_pretrained`` call; those that say something else are left.
 
-        Raises:
-            TypeError: ``subfolder`` or ``variant`` is no string.
+        Raises TypeError for a ``subfolder``, ``variant`` or ``revision`` that is no string.
         """
         if isinstance(name, Location):
             return name
@@ -63,66 +44,52 @@ class Location:
         return cls(name, **given)
 
     def says_qwen3(self, is_ours: Callable[[object], bool] = is_qwen3_directory) -> bool:
-        """Say whether a Qwen3 model is asked for; cheap, asks no hub, never raises.
+        """Say whether a Qwen3 model is asked for, as ``is_ours`` judges a directory; asks no hub, never raises.
 
         A hub ID is if the config.json in a cache says so or, where no cache has it, if it speaks of Qwen3 itself;
         so is a path that is not there, for a clear error.
-
-        Args:
-            is_ours: Judges a directory.
         """
-        if self._is_hub_id:
-            return is_ours(self._at(self._cached[0])) if self._cached else self._speaks_of_qwen3
         if not isinstance(self.name, (str, os.PathLike)):
             return False
         path = Path(self.name, self.subfolder)
-        return is_ours(self._at(path)) or (len(path.parts) > 1 and self._speaks_of_qwen3 and not os.path.lexists(path))
+        speaks_of_qwen3 = "qwen3" in Path(self.name).name.lower()
+        if self._is_hub_id:
+            return is_ours(self._at(self._cached[0])) if self._cached else speaks_of_qwen3
+        return is_ours(self._at(path)) or (len(path.parts) > 1 and speaks_of_qwen3 and not os.path.lexists(path))
 
     def find(self, *, config_only: bool = False) -> Directory:
         """Return the directory with config.json and the weights; download what is missing, if that is allowed.
 
-        A model that a cache has whole is not looked for on the hub, unless ``force_download`` is set.
-
-        Args:
-            config_only: The weights are not needed.
-
-        Raises:
-            IncompleteCheckpoint: A hub ID that no cache has and that can't be downloaded.
+        A model that a cache has whole is not looked for on the hub, unless ``force_download`` is set. Raises
+        IncompleteCheckpoint for a hub ID that no cache has and that can't be downloaded.
         """
-        return self._find(
-            enough=lambda directory: config_only or self._is_whole(directory),
-            download=functools.partial(self._download, config_only),
-        )
+        if config_only:
+            return self._find(lambda directory: True, CONFIG_NAME)
+        return self._find(self._is_whole)
 
     def find_tokenizer(self) -> Directory:
-        """Return the directory with the tokenizer's files; download those that are missing, if that is allowed.
-
-        Raises:
-            IncompleteCheckpoint: A hub ID that no cache has and that can't be downloaded.
-        """
-        return self._find(
-            enough=has_tokenizer,
-            download=functools.partial(self._download_only, (CONFIG_NAME, *TOKENIZER_PATTERNS)),
-        )
+        """Return the directory with the tokenizer's files; downloads and raises as ``find``."""
+        return self._find(has_tokenizer, CONFIG_NAME, *TOKENIZER_PATTERNS)
 
     def close(self) -> None:
         """Close the files of every directory that was looked at."""
         for directory in self._directories.values():
             directory.close()
 
-    def _at(self, path: Path) -> Directory:
-        return self._directories.setdefault(path, Directory(path))
-
-    def _find(self, enough: Callable[[Directory], bool], download: Callable[[], Path]) -> Directory:
+    def _find(self, enough: Callable[[Directory], bool], *only: str) -> Directory:
         if not self._is_hub_id:
             return self._at(Path(self.name) / self.subfolder)
-        if not self.force_download or not self._may_download:
+        may_download = not self.local_files_only and not offline()
+        if not self.force_download or not may_download:
             for directory in map(self._at, self._cached):
                 if enough(directory):
                     return directory
-        if self._may_download:
+        if may_download:
             try:
-                found = download()
+                found = self._download(only or (CONFIG_NAME,))
+                # The weights of another model are not downloaded only to be refused.
+                if not only and Directory(found).is_qwen3:
+                    found = self._download()
                 # What was read before may have been replaced.
                 self._directories.pop(found, Directory(found)).close()
                 return self._at(found)
@@ -135,39 +102,24 @@ class Location:
         switch = "local_files_only=True" if self.local_files_only else "HF_HUB_OFFLINE"
         raise self._nowhere(f"it was not looked for on the hub ({switch})")
 
-    def _download(self, config_only: bool) -> Path:
-        directory = self._download_only([CONFIG_NAME])
-        # The weights of another model are not downloaded only to be refused.
-        if config_only or not Directory(directory).is_qwen3:
-            return directory
-        return self._download_only(())
+    def _download(self, only: tuple[str, ...] = ()) -> Path:
+        keywords = {key: getattr(self, key) for key in LOCATION_KEYWORDS if key != "local_files_only"}
+        return download(str(self.name), only=only, **keywords)
 
-    def _download_only(self, only: Collection[str]) -> Path:
-        keywords = {name: getattr(self, name) for name in ("revision", "cache_dir", "token", "force_download")}
-        return download(str(self.name), subfolder=self.subfolder, variant=self.variant, only=only, **keywords)
+    def _at(self, path: Path) -> Directory:
+        return self._directories.setdefault(path, Directory(path))
 
     @cached_property
     def _directories(self) -> dict[Path, Directory]:
         return {}
 
     @cached_property
-    def _speaks_of_qwen3(self) -> bool:
-        return "qwen3" in Path(self.name).name.lower()
-
-    @cached_property
     def _is_hub_id(self) -> bool:
         return is_hub_id(self.name) and not Path(self.name).exists()
 
     @cached_property
-    def _may_download(self) -> bool:
-        return not self.local_files_only and not offline()
-
-    @cached_property
     def _cached(self) -> tuple[Path, ...]:
-        name = str(self.name)
-        return tuple(
-            cached_directories(name, subfolder=self.subfolder, revision=self.revision, cache_dir=self.cache_dir)
-        )
+        return tuple(cached_directories(str(self.name), self.subfolder, self.revision, self.cache_dir))
 
     def _is_whole(self, directory: Directory) -> bool:
         try:
@@ -178,17 +130,14 @@ class Location:
 
     def _nowhere(self, reason: str) -> CheckpointError:
         revision = f" at revision {self.revision}" if self.revision else ""
-        return IncompleteCheckpoint(
-            [
-                Problem(
-                    IncompleteCheckpoint,
-                    f"{self.name}{revision} is not a directory here and no cache has it, and {reason}",
-                    expected=f"a directory, or a hub ID in {searched_caches(self.cache_dir)}",
-                    found="neither",
-                    advice="check the path; or download the model where there is a network, and name its directory",
-                )
-            ]
+        problem = Problem(
+            IncompleteCheckpoint,
+            f"{self.name}{revision} is not a directory here and no cache has it, and {reason}",
+            expected=f"a directory, or a hub ID in {searched_caches(self.cache_dir)}",
+            found="neither",
+            advice="check the path; or download the model where there is a network, and name its directory",
         )
+        return error_for([problem])
 
 
 LOCATION_KEYWORDS = tuple(field.name for field in fields(Location) if field.name != "name")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.config.mindformers_yaml import read_yaml
 from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME, Directory, directory_of
-from mf_qwen3_patch.checkpoint.files.read_file import file_problem, read_bounded
+from mf_qwen3_patch.checkpoint.files.read_file import file_problem, open_file, read_bounded
 from mf_qwen3_patch.checkpoint.files.strict_json import parse_object
 from mf_qwen3_patch.errors import CheckpointError, IncompleteCheckpoint, Problem, error_for
 
@@ -37,17 +36,15 @@ def is_qwen3_tokenizer_directory(path: object) -> bool:
     directory = directory_of(path)
     if directory is None or not directory.is_there:
         return False
-    ours = directory.is_qwen3 if CONFIG_NAME in directory.listing else _is_for_qwen(directory.path)
-    return ours and not _yaml_names_tokenizer(directory.path, directory.listing)
+    ours = directory.is_qwen3 if CONFIG_NAME in directory.listing else _is_for_qwen(directory)
+    return ours and not _yaml_names_tokenizer(directory)
 
 
 def read_tokenizer_config(directory: str | os.PathLike[str] | Directory) -> dict[str, Any]:
     """Read tokenizer_config.json, and see that what goes with it is there.
 
-    Raises:
-        IncompleteCheckpoint: Files are not there, all of which are named; or the directory itself is not.
-        CorruptCheckpoint: One is empty, a Git LFS pointer or unreadable, or tokenizer_config.json is not one sound
-            JSON object.
+    Raises IncompleteCheckpoint with the names of all files that are not there, or if the directory itself is not;
+    CorruptCheckpoint if one is empty, a Git LFS pointer or unreadable, or tokenizer_config.json no sound JSON object.
     """
     source = directory if isinstance(directory, Directory) else Directory(directory)
     # A link to nowhere counts as there: its own message says more.
@@ -67,7 +64,7 @@ def read_tokenizer_config(directory: str | os.PathLike[str] | Directory) -> dict
         raise error_for([problem], str(root))
     if unreadable := [found for name in wanted if (found := file_problem(root / name, name))]:
         raise error_for(unreadable, str(root))
-    return _object(root, TOKENIZER_CONFIG_NAME)
+    return parse_object(source.read(TOKENIZER_CONFIG_NAME), file=TOKENIZER_CONFIG_NAME)
 
 
 def has_tokenizer(directory: Directory) -> bool:
@@ -84,35 +81,29 @@ def damage(directory: str | os.PathLike[str]) -> tuple[Problem, ...]:
     root = Path(directory)
     problems: list[Problem] = []
     for name in _NAMES:
-        if not os.path.lexists(root / name):
-            continue
-        if problem := file_problem(root / name, name):
-            problems.append(problem)
-        elif name.endswith(".json"):
+        if os.path.lexists(root / name):
             try:
-                _object(root, name)
+                if name.endswith(".json"):
+                    parse_object(read_bounded(root / name, name), file=name)
+                else:
+                    open_file(root / name, name).close()
             except CheckpointError as error:
                 problems += error.problems
     return tuple(problems)
 
 
-def _object(root: Path, name: str) -> dict[str, Any]:
-    data = read_bounded(root / name, name)
-    return parse_object(data, file=name, what=name, advice=f"download {name} again")
-
-
-def _is_for_qwen(root: Path) -> bool:
+def _is_for_qwen(directory: Directory) -> bool:
     try:
-        raw = json.loads(read_bounded(root / TOKENIZER_CONFIG_NAME, TOKENIZER_CONFIG_NAME))
+        raw = json.loads(directory.read(TOKENIZER_CONFIG_NAME))
     except (CheckpointError, ValueError, RecursionError):
         return False
     return isinstance(raw, dict) and raw.get("tokenizer_class") in (TOKENIZER_CLASS, f"{TOKENIZER_CLASS}Fast")
 
 
-def _yaml_names_tokenizer(root: Path, listing: Collection[str]) -> bool:
-    for name in sorted(listing):
+def _yaml_names_tokenizer(directory: Directory) -> bool:
+    for name in sorted(directory.listing):
         if name.endswith(".yaml"):
             with suppress(CheckpointError, OSError, ImportError):
-                if read_yaml(root / name).tokenizer is not None:
+                if read_yaml(directory.path / name).tokenizer is not None:
                     return True
     return False
