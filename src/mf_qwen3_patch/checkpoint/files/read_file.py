@@ -23,10 +23,10 @@ _LFS_MAGIC = b"version https://git-lfs"
 
 
 class CheckpointFile:
-    """A regular file that is not empty, open for reading; made by ``open_file``, which messages call ``name``.
+    """A regular file that is not empty, open for reading, with its name in messages; made by ``open_file``.
 
-    ``size`` (in bytes) and ``modified_ns`` are of the moment when it was opened. ``close`` closes the descriptor, or
-    the end of this object does.
+    ``size`` (in bytes) and ``modified_ns`` are those when it was opened. The descriptor is closed by ``close``, or with
+    this object.
     """
 
     def __init__(self, path: Path, name: str, descriptor: int) -> None:
@@ -130,7 +130,7 @@ def corrupt(
     field: str | None = None,
 ) -> Problem:
     """Return the problem of a damaged file."""
-    return Problem(CorruptCheckpoint, summary, file, tensor, None, field, expected, found, advice)
+    return Problem(CorruptCheckpoint, summary, file, tensor, field=field, expected=expected, found=found, advice=advice)
 
 
 def cannot_read(name: str, error: Exception, tensor: str | None = None) -> Problem:

@@ -22,7 +22,8 @@ _TOKENIZER_NAME = "tokenizer.json"
 _PARTS = ("vocab.json", "merges.txt")  # tokenizer.json made from these two says the same
 _NAMES = (TOKENIZER_CONFIG_NAME, _TOKENIZER_NAME, *_PARTS)
 
-TOKENIZER_PATTERNS = (*_NAMES, "added_tokens.json", "special_tokens_map.json", "chat_template.*")
+TOKENIZER_NAMES = (*_NAMES, "added_tokens.json", "special_tokens_map.json")
+TOKENIZER_PATTERNS = (*TOKENIZER_NAMES, "chat_template.*")
 """All files that a tokenizer can consist of."""
 
 

@@ -27,6 +27,7 @@ from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME
 from mf_qwen3_patch.checkpoint.files.index import INDEX_NAME
 from mf_qwen3_patch.checkpoint.files.read_file import read_bounded
 from mf_qwen3_patch.checkpoint.files.strict_json import json_bytes
+from mf_qwen3_patch.checkpoint.files.tokenizer_files import TOKENIZER_NAMES
 from mf_qwen3_patch.checkpoint.writing.safetensors_writer import NewFile, sync_directory, unfinished
 
 MANIFEST_NAME = "mf_qwen3_patch.manifest.json"
@@ -35,20 +36,8 @@ MANIFEST_NAME = "mf_qwen3_patch.manifest.json"
 PARTIAL = ".partial"
 """The end of a directory's name until all of it is there."""
 
-
 _COMPANIONS = frozenset(
-    {
-        "added_tokens.json",
-        "chat_template.json",
-        "chat_template.jinja",
-        "generation_config.json",
-        "merges.txt",
-        "special_tokens_map.json",
-        "tokenizer.json",
-        "tokenizer.model",
-        "tokenizer_config.json",
-        "vocab.json",
-    }
+    {*TOKENIZER_NAMES, "chat_template.json", "chat_template.jinja", "generation_config.json", "tokenizer.model"}
 )
 
 
@@ -91,7 +80,7 @@ class NewDirectory:
         self.partial.mkdir(parents=True, exist_ok=True)
         with _locked(self.partial):
             self._claim()
-            missing = self._missing()
+            missing = self._missing(self.partial)
             total = sum(file.nbytes for file in self.files)
             with _bar(total, progress) as bar:
                 bar.update(total - sum(file.nbytes for file in missing))
@@ -120,21 +109,20 @@ class NewDirectory:
             if os.path.ismount(self.path):
                 raise FileExistsError(f"{self.path} is a mount point, which cannot be replaced: name one below it")
             return False
-        if _read_manifest(self.path) is None:
+        if not self._is_this(self.path):
             raise FileExistsError(
                 f"{self.path} is not empty and was not made by this tool: nothing is written there; "
                 "name a directory that is not there yet"
             )
-        self._compare(self.path)
-        damaged = [file.name for file in self.files if not file.is_whole(self.path)]
-        if damaged:
-            raise FileExistsError(f"{self.path} is there, but {damaged[0]} in it is damaged: delete it and start again")
+        if damaged := self._missing(self.path):
+            raise FileExistsError(
+                f"{self.path} is there, but {damaged[0].name} in it is damaged: delete it and start again"
+            )
         return True
 
     def _claim(self) -> None:
         """Make sure that what grows beside the place is this very conversion."""
-        if _read_manifest(self.partial) is not None:
-            self._compare(self.partial)
+        if self._is_this(self.partial):
             return
         # A run that was killed before it wrote down what it makes has written nothing else.
         foreign = sorted(entry.name for entry in self.partial.iterdir() if not entry.name.startswith(MANIFEST_NAME))
@@ -143,8 +131,11 @@ class NewDirectory:
         write_small(self.partial / MANIFEST_NAME, json_bytes(self.manifest))
         sync_directory(self.partial)
 
-    def _compare(self, directory: Path) -> None:
-        found = _read_manifest(directory) or {}
+    def _is_this(self, directory: Path) -> bool:
+        """Return whether ``directory`` was made from the same; raises FileExistsError if from something else."""
+        found = _read_manifest(directory)
+        if found is None:
+            return False
         expected = json.loads(json_bytes(self.manifest))
         for key in dict.fromkeys([*expected, *found]):
             if found.get(key) != expected.get(key):
@@ -153,12 +144,13 @@ class NewDirectory:
                     f"{directory} was made from something else ({what}): delete it to start over, or name another "
                     "directory"
                 )
+        return True
 
-    def _missing(self) -> list[NewFile]:
-        return [file for file in self.files if not file.is_whole(self.partial)]
+    def _missing(self, directory: Path) -> list[NewFile]:
+        return [file for file in self.files if not file.is_whole(directory)]
 
     def _check_space(self) -> None:
-        needed = sum(file.nbytes for file in self._missing()) + sum(map(len, self._small_files().values()))
+        needed = sum(file.nbytes for file in self._missing(self.partial)) + sum(map(len, self._small_files().values()))
         free = shutil.disk_usage(next(parent for parent in self.partial.absolute().parents if parent.is_dir())).free
         if needed > free:
             raise OSError(
@@ -170,8 +162,7 @@ class NewDirectory:
 
     def _small_files(self) -> dict[str, bytes]:
         small = dict(self.copies)
-        directories = sorted({Path(file.name).parent for file in self.files})
-        for directory in directories:
+        for directory in sorted({Path(file.name).parent for file in self.files}):
             files = [file for file in self.files if Path(file.name).parent == directory]
             small |= {str(directory / name): content for name, content in index_bytes(files).items()}
         return small
