@@ -18,30 +18,20 @@ _MEMORY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(GB|MB)\s*", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class YamlSettings:
-    """The settings of a YAML.
+    """The settings of a YAML."""
 
-    Attributes:
-        source: What to call the YAML in messages.
-        overrides: ``model.model_config``, which MindFormers lays over config.json.
-        tensor_parallel: ``parallel_config.model_parallel`` if ``use_parallel`` is on, else 1.
-        device_memory: ``context.max_device_memory`` in bytes, if given.
-        tokenizer: ``processor.tokenizer.type``, the name of a tokenizer of MindFormers' own, if given.
-    """
-
-    source: str
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    tensor_parallel: int = 1
-    device_memory: int | None = None
-    tokenizer: str | None = None
+    source: str  # the YAML's name in messages
+    overrides: Mapping[str, Any] = field(default_factory=dict)  # model.model_config, which goes over config.json
+    tensor_parallel: int = 1  # parallel_config.model_parallel if use_parallel is on
+    device_memory: int | None = None  # context.max_device_memory in bytes
+    tokenizer: str | None = None  # processor.tokenizer.type, the name of a tokenizer of MindFormers' own
 
 
 def read_yaml(path: str | os.PathLike[str]) -> YamlSettings:
     """Read a MindFormers YAML such as ``predict_qwen3.yaml``.
 
-    Raises:
-        ConfigMismatch: It is not valid YAML, or not a MindFormers configuration.
-        OSError: It can't be read.
-        ImportError: PyYAML is missing (it comes with MindFormers).
+    Raises ConfigMismatch if it is not valid YAML or not a MindFormers configuration, OSError if it can't be read, and
+    ImportError if PyYAML is missing.
     """
     try:
         import yaml
@@ -99,13 +89,5 @@ def _bytes(value: object) -> int | None:
 
 
 def _fail(name: str, reason: str) -> NoReturn:
-    raise ConfigMismatch(
-        [
-            Problem(
-                ConfigMismatch,
-                f"{name} {reason}",
-                file=name,
-                advice="compare it with configs/qwen3/predict_qwen3.yaml of MindFormers",
-            )
-        ]
-    )
+    advice = "compare it with configs/qwen3/predict_qwen3.yaml of MindFormers"
+    raise ConfigMismatch([Problem(ConfigMismatch, f"{name} {reason}", file=name, advice=advice)])

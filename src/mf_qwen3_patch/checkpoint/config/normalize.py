@@ -5,43 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any
 
+from mf_qwen3_patch.checkpoint.config.problem import field_problem
 from mf_qwen3_patch.checkpoint.config.rope import ROPE_KEYS, Rope, read_rope
-from mf_qwen3_patch.errors import ConfigMismatch, Problem, UnsupportedCheckpoint
+from mf_qwen3_patch.errors import ConfigMismatch, Problem, UnsupportedCheckpoint, some
 from mf_qwen3_patch.families.config_schema import DTYPES, PASSED_ON, ConfigSchema
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.qwen3 import QWEN3
 from mf_qwen3_patch.families.registry import find_family
 from mf_qwen3_patch.families.tensors import ModelDims
 
-_DIALECT_KEYS = frozenset(
-    {"dtype", "torch_dtype", "layer_types", "rope_theta", "rope_scaling", "rope_parameters", "auto_map"}
-    | {"quantization_config"}  # judged by kinds.py, which names the method
-)
-
-_SCALING = "rope_scaling"
+_DIALECT_KEYS = ROPE_KEYS | {
+    *("dtype", "torch_dtype", "layer_types", "auto_map"),
+    "quantization_config",  # judged by the check for unsupported checkpoints, which names the method
+}
+_KEY_VALUE_HEADS = "num_key_value_heads"
 
 
 @dataclass(frozen=True)
 class NormalizedConfig:
-    """A config in the dialect of transformers 4.51, which MindFormers 1.7's Qwen3Config accepts.
+    """A config in the dialect of transformers 4.51, which MindFormers 1.7's Qwen3Config accepts."""
 
-    Attributes:
-        values: The keys to build the model's config from; ``torch_dtype`` is a string.
-        absent: Fields that the config does not have, so that HuggingFace's default is in ``values``.
-        invalid: Fields whose value is unusable; the default is in ``values`` instead.
-        problems: What can't be carried over rightly.
-        warnings: What was left out.
-        family: The family that the config is of.
-    """
-
-    values: dict[str, Any]
-    absent: frozenset[str] = frozenset()
-    invalid: frozenset[str] = frozenset()
-    problems: tuple[Problem, ...] = ()
-    warnings: tuple[str, ...] = ()
+    values: dict[str, Any]  # the keys to build the model's config from; torch_dtype is a string
+    absent: frozenset[str] = frozenset()  # fields that the config lacks; their value is HuggingFace's default
+    invalid: frozenset[str] = frozenset()  # fields whose value is unusable, with the default in its place
+    problems: tuple[Problem, ...] = ()  # what can't be carried over rightly
+    warnings: tuple[str, ...] = ()  # what was left out
     family: Family = QWEN3
 
     @cached_property
@@ -51,157 +41,95 @@ class NormalizedConfig:
 
 
 def normalize(raw: Mapping[str, Any], *, source: str = "config.json", family: Family | None = None) -> NormalizedConfig:
-    """Translate a raw config into one dialect, with HuggingFace's defaults for absent keys.
+    """Translate a raw config into one dialect, with HuggingFace's defaults for absent keys; raises nothing.
 
-    Args:
-        raw: config.json as it is.
-        source: What it is called in messages.
-        family: The family that it is of; by default the one that it names, or the dense Qwen3.
-
-    Returns:
-        The values, with the problems and warnings; raises nothing.
+    ``source`` is what it is called in messages. Without a family it is of the one that it names, or the dense Qwen3.
     """
     family = family or find_family(raw) or QWEN3
-    schema = family.schema
-    fields = schema.fields
-    given, problems, warnings = read_fields(raw, source, schema)
-    invalid = {problem.field for problem in problems if problem.field in fields} - given.keys()
+    fields = family.schema.fields
+    # transformers: null means multi-head attention, absent means the default.
+    multi_head = raw.get(_KEY_VALUE_HEADS, 0) is None
+    said = {name: value for name, value in raw.items() if not (multi_head and name == _KEY_VALUE_HEADS)}
+    given, problems, warnings = read_fields(said, source, family.schema, {})
+    invalid = (fields.keys() & {problem.field for problem in problems}) - given.keys()
     values: dict[str, Any] = {name: field.default for name, field in fields.items()}
-    if raw.get("num_key_value_heads", 0) is None:
-        # transformers: null means multi-head attention, absent means the default.
-        values["num_key_value_heads"] = given.get("num_attention_heads", values["num_attention_heads"])
-        given.pop("num_key_value_heads", None)
-        invalid.discard("num_key_value_heads")
-        problems = [problem for problem in problems if problem.field != "num_key_value_heads"]
-    values |= {_SCALING: None, **given}
+    if multi_head:
+        given[_KEY_VALUE_HEADS] = given.get("num_attention_heads", values["num_attention_heads"])
+    values |= {"rope_scaling": None, **given}
     if values["head_dim"] is None:
         values["head_dim"] = max(1, values["hidden_size"] // values["num_attention_heads"])
-    absent = frozenset(name for name in fields if name not in given and name not in invalid and name not in raw)
+    absent = frozenset(fields.keys() - given.keys() - invalid - raw.keys())
     if "rope_theta" in absent:
         warnings.append(f"{source} has no rope_theta; HuggingFace's default {values['rope_theta']} is used")
-    return NormalizedConfig(
-        values, absent, frozenset(name for name in invalid if name), tuple(problems), tuple(warnings), family
-    )
+    return NormalizedConfig(values, absent, frozenset(invalid), tuple(problems), tuple(warnings), family)
 
 
 def read_fields(
-    raw: Mapping[str, Any],
-    source: str,
-    schema: ConfigSchema = QWEN3.schema,
-    beneath: Mapping[str, Any] = MappingProxyType({}),
+    raw: Mapping[str, Any], source: str, schema: ConfigSchema, beneath: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[Problem], list[str]]:
-    """Read the keys that ``raw`` has, without filling in defaults.
+    """Read the keys that ``raw`` has, without defaults: valid values in the 4.51 dialect, problems, and warnings.
 
-    Args:
-        raw: Keys and values.
-        source: What they are called in messages.
-        schema: What they may be.
-        beneath: The config that they override, if they do.
-
-    Returns:
-        Valid values in the 4.51 dialect, problems, and warnings.
+    If they are overrides, ``beneath`` is the normalized config that they override.
     """
-    values: dict[str, Any] = {
-        # null means "the default", for which MindFormers has its own.
-        name: raw[name]
-        for name in PASSED_ON
-        if raw.get(name) is not None
-    }
+    fields, length = schema.fields, "max_position_embeddings"
+    rope = Rope()
     # Overrides seldom speak of the rotary embedding, and then the config beneath has been read already.
-    speaks_of_rope = not beneath or not ROPE_KEYS.isdisjoint(raw)
-    rope = read_rope(raw, source, _max_position_embeddings(raw, beneath, schema)) if speaks_of_rope else Rope()
-    problems, warnings = list(rope.problems), list(rope.warnings)
-    if _SCALING in rope.values:
-        values[_SCALING] = rope.values.pop(_SCALING)
-    for name, value in {**{name: raw[name] for name in schema.fields if name in raw}, **rope.values}.items():
-        if schema.fields[name].valid(value):
+    if not beneath or not ROPE_KEYS.isdisjoint(raw):
+        lengths = raw.get(length), beneath.get(length), fields[length].default
+        rope = read_rope(raw, source, next(filter(fields[length].valid, lengths)))
+    problems, warnings = rope.problems, rope.warnings
+    # null means "the default", for which MindFormers has its own.
+    values: dict[str, Any] = {name: raw[name] for name in PASSED_ON if raw.get(name) is not None}
+    for name, value in {**{name: raw[name] for name in fields if name in raw}, **rope.values}.items():
+        if name == "rope_scaling" or fields[name].valid(value):
             values[name] = value
         else:
-            problems.append(_invalid(name, value, source, schema))
+            wanted, found = fields[name].wanted, repr(value)[:80]
+            summary = f"has an unusable value for {name}"
+            advice = f"set {name} to {wanted}, as the model's original config.json does"
+            problems.append(field_problem(ConfigMismatch, source, name, summary, wanted, found, advice))
     for name, neutral in schema.neutral.items():
         if name in raw and raw[name] not in neutral:
-            problems.append(_refused(name, raw[name], neutral[0], source))
-    problems += _layer_types(raw, source)
-    dtype = _dtype(raw, source, warnings)
-    if dtype is not None:
-        values["torch_dtype"] = dtype
+            wanted, found = repr(neutral[0]), repr(raw[name])[:80]
+            summary = f"sets {name} to {raw[name]!r:.80}, which changes the output and can't be carried over"
+            advice = "use a plain Qwen3 checkpoint, or run this one with HuggingFace transformers"
+            problems.append(field_problem(UnsupportedCheckpoint, source, name, summary, wanted, found, advice))
+    problems += _layer_types(raw.get("layer_types"), source)
+    values |= _dtype(raw, source, warnings)
     if raw.get("auto_map"):
         warnings.append(f"{source} has an auto_map; its custom code is not run, the model is built as plain Qwen3")
-    known = schema.fields.keys() | schema.neutral.keys() | PASSED_ON | schema.harmless | _DIALECT_KEYS
+    known = fields.keys() | schema.neutral.keys() | PASSED_ON | schema.harmless | _DIALECT_KEYS
     unknown = sorted(str(name)[:80] for name in raw if name not in known)
     if unknown:
-        listed = ", ".join(unknown[:10]) + (f" and {len(unknown) - 10} more" if len(unknown) > 10 else "")
-        warnings.append(f"{source} has keys that Qwen3 does not use, ignored: {listed}")
+        warnings.append(f"{source} has keys that Qwen3 does not use, ignored: {some(unknown, 10, ' and {} more')}")
     return values, problems, warnings
 
 
-def _max_position_embeddings(raw: Mapping[str, Any], beneath: Mapping[str, Any], schema: ConfigSchema) -> int:
-    name = "max_position_embeddings"
-    usable = filter(schema.fields[name].valid, (raw.get(name), beneath.get(name)))
-    length: Any = next(usable, schema.fields[name].default)
-    return int(length)
-
-
-def _invalid(name: str, value: Any, source: str, schema: ConfigSchema) -> Problem:
-    wanted = schema.fields[name].wanted
-    return Problem(
-        ConfigMismatch,
-        f"{source} has an unusable value for {name}",
-        file=source,
-        field=name,
-        expected=wanted,
-        found=repr(value)[:80],
-        advice=f"set {name} to {wanted}, as the model's original config.json does",
-    )
-
-
-def _refused(name: str, value: Any, neutral: Any, source: str) -> Problem:
-    return Problem(
-        UnsupportedCheckpoint,
-        f"{source} sets {name} to {value!r:.80}, which changes the output and can't be carried over",
-        file=source,
-        field=name,
-        expected=repr(neutral),
-        found=repr(value)[:80],
-        advice="use a plain Qwen3 checkpoint, or run this one with HuggingFace transformers",
-    )
-
-
-def _layer_types(raw: Mapping[str, Any], source: str) -> list[Problem]:
-    types = raw.get("layer_types")
-    if types is None or (isinstance(types, list) and all(kind == "full_attention" for kind in types)):
-        return []
+def _layer_types(types: Any, source: str) -> list[Problem]:
     if isinstance(types, list):
-        layer = next(number for number, kind in enumerate(types) if kind != "full_attention")
-        found = f"{types[layer]!r:.60} in layer {layer}"
+        others = (f"{kind!r:.60} in layer {layer}" for layer, kind in enumerate(types) if kind != "full_attention")
+        found = next(others, None)
     else:
-        found = type(types).__name__
-    return [
-        Problem(
-            UnsupportedCheckpoint,
-            f"{source} has layers that do not use full attention ({found}); MindFormers has only that",
-            file=source,
-            field="layer_types",
-            expected="full_attention in every layer",
-            found=found,
-            advice="use a checkpoint without sliding-window layers",
-        )
-    ]
+        found = None if types is None else type(types).__name__
+    if found is None:
+        return []
+    summary = f"has layers that do not use full attention ({found}); MindFormers has only that"
+    wanted, advice = "full_attention in every layer", "use a checkpoint without sliding-window layers"
+    return [field_problem(UnsupportedCheckpoint, source, "layer_types", summary, wanted, found, advice)]
 
 
-def _dtype(raw: Mapping[str, Any], source: str, warnings: list[str]) -> str | None:
+def _dtype(raw: Mapping[str, Any], source: str, warnings: list[str]) -> dict[str, str]:
+    """Return ``torch_dtype``, if either of its names gives a known one."""
     given: dict[str, str] = {}
     for key in ("dtype", "torch_dtype"):  # the newer name wins, as in transformers
         value = raw.get(key)
-        if value is None:
-            continue
         name = value.removeprefix("torch.") if isinstance(value, str) else ""
         if name in DTYPES:
             given[key] = name
-        elif value != "auto":
+        elif value not in (None, "auto"):
             warnings.append(f"{source} has an unknown {key} {value!r:.60}, ignored; the weights' own dtype counts")
     if len(set(given.values())) > 1:
         warnings.append(
             f"{source} has dtype {given['dtype']} but torch_dtype {given['torch_dtype']}; the former is used"
         )
-    return next(iter(given.values()), None)
+    return {"torch_dtype": next(iter(given.values()))} if given else {}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.config.normalize import NormalizedConfig, read_fields
+from mf_qwen3_patch.checkpoint.config.problem import field_problem
 from mf_qwen3_patch.errors import ConfigMismatch, Problem
 from mf_qwen3_patch.families.config_schema import ALIASES
 
@@ -18,17 +19,11 @@ _JUDGED_ALWAYS = frozenset({"rope_scaling", "rope_parameters", "layer_types", "t
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The origin of a field's value.
+    """The origin of a field's value."""
 
-    Attributes:
-        source: ``config.json``, a YAML's name, or "keyword argument".
-        key: The field's name there; an alias such as ``num_layers`` in a YAML.
-        overrides: The value that config.json has, if another source overrides it.
-    """
-
-    source: str
-    key: str
-    overrides: Any = None
+    source: str  # config.json, a YAML's name, or "keyword argument"
+    key: str  # the field's name there; an alias such as num_layers in a YAML
+    overrides: Any = None  # the value that config.json has, if another source overrides it
 
 
 @dataclass(frozen=True)
@@ -44,15 +39,10 @@ class Overridden:
 
 
 def apply_overrides(config: NormalizedConfig, overrides: Mapping[str, Any], source: str) -> Overridden:
-    """Apply ``overrides``, whose keys may be HuggingFace's names or MindFormers' aliases.
+    """Apply ``overrides``, whose keys may be HuggingFace's names or MindFormers' aliases; None counts as not given.
 
-    Keys that only MindFormers has (``compute_dtype`` and so on) are passed through; MindFormers
-    judges them itself.
-
-    Args:
-        config: The normalized config.json.
-        overrides: By key; a value of None counts as not given.
-        source: What they are called in messages.
+    Keys that only MindFormers has (``compute_dtype`` and so on) are passed through; MindFormers judges them itself.
+    ``source`` is what the overrides are called in messages.
     """
     if not overrides:
         return Overridden(config)
@@ -62,28 +52,20 @@ def apply_overrides(config: NormalizedConfig, overrides: Mapping[str, Any], sour
     keys: dict[str, str] = {}
     problems: list[Problem] = []
     for key, value in overrides.items():
+        name = ALIASES.get(key, key)
         if value is None:
             continue
-        name = ALIASES.get(key, key)
         if name in given and given[name] != value:
-            problems.append(
-                Problem(
-                    ConfigMismatch,
-                    f"{source} gives {name} twice, as {keys[name]} and as {key}, with different values",
-                    file=source,
-                    field=name,
-                    expected=f"{keys[name]}: {given[name]!r:.60}",
-                    found=f"{key}: {value!r:.60}",
-                    advice=f"keep one of the two (or neither: config.json beside the weights has {name})",
-                )
-            )
-            continue
-        given[name] = value
-        keys[name] = key
+            summary = f"gives {name} twice, as {keys[name]} and as {key}, with different values"
+            both = f"{keys[name]}: {given[name]!r:.60}", f"{key}: {value!r:.60}"
+            advice = f"keep one of the two (or neither: config.json beside the weights has {name})"
+            problems.append(field_problem(ConfigMismatch, source, name, summary, *both, advice))
+        else:
+            given[name], keys[name] = value, key
     judged = {name: value for name, value in given.items() if name in judged_keys}
     values, found, warnings = read_fields(judged, source, schema, config.values)
     problems += found
-    invalid = {problem.field for problem in found if problem.field in schema.fields}
+    invalid = schema.fields.keys() & {problem.field for problem in found}
     warnings += [
         f"{source} sets {keys.get(name, name)} to {values[name]} over config.json's {config.values[name]}; "
         "the weights can't say which is right"
@@ -104,7 +86,7 @@ def apply_overrides(config: NormalizedConfig, overrides: Mapping[str, Any], sour
         NormalizedConfig(
             values={**config.values, **values, **passed},
             absent=config.absent - replaced,
-            invalid=frozenset(name for name in (config.invalid - settled) | invalid if name),
+            invalid=(config.invalid - settled) | invalid,
             # What config.json says about a field no longer matters once a usable value overrides it.
             problems=(*(problem for problem in config.problems if problem.field not in mended), *problems),
             warnings=(*config.warnings, *warnings),

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mf_qwen3_patch.errors import ConfigMismatch, Problem, UnsupportedCheckpoint
+from mf_qwen3_patch.checkpoint.config.problem import field_problem
+from mf_qwen3_patch.errors import CheckpointError, ConfigMismatch, Problem, UnsupportedCheckpoint
 
 ROPE_KEYS = frozenset({"rope_theta", "rope_scaling", "rope_parameters"})
 """The keys of a config that speak of the rotary embedding."""
@@ -19,25 +20,22 @@ ROPE_KEYS = frozenset({"rope_theta", "rope_scaling", "rope_parameters"})
 _PLAIN = ("default", None)
 _BETA_FAST, _BETA_SLOW = 32.0, 1.0  # what transformers takes where they are absent, null or 0
 _ORIGINAL = "original_max_position_embeddings"
-_YARN_NUMBERS = ("attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim")
-_LEAST = {
+# The least value of each of yarn's numbers, and what it must be in words.
+_YARN_NUMBERS: Mapping[str, tuple[float, str]] = {
     "factor": (1, "a number, at least 1"),
     **dict.fromkeys(("attention_factor", "beta_fast", "beta_slow"), (0, "a number, not negative")),
+    **dict.fromkeys(("mscale", "mscale_all_dim"), (-math.inf, "a number")),
+    _ORIGINAL: (1, "a whole number, at least 1"),
 }
-_KNOWN_KEYS = frozenset(
-    {"rope_type", "type", "rope_theta", "factor", _ORIGINAL, "truncate", "partial_rotary_factor", *_YARN_NUMBERS}
-)
+_KNOWN_KEYS = {"rope_type", "type", "rope_theta", "truncate", "partial_rotary_factor", *_YARN_NUMBERS}
 
 
 @dataclass(frozen=True)
 class Rope:
-    """The rotary embedding that a config asks for.
+    """The rotary embedding that a config asks for, what can't be carried over rightly, and what HuggingFace ignores.
 
-    Attributes:
-        values: ``rope_theta`` if any dialect gives it, not yet validated; ``rope_scaling`` if the config speaks of
-            it: None for plain embeddings, or a map that is complete for MindFormers.
-        problems: What can't be carried over rightly.
-        warnings: What HuggingFace ignores, or reads differently from release to release.
+    The values are ``rope_theta`` if any dialect gives it, not yet validated, and ``rope_scaling`` if the config speaks
+    of it: None for plain embeddings, or a map that is complete for MindFormers.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -46,15 +44,9 @@ class Rope:
 
 
 def read_rope(raw: Mapping[str, Any], source: str, max_position_embeddings: int) -> Rope:
-    """Read ``rope_theta``, ``rope_scaling`` (4.x) and ``rope_parameters`` (5.x).
+    """Read ``rope_theta``, ``rope_scaling`` (4.x) and ``rope_parameters`` (5.x) of a config, or of overrides.
 
-    Args:
-        raw: The config, or the part of one that overrides it.
-        source: What the config is called in messages.
-        max_position_embeddings: The config's; yarn scales it unless it has an original length of its own.
-
-    Returns:
-        The values, the problems and the warnings; raises nothing.
+    yarn scales ``max_position_embeddings`` unless it has an original length of its own. Raises nothing.
     """
     rope = Rope()
     if "rope_theta" in raw:
@@ -63,162 +55,135 @@ def read_rope(raw: Mapping[str, Any], source: str, max_position_embeddings: int)
         settings = raw.get(key)
         if settings is None:
             continue
+        reader = _Reader(rope, source, key, max_position_embeddings)
         if not isinstance(settings, dict):
-            rope.problems.append(_unusable(source, key, key, "a map, or null", type(settings).__name__))
+            reader.unusable("", "a map, or null", type(settings).__name__)
             continue
-        place = _Place(source, key, max_position_embeddings)
         before = len(rope.problems)
-        scaling = _read_scaling(settings, place, rope)
+        scaling = reader.scaling(settings)
         if len(rope.problems) == before:
-            _agree(rope, "rope_scaling", scaling, place)
+            reader.agree("rope_scaling", scaling)
         if "rope_theta" in settings:
-            _agree(rope, "rope_theta", settings["rope_theta"], place)
+            reader.agree("rope_theta", settings["rope_theta"])
     return rope
 
 
 @dataclass(frozen=True)
-class _Place:
-    """The place of settings, and what they scale."""
+class _Reader:
+    """Reads the settings under one key of a config into ``rope``."""
 
+    rope: Rope
     source: str
     key: str
     max_position_embeddings: int
 
+    def agree(self, name: str, value: Any) -> None:
+        """Take a value, unless the config's other dialect has said something else."""
+        values = self.rope.values
+        if name in values and values[name] != value:
+            both = f"{values[name]!r} ({name})", f"{value!r} ({self.key})"
+            advice = "keep the one that the model was trained with"
+            self._report(ConfigMismatch, name, f"gives {name} twice, with different values", *both, advice)
+        values[name] = value
 
-def _agree(rope: Rope, name: str, value: Any, place: _Place) -> None:
-    """Take a value, unless the config's other dialect has said something else."""
-    if name in rope.values and rope.values[name] != value:
-        rope.problems.append(
-            Problem(
-                ConfigMismatch,
-                f"{place.source} gives {name} twice, with different values",
-                file=place.source,
-                field=name,
-                expected=f"{rope.values[name]!r} ({name})",
-                found=f"{value!r} ({place.key})",
-                advice="keep the one that the model was trained with",
-            )
-        )
-    rope.values[name] = value
-
-
-def _read_scaling(settings: Mapping[str, Any], place: _Place, rope: Rope) -> dict[str, Any] | None:
-    """Return None for plain embeddings, else MindFormers' map; what is wrong with them goes into ``rope``."""
-    kind = settings.get("rope_type", settings.get("type"))
-    if any(isinstance(value, dict) for value in settings.values()):
-        kind = "one per layer type"
-    partial = settings.get("partial_rotary_factor", 1)
-    if partial not in (1, None):
-        _refuse(rope, place, f"partial_rotary_factor {partial!r:.60}", "Qwen3 rotates every dimension of a head")
-    elif kind is None and settings.get("factor") is not None:
-        wanted = "the rope_type that the factor is meant for"
-        rope.problems.append(_unusable(place.source, place.key, f"{place.key}.rope_type", wanted, "none"))
-    elif kind == "yarn":
-        unknown = sorted(str(name)[:80] for name in settings if name not in _KNOWN_KEYS)
-        if unknown:
-            rope.warnings.append(f"{place.source} has keys in {place.key} that yarn does not use: {', '.join(unknown)}")
-        return _read_yarn(settings, place, rope)
-    elif kind not in _PLAIN:
-        _refuse(rope, place, f"{kind!r:.80}", "MindFormers can compute only the default angles and yarn's")
-    return None
-
-
-def _read_yarn(settings: Mapping[str, Any], place: _Place, rope: Rope) -> dict[str, Any] | None:
-    numbers = {name: settings.get(name) for name in ("factor", *_YARN_NUMBERS)}
-    for name, value in numbers.items():
-        least, wanted = _LEAST.get(name, (-math.inf, "a number"))
-        if value is not None and not _is_number(value, least):
-            rope.problems.append(_unusable(place.source, place.key, f"{place.key}.{name}", wanted, repr(value)[:80]))
-    original = settings.get(_ORIGINAL)
-    if original is not None and (isinstance(original, bool) or not isinstance(original, int) or original < 1):
-        wanted = "a whole number, at least 1"
-        rope.problems.append(
-            _unusable(place.source, place.key, f"{place.key}.{_ORIGINAL}", wanted, repr(original)[:80])
-        )
-    if rope.problems:
+    def scaling(self, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return None for plain embeddings, else MindFormers' map."""
+        kind = settings.get("rope_type", settings.get("type"))
+        if any(isinstance(value, dict) for value in settings.values()):
+            kind = "one per layer type"
+        partial = settings.get("partial_rotary_factor", 1)
+        if partial not in (1, None):
+            self.refuse(f"partial_rotary_factor {partial!r:.60}", "Qwen3 rotates every dimension of a head")
+        elif kind is None and settings.get("factor") is not None:
+            self.unusable("rope_type", "the rope_type that the factor is meant for", "none")
+        elif kind == "yarn":
+            unknown = sorted(str(name)[:80] for name in settings if name not in _KNOWN_KEYS)
+            if unknown:
+                self._warn(f"has keys in {self.key} that yarn does not use: {', '.join(unknown)}")
+            return self._yarn(settings)
+        elif kind not in _PLAIN:
+            self.refuse(f"{kind!r:.80}", "MindFormers can compute only the default angles and yarn's")
         return None
-    if not settings.get("truncate", True):
-        _refuse(rope, place, "yarn with truncate false", "MindFormers always rounds the bounds of yarn's ramp")
-        return None
-    length = original or place.max_position_embeddings
-    ratio = place.max_position_embeddings / length
-    factor = numbers["factor"]
-    if factor is None:
-        if original is None:
-            rope.problems.append(_unusable(place.source, place.key, f"{place.key}.factor", _LEAST["factor"][1], "none"))
+
+    def _yarn(self, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+        numbers = {name: settings.get(name) for name in _YARN_NUMBERS}
+        for name, value in numbers.items():
+            least, wanted = _YARN_NUMBERS[name]
+            if value is not None and not _is_number(value, least, whole=name == _ORIGINAL):
+                self.unusable(name, wanted, repr(value)[:80])
+        if self.rope.problems:
             return None
-        factor = ratio
-    elif original is not None and not math.isclose(factor, ratio):
-        rope.warnings.append(
-            f"{place.source} asks for yarn with factor {factor}, but max_position_embeddings "
-            f"{place.max_position_embeddings} is {ratio:g} times {_ORIGINAL} {original}: transformers 4 uses "
-            f"{ratio:g}, transformers 5 uses {factor}, and so does this; with max_position_embeddings "
-            f"{round(factor * original)} all agree"
-        )
-    magnitude = _magnitude(factor, numbers, place, rope)
-    return {
-        "rope_type": "yarn",
-        "factor": float(factor),
-        _ORIGINAL: length,
-        "beta_fast": float(numbers["beta_fast"] or _BETA_FAST),
-        "beta_slow": float(numbers["beta_slow"] or _BETA_SLOW),
-        **magnitude,
-    }
+        if not settings.get("truncate", True):
+            self.refuse("yarn with truncate false", "MindFormers always rounds the bounds of yarn's ramp")
+            return None
+        length, original, factor = self.max_position_embeddings, numbers[_ORIGINAL], numbers["factor"]
+        if original is None and factor is None:
+            self.unusable("factor", _YARN_NUMBERS["factor"][1], "none")
+            return None
+        ratio = length / (original or length)
+        if factor is None:
+            factor = ratio
+        elif original is not None and not math.isclose(factor, ratio):
+            self._warn(
+                f"asks for yarn with factor {factor}, but max_position_embeddings {length} is {ratio:g} times "
+                f"{_ORIGINAL} {original}: transformers 4 uses {ratio:g}, transformers 5 uses {factor}, and so does "
+                f"this; with max_position_embeddings {round(factor * original)} all agree"
+            )
+        return {
+            "rope_type": "yarn",
+            "factor": float(factor),
+            _ORIGINAL: original or length,
+            "beta_fast": float(numbers["beta_fast"] or _BETA_FAST),
+            "beta_slow": float(numbers["beta_slow"] or _BETA_SLOW),
+            **self._magnitude(factor, numbers),
+        }
 
+    def _magnitude(self, factor: float, numbers: Mapping[str, Any]) -> dict[str, float]:
+        """Return the ``mscale`` and ``mscale_all_dim`` that make MindFormers multiply by what HuggingFace would.
 
-def _magnitude(factor: float, numbers: Mapping[str, Any], place: _Place, rope: Rope) -> dict[str, float]:
-    """Return the ``mscale`` and ``mscale_all_dim`` that make MindFormers multiply by what HuggingFace would.
-
-    With ``s(m) = 1 + 0.1 m ln(factor)``, both multiply sine and cosine by ``s(mscale) / s(mscale_all_dim)`` if they
-    are given both, and by ``s(1)`` if not. MindFormers does not know HuggingFace's ``attention_factor``, which
-    replaces all of that; but some ``mscale`` has the same effect.
-    """
-    wanted, growth = numbers["attention_factor"], 0.1 * math.log(factor)
-    if wanted is None:
-        given = numbers["mscale"], numbers["mscale_all_dim"]
-        mscale, all_dim = (float(given[0]), float(given[1])) if all(given) else (1.0, 0.0)
+        With ``s(m) = 1 + 0.1 m ln(factor)``, both multiply sine and cosine by ``s(mscale) / s(mscale_all_dim)`` if they
+        are given both, and by ``s(1)`` if not. MindFormers does not know HuggingFace's ``attention_factor``, which
+        replaces all of that; but some ``mscale`` has the same effect.
+        """
+        wanted, growth = numbers["attention_factor"], 0.1 * math.log(factor)
+        mscale, all_dim = 1.0, 0.0
+        if wanted is None:
+            if numbers["mscale"] and numbers["mscale_all_dim"]:
+                mscale, all_dim = float(numbers["mscale"]), float(numbers["mscale_all_dim"])
+        elif growth:
+            # An mscale of 0 counts as not given in some releases: then the next will do.
+            solutions = ((((1 + other * growth) * wanted - 1) / growth, other) for other in (1.0, 2.0))
+            mscale, all_dim = next(pair for pair in solutions if pair[0])
+        elif wanted != 1:
+            self.refuse(f"yarn, factor {factor}, attention_factor {wanted}", "MindFormers would leave it out")
         return {"mscale": mscale, "mscale_all_dim": all_dim}
-    if growth == 0:
-        if wanted != 1:
-            _refuse(rope, place, f"yarn, factor {factor}, attention_factor {wanted}", "MindFormers would leave it out")
-        return {"mscale": 1.0, "mscale_all_dim": 0.0}
-    # An mscale of 0 counts as not given in some releases: then the next will do.
-    solutions = ((((1 + all_dim * growth) * wanted - 1) / growth, all_dim) for all_dim in (1.0, 2.0))
-    mscale, all_dim = next(pair for pair in solutions if pair[0])
-    return {"mscale": mscale, "mscale_all_dim": all_dim}
+
+    def unusable(self, setting: str, wanted: str, found: str) -> None:
+        """Report a setting whose value is unusable; without a name, all of them."""
+        summary = f"has an unusable value for {f'{self.key}.{setting}' if setting else self.key}"
+        advice = f"set {self.key} to what the model's original config.json has; null means plain rotary embeddings"
+        self._report(ConfigMismatch, self.key, summary, wanted, found, advice)
+
+    def refuse(self, found: str, reason: str) -> None:
+        """Report settings that MindFormers can't compute."""
+        summary = f"asks for a scaled rotary embedding ({found}), which can't be loaded rightly: {reason}"
+        advice = (
+            f"remove {self.key} if it was only added for longer prompts than a plain Qwen3 was trained with, "
+            "else run this one with HuggingFace transformers"
+        )
+        self._report(UnsupportedCheckpoint, self.key, summary, "rope_type default or yarn", found, advice)
+
+    def _report(self, kind: type[CheckpointError], *details: str) -> None:
+        self.rope.problems.append(field_problem(kind, self.source, *details))
+
+    def _warn(self, text: str) -> None:
+        self.rope.warnings.append(f"{self.source} {text}")
 
 
-def _is_number(value: Any, least: float) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+def _is_number(value: Any, least: float, *, whole: bool) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
         return False
     try:
         return math.isfinite(value) and value >= least
     except OverflowError:  # an int that is no float
         return False
-
-
-def _unusable(source: str, key: str, name: str, wanted: str, found: str) -> Problem:
-    return Problem(
-        ConfigMismatch,
-        f"{source} has an unusable value for {name}",
-        file=source,
-        field=key,
-        expected=wanted,
-        found=found,
-        advice=f"set {key} to what the model's original config.json has; null means plain rotary embeddings",
-    )
-
-
-def _refuse(rope: Rope, place: _Place, found: str, reason: str) -> None:
-    rope.problems.append(
-        Problem(
-            UnsupportedCheckpoint,
-            f"{place.source} asks for a scaled rotary embedding ({found}), which can't be loaded rightly: {reason}",
-            file=place.source,
-            field=place.key,
-            expected="rope_type default or yarn",
-            found=found,
-            advice=f"remove {place.key} if it was only added for longer prompts than a plain Qwen3 was trained with, "
-            "else run this one with HuggingFace transformers",
-        )
-    )

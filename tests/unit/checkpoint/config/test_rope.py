@@ -106,6 +106,7 @@ def test_keys_that_yarn_does_not_use_are_said() -> None:
         ({"factor": 10**400}, "factor"),
         ({"original_max_position_embeddings": 0}, "original_max_position_embeddings"),
         ({"original_max_position_embeddings": 1.5}, "original_max_position_embeddings"),
+        ({"factor": None, "original_max_position_embeddings": 10**400}, "original_max_position_embeddings"),
         ({"beta_fast": -1}, "beta_fast"),
         ({"beta_slow": "1"}, "beta_slow"),
         ({"attention_factor": -0.1}, "attention_factor"),
