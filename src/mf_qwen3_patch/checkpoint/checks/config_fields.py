@@ -2,212 +2,150 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
-from mf_qwen3_patch.checkpoint.checks.inferred_dims import Evidence, Witness
-from mf_qwen3_patch.checkpoint.config.overrides import KEYWORD_ARGUMENT, Overridden
+from mf_qwen3_patch.checkpoint.checks.inferred_dims import Comparison
+from mf_qwen3_patch.checkpoint.config.overrides import KEYWORD_ARGUMENT
+from mf_qwen3_patch.checkpoint.config.problem import field_problem
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
 from mf_qwen3_patch.errors import ConfigMismatch, Problem, UnsupportedCheckpoint
-from mf_qwen3_patch.families.tensors import Axis, ModelDims, parse_name
+from mf_qwen3_patch.families.tensors import Axis, parse_name
 
-_PLAIN_AXES: tuple[Axis, ...] = (
-    "hidden_size",
-    "vocab_size",
-    "intermediate_size",
-    "head_dim",
-    "num_experts",
-    "moe_intermediate_size",
-)
-_HEAD_AXES: tuple[tuple[Axis, str], ...] = (
-    ("query_size", "num_attention_heads"),
-    ("key_value_size", "num_key_value_heads"),
-)
+# The field that says how long an axis is: itself, or a number of heads.
+_FIELDS: Mapping[Axis, str] = {
+    "hidden_size": "hidden_size",
+    "vocab_size": "vocab_size",
+    "intermediate_size": "intermediate_size",
+    "head_dim": "head_dim",
+    "num_experts": "num_experts",
+    "moe_intermediate_size": "moe_intermediate_size",
+    "query_size": "num_attention_heads",
+    "key_value_size": "num_key_value_heads",
+}
+_HEADS = frozenset({"num_attention_heads", "num_key_value_heads"})
+_LAYERS = "num_hidden_layers"
 
 
-def field_mismatches(
-    overridden: Overridden,
-    evidence: Evidence,
-    tensors: Iterable[TensorInfo],
-    *,
-    complete: bool,
-    sizes: bool = True,
-    layers: bool = True,
-) -> list[Problem]:
+def field_mismatches(compared: Comparison, *, sizes: bool, layers: bool) -> list[Problem]:
     """Compare the config's fields with the weights.
 
-    Args:
-        overridden: The config, and where each field came from.
-        evidence: What the weights show.
-        tensors: All tensors, to find a witness for the number of layers.
-        complete: False if files are missing and nobody knows what they held.
-        sizes: Compare the fields that are the sizes of tensors, too (but for the number of experts, always compared).
-        layers: Compare the number of layers, too.
+    Without ``sizes`` the fields that are the sizes of tensors are not compared (but for the number of experts), without
+    ``layers`` not the number of layers.
     """
-    shape, invalid = overridden.config.dims, overridden.config.invalid
-    problems: list[Problem] = []
-    for axis in _PLAIN_AXES:
-        witness = evidence.axes.get(axis)
-        if witness is None or axis in invalid or not (sizes or axis == "num_experts"):
-            continue
-        says = getattr(shape, axis)
-        if witness.value != says:
-            problems.append(mismatch(overridden, axis, says, witness.value, witness.tensor, _dimension(witness)))
-    problems += (_heads(overridden, evidence, shape) if sizes else []) or _groups(overridden, shape)
-    problems += _chosen_experts(overridden, evidence, shape)
-    if layers and (problem := _layers(overridden, evidence, tensors, complete)):
-        problems.append(problem)
-    return problems
+    axes: tuple[Axis, ...] = tuple(_FIELDS) if sizes else ("num_experts",)
+    found = [_size(compared, axis) for axis in axes]
+    if not any(problem and problem.field in _HEADS for problem in found):
+        found.append(_groups(compared))
+    found.append(_chosen_experts(compared))
+    if layers:
+        found.append(_layers(compared))
+    return [problem for problem in found if problem]
 
 
-def surplus_layers(overridden: Overridden, evidence: Evidence) -> str | None:
-    """Return a warning if an override asks for fewer layers than the weights have, else None."""
-    name = "num_hidden_layers"
-    origin = overridden.origin(name)
-    says: int = overridden.config.values[name]
-    found = evidence.num_hidden_layers
-    if origin.overrides is None or name in overridden.config.invalid or found <= says:
-        return None
-    return (
+def surplus_layers(compared: Comparison) -> list[str]:
+    """Warn of an override that asks for fewer layers than the weights have."""
+    origin = compared.overridden.origin(_LAYERS)
+    says, found = compared.config.values[_LAYERS], compared.num_hidden_layers
+    if origin.overrides is None or _LAYERS in compared.config.invalid or found <= says:
+        return []
+    warning = (
         f"{origin.source} asks for {says} of the {found} layers that the weights have: the others are not loaded, and "
         "what comes out is not what the whole model says"
     )
+    return [warning]
 
 
-def mismatch(
-    overridden: Overridden, name: str, says: object, found: object, tensor: TensorInfo, detail: str
-) -> Problem:
-    """Describe one contradicted field.
-
-    Args:
-        overridden: Tells who set the field.
-        name: The field.
-        says: Its value.
-        found: What the weights show.
-        tensor: The tensor that shows it.
-        detail: How it shows it.
-    """
-    origin = overridden.origin(name)
+def _mismatch(compared: Comparison, name: str, found: object, tensor: TensorInfo, detail: str) -> Problem:
+    """Describe a field for which ``tensor`` shows the value ``found``; ``detail`` says how."""
+    origin, config = compared.overridden.origin(name), compared.config
     place = "the call" if origin.source == KEYWORD_ARGUMENT else origin.source
-    if name in overridden.config.absent:
-        summary = f"{origin.source} has no {name}, which defaults to {says}, but the weights say {found}"
+    if name in config.absent:
         advice = f"add {name}: {found} to {place}"
     elif origin.overrides is not None and origin.overrides == found:
-        summary = f"{origin.source} says {origin.key}: {says}, but the weights say {found}"
         advice = f"remove {origin.key} from {place}: config.json already has {name}: {found}"
     else:
-        summary = f"{origin.source} says {origin.key}: {says}, but the weights say {found}"
         advice = f"set {origin.key}: {found} in {place}, or use the weights that belong to it"
     return Problem(
         ConfigMismatch,
-        f"{summary} ({detail})",
+        f"{origin.source} {compared.overridden.statement(name)}, but the weights say {found} ({detail})",
         file=tensor.file.name,
         tensor=tensor.name,
         field=name,
         expected=f"{found} (weights)",
-        found=f"{says} ({origin.source})",
+        found=f"{config.values[name]} ({origin.source})",
         advice=advice,
     )
 
 
-def _dimension(witness: Witness) -> str:
-    return f"shape {list(witness.tensor.shape)}, axis {witness.axis}"
-
-
-def _heads(overridden: Overridden, evidence: Evidence, shape: ModelDims) -> list[Problem]:
-    problems: list[Problem] = []
-    head_dim = evidence.sizes(shape)["head_dim"]
-    for axis, name in _HEAD_AXES:
-        witness = evidence.axes.get(axis)
-        if witness is None or name in overridden.config.invalid:
-            continue
-        says = getattr(shape, name)
-        if says * head_dim == witness.value:
-            continue
-        heads, rest = divmod(witness.value, head_dim)
-        found: object = f"{witness.value}/{head_dim}" if rest else heads
-        detail = f"{_dimension(witness)}: {witness.value} = {name} x head_dim {head_dim}"
-        problems.append(mismatch(overridden, name, says, found, witness.tensor, detail))
-    return problems
-
-
-def _groups(overridden: Overridden, shape: ModelDims) -> list[Problem]:
-    if {"num_attention_heads", "num_key_value_heads"} & overridden.config.invalid:
-        return []
-    if shape.num_attention_heads % shape.num_key_value_heads == 0:
-        return []
-    return [
-        Problem(
-            ConfigMismatch,
-            f"num_attention_heads {shape.num_attention_heads} is not a multiple of num_key_value_heads "
-            f"{shape.num_key_value_heads}",
-            file=overridden.origin("num_key_value_heads").source,
-            field="num_key_value_heads",
-            expected=f"a divisor of {shape.num_attention_heads}",
-            found=shape.num_key_value_heads,
-            advice="use the config.json that belongs to the weights",
-        )
-    ]
-
-
-def _chosen_experts(overridden: Overridden, evidence: Evidence, shape: ModelDims) -> list[Problem]:
-    name = "num_experts_per_tok"
-    chosen = overridden.config.values.get(name)
-    experts = evidence.sizes(shape)["num_experts"]
-    if chosen is None or name in overridden.config.invalid:
-        return []
-    origin = overridden.origin(name)
-    if chosen == 1 and overridden.config.values.get("norm_topk_prob"):
-        return [
-            Problem(
-                UnsupportedCheckpoint,
-                f"{origin.source} says {origin.key}: 1 with norm_topk_prob: true: the one expert's weight "
-                "is 1 then, but MindFormers does not normalize it, which changes the output",
-                file=origin.source,
-                field="norm_topk_prob",
-                expected="norm_topk_prob: false, or num_experts_per_tok of 2 or more",
-                found="norm_topk_prob: true with num_experts_per_tok: 1",
-                advice="run this one with HuggingFace transformers",
-            )
-        ]
-    if chosen <= experts:
-        return []
-    says = f"says {origin.key}: {chosen}"
-    if name in overridden.config.absent:
-        says = f"has no {name}, which defaults to {chosen}"
-    return [
-        Problem(
-            ConfigMismatch,
-            f"{origin.source} {says}, but there are only {experts} experts to choose from",
-            file=origin.source,
-            field=name,
-            expected=f"at most {experts} (num_experts)",
-            found=chosen,
-            advice=f"set {origin.key} to what the model was trained with, at most {experts}",
-        )
-    ]
-
-
-def _layers(
-    overridden: Overridden, evidence: Evidence, tensors: Iterable[TensorInfo], complete: bool
-) -> Problem | None:
-    name = "num_hidden_layers"
-    says: int = overridden.config.values[name]
-    found = evidence.num_hidden_layers
-    # Missing files of unknown content may well hold the layers that seem to be too few.
-    if found in (0, says) or name in overridden.config.invalid or (found < says and not complete):
+def _size(compared: Comparison, axis: Axis) -> Problem | None:
+    name, config, witness = _FIELDS[axis], compared.config, compared.axes.get(axis)
+    unit = compared.sizes["head_dim"] if name in _HEADS else 1
+    if witness is None or name in config.invalid or config.values[name] * unit == witness.value:
         return None
+    found, rest = divmod(witness.value, unit)
+    detail = f"shape {list(witness.tensor.shape)}, axis {witness.axis}"
+    if name in _HEADS:
+        detail += f": {witness.value} = {name} x head_dim {unit}"
+    return _mismatch(compared, name, f"{witness.value}/{unit}" if rest else found, witness.tensor, detail)
+
+
+def _groups(compared: Comparison) -> Problem | None:
+    dims, name = compared.config.dims, "num_key_value_heads"
+    heads, groups = dims.num_attention_heads, dims.num_key_value_heads
+    if _HEADS & compared.config.invalid or heads % groups == 0:
+        return None
+    return Problem(
+        ConfigMismatch,
+        f"num_attention_heads {heads} is not a multiple of {name} {groups}",
+        file=compared.overridden.origin(name).source,
+        field=name,
+        expected=f"a divisor of {heads}",
+        found=groups,
+        advice="use the config.json that belongs to the weights",
+    )
+
+
+def _chosen_experts(compared: Comparison) -> Problem | None:
+    name, values, experts = "num_experts_per_tok", compared.config.values, compared.sizes["num_experts"]
+    chosen, origin = values.get(name), compared.overridden.origin(name)
+    if chosen is None or name in compared.config.invalid:
+        return None
+    if chosen == 1 and values.get("norm_topk_prob"):
+        return field_problem(
+            UnsupportedCheckpoint,
+            origin.source,
+            "norm_topk_prob",
+            f"says {origin.key}: 1 with norm_topk_prob: true: the one expert's weight is 1 then, but MindFormers does "
+            "not normalize it, which changes the output",
+            expected="norm_topk_prob: false, or num_experts_per_tok of 2 or more",
+            found="norm_topk_prob: true with num_experts_per_tok: 1",
+            advice="run this one with HuggingFace transformers",
+        )
+    if chosen <= experts:
+        return None
+    summary = f"{compared.overridden.statement(name)}, but there are only {experts} experts to choose from"
+    expected = f"at most {experts} (num_experts)"
+    advice = f"set {origin.key} to what the model was trained with, at most {experts}"
+    return field_problem(ConfigMismatch, origin.source, name, summary, expected, chosen, advice)
+
+
+def _layers(compared: Comparison) -> Problem | None:
+    says, found = compared.config.values[_LAYERS], compared.num_hidden_layers
+    # Missing files of unknown content may well hold the layers that seem to be too few.
+    unknown = found < says and compared.checkpoint.lost_unknown
+    if found in (0, says) or _LAYERS in compared.config.invalid or unknown:
+        return None
+    tensors = compared.checkpoint.tensors.values()
     numbered = [(layer, info) for info in tensors if (layer := parse_name(info.name).layer) is not None]
+    if not numbered:
+        return None
     if found > says:
         beyond = [(layer, info) for layer, info in numbered if layer >= says] or numbered
-        if not beyond:
-            return None
-        witness = min(beyond, key=lambda pair: pair[0])[1]
+        _, witness = min(beyond, key=lambda pair: pair[0])
         count = len({layer for layer, _ in beyond})
         plural = "layers beyond it have" if count != 1 else "layer beyond it has"
         detail = f"{count} {plural} tensors; dropping that would change the output"
     else:
-        if not numbered:
-            return None
-        witness = max(numbered, key=lambda pair: pair[0])[1]
+        _, witness = max(numbered, key=lambda pair: pair[0])
         detail = f"the last layer with tensors is {found - 1}"
-    return mismatch(overridden, name, says, found, witness, detail)
+    return _mismatch(compared, _LAYERS, found, witness, detail)

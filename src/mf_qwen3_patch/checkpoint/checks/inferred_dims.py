@@ -5,87 +5,81 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
+from mf_qwen3_patch.checkpoint.config.normalize import NormalizedConfig
+from mf_qwen3_patch.checkpoint.config.overrides import Overridden
+from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
 from mf_qwen3_patch.families.family import Family
-from mf_qwen3_patch.families.tensors import Axis, ModelDims, TensorName, parse_name
+from mf_qwen3_patch.families.tensors import Axes, Axis, ModelDims, TensorName, parse_name
 
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """A tensor that shows the length of an axis.
-
-    Attributes:
-        tensor: The tensor.
-        axis: Which of its axes, counted from 0.
-        value: The length.
-    """
+    """A tensor that shows the length of an axis."""
 
     tensor: TensorInfo
-    axis: int
-    value: int
+    axis: int  # its number among the tensor's axes, from 0
+    value: int  # the length
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """The lengths that most tensors agree on, and the layers that there are.
+class Comparison:
+    """A checkpoint beside the config that it is to be loaded with, and the dimensions that most tensors agree on."""
 
-    Attributes:
-        axes: By axis; an axis that no tensor shows is absent.
-        layers: Numbers of the layers that have at least one tensor.
-        experts: Numbers of the experts that have at least one tensor in some layer.
-    """
+    checkpoint: Checkpoint
+    overridden: Overridden
+    axes: Mapping[Axis, Witness]  # an axis that no tensor shows is absent
+    layers: frozenset[int]  # that have at least one tensor
+    experts: frozenset[int]  # that have at least one tensor in some layer
 
-    axes: Mapping[Axis, Witness]
-    layers: frozenset[int]
-    experts: frozenset[int] = frozenset()
+    @property
+    def config(self) -> NormalizedConfig:
+        """The config, the overrides applied."""
+        return self.overridden.config
 
     @property
     def num_hidden_layers(self) -> int:
         """The number of layers that the tensors' names imply; 0 if there are none."""
         return max(self.layers, default=-1) + 1
 
-    def dims(self, config: ModelDims) -> ModelDims:
-        """Return ``config`` corrected by what the weights show."""
-        sizes = self.sizes(config)
-        head_dim = sizes["head_dim"]
-        heads, groups = sizes["query_size"] // head_dim, sizes["key_value_size"] // head_dim
+    @cached_property
+    def sizes(self) -> dict[Axis, int]:
+        """The length of every axis: the weights' where they show it, else the config's."""
+        return {**self.config.dims.axis_sizes(), **{axis: witness.value for axis, witness in self.axes.items()}}
+
+    @cached_property
+    def dims(self) -> ModelDims:
+        """The config's dimensions, corrected by what the weights show."""
+        sizes: dict[str, Any] = dict(self.sizes.items())
+        head_dim, query, key_value = sizes["head_dim"], sizes.pop("query_size"), sizes.pop("key_value_size")
         return replace(
-            config,
-            hidden_size=sizes["hidden_size"],
-            vocab_size=sizes["vocab_size"],
-            intermediate_size=sizes["intermediate_size"],
-            head_dim=head_dim,
-            num_attention_heads=max(heads, 1),
-            num_key_value_heads=max(groups, 1),
-            num_hidden_layers=self.num_hidden_layers or config.num_hidden_layers,
-            num_experts=sizes["num_experts"],
-            moe_intermediate_size=sizes["moe_intermediate_size"],
+            self.config.dims,
+            num_attention_heads=max(query // head_dim, 1),
+            num_key_value_heads=max(key_value // head_dim, 1),
+            num_hidden_layers=self.num_hidden_layers or self.config.dims.num_hidden_layers,
+            **sizes,
         )
 
-    def sizes(self, config: ModelDims) -> dict[Axis, int]:
-        """Return the length of every axis: the weights' where they show it, else the config's."""
-        sizes = config.axis_sizes()
-        sizes.update({axis: witness.value for axis, witness in self.axes.items()})
-        return sizes
+    def axes_of(self, name: str, sizes: Mapping[Axis, int]) -> Axes | None:
+        """Return the axes of a tensor that a model of these sizes has; it has none of an expert beyond the last."""
+        expert = parse_name(name).expert
+        return self.config.family.axes_of(name) if expert is None or expert < sizes["num_experts"] else None
 
 
-def gather_evidence(
-    tensors: Mapping[str, TensorInfo], config: ModelDims, family: Family, lost: frozenset[str]
-) -> Evidence:
-    """Let the tensors vote.
+def compare(checkpoint: Checkpoint, overridden: Overridden) -> Comparison:
+    """Let the tensors vote; the config decides between values with equally many votes.
 
-    Args:
-        tensors: What the headers list.
-        config: What the config says; decides between values with equally many votes.
-        family: The model family.
-        lost: Names of tensors in missing files; they can't vote, but show which layers there are.
+    Tensors in missing files can't vote, but their names show which layers there are.
     """
     votes: defaultdict[Axis, Counter[int]] = defaultdict(Counter)
     witnesses: dict[tuple[Axis, int], Witness] = {}
     layers: set[int] = set()
     experts: set[int] = set()
-    for name, (layer, expert, role) in _in_order(tensors, lost, family):
+    family, expected = overridden.config.family, overridden.config.dims.axis_sizes()
+    for name, (layer, expert, role) in _in_order(checkpoint, family):
         axes = family.outer_tensors.get(role) if layer is None else family.layer_tensors.get(role)
         if axes is None:
             continue
@@ -93,7 +87,7 @@ def gather_evidence(
             layers.add(layer)
         if expert is not None:
             experts.add(expert)
-        info = tensors.get(name)
+        info = checkpoint.tensors.get(name)
         if info is None or len(info.shape) != len(axes):
             continue
         for number, (axis, value) in enumerate(zip(axes, info.shape, strict=True)):
@@ -102,18 +96,14 @@ def gather_evidence(
             votes[axis][value] += 1
             if (axis, value) not in witnesses:
                 witnesses[axis, value] = Witness(info, number, value)
-    expected = config.axis_sizes()
-    winners: dict[Axis, Witness] = {}
-    for axis, counter in votes.items():
-        most = max(counter.values())
-        tied = [value for value, count in counter.items() if count == most]
-        winners[axis] = witnesses[axis, expected[axis] if expected[axis] in tied else tied[0]]
-    return Evidence(winners, frozenset(layers), frozenset(experts))
+    winners = {
+        axis: witnesses[axis, max(counter, key=lambda value: (counter[value], value == expected[axis]))]
+        for axis, counter in votes.items()
+    }
+    return Comparison(checkpoint, overridden, winners, frozenset(layers), frozenset(experts))
 
 
-def _in_order(
-    tensors: Mapping[str, TensorInfo], lost: frozenset[str], family: Family
-) -> Iterator[tuple[str, TensorName]]:
+def _in_order(checkpoint: Checkpoint, family: Family) -> Iterator[tuple[str, TensorName]]:
     """Yield the most telling witness first: the embedding, q_proj before o_proj, low layers before high."""
     ranks = {role: number for number, role in enumerate((*family.outer_tensors, *family.layer_tensors))}
 
@@ -121,5 +111,5 @@ def _in_order(
         layer, expert, role = pair[1]
         return ranks.get(role, len(ranks)), layer or 0, expert or 0
 
-    yield from sorted(((name, parse_name(name)) for name in tensors), key=order)
-    yield from ((name, parse_name(name)) for name in lost)
+    yield from sorted(((name, parse_name(name)) for name in checkpoint.tensors), key=order)
+    yield from ((name, parse_name(name)) for name in checkpoint.lost)

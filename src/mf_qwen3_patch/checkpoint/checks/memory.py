@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,28 +15,16 @@ _NORM_BYTES = 4  # MindFormers keeps RMSNorm weights, and routers, in float32
 
 @dataclass(frozen=True, slots=True)
 class MemoryForecast:
-    """Bytes of parameters; the KV cache, activations and the frameworks themselves come on top.
+    """Bytes of parameters; the KV cache, activations and the frameworks themselves come on top."""
 
-    Attributes:
-        parameters: Number of parameters of the whole model.
-        dtype: The dtype assumed for the parameters (norms are float32).
-        device_per_rank: Bytes that each rank holds on its device.
-        host: Bytes that all ranks together need in host memory while loading on one machine.
-        host_free: Bytes of host memory that are free, by /proc/meminfo and cgroup limits; None if unknown.
-    """
-
-    parameters: int
-    dtype: str
-    device_per_rank: int
-    host: int
-    host_free: int | None
+    parameters: int  # their number in the whole model
+    dtype: str  # assumed for the parameters (norms are float32)
+    device_per_rank: int  # bytes that each rank holds on its device
+    host: int  # bytes that all ranks together need in host memory while loading on one machine
+    host_free: int | None  # bytes, by /proc/meminfo and cgroup limits; None if unknown
 
     def warnings(self, device_memory: int | None = None) -> list[str]:
-        """Say where the forecast exceeds what is free.
-
-        Args:
-            device_memory: Bytes that a device has for the model, if known.
-        """
+        """Say where the forecast exceeds what is free, or what a device has for the model, in bytes."""
         found = []
         if self.host_free is not None and self.host > self.host_free:
             found.append(
@@ -57,11 +46,10 @@ def forecast_memory(shape: ModelDims, dtype: str, tensor_parallel: int, host_fre
     value heads are replicated where there are fewer of them than ranks.
     """
     element = _ELEMENT_BYTES[dtype]
-    query = shape.num_attention_heads * shape.head_dim
-    key_value = shape.num_key_value_heads * shape.head_dim
+    query, key_value = (heads * shape.head_dim for heads in (shape.num_attention_heads, shape.num_key_value_heads))
+    ffn = shape.num_experts * shape.moe_intermediate_size if shape.num_experts else shape.intermediate_size
     vocabularies = 1 if shape.tie_word_embeddings else 2
     split = vocabularies * shape.vocab_size * shape.hidden_size
-    ffn = shape.num_experts * shape.moe_intermediate_size if shape.num_experts else shape.intermediate_size
     split += shape.num_hidden_layers * shape.hidden_size * (2 * query + 3 * ffn)
     key_values = shape.num_hidden_layers * 2 * key_value * shape.hidden_size
     norms = shape.num_hidden_layers * 2 * (shape.hidden_size + shape.head_dim) + shape.hidden_size
@@ -74,19 +62,12 @@ def forecast_memory(shape: ModelDims, dtype: str, tensor_parallel: int, host_fre
 
 @dataclass(frozen=True, slots=True)
 class DeviceBudget:
-    """What a rank's device holds while the model generates.
-
-    Attributes:
-        parameters: Bytes of the parameters.
-        kv_cache: Bytes of the key/value cache.
-        tokens: How many tokens that cache has room for, over all sequences of a batch.
-        limit: Bytes that MindSpore may take of the device; None if unknown.
-    """
+    """The bytes that a rank's device holds while the model generates."""
 
     parameters: int
     kv_cache: int
-    tokens: int
-    limit: int | None
+    tokens: int  # that the cache has room for, over all sequences of a batch
+    limit: int | None  # bytes that MindSpore may take of the device; None if unknown
 
     @property
     def rest(self) -> int | None:
@@ -98,9 +79,8 @@ class DeviceBudget:
         line = f"{_gb(self.parameters)} of parameters, {_gb(self.kv_cache)} of key/value cache for {self.tokens} tokens"
         if self.limit is None or self.rest is None:
             return line
-        if self.rest < 0:
-            return f"{line}: {_gb(-self.rest)} more than the {_gb(self.limit)} that MindSpore may take of the device"
-        return f"{line}, {_gb(self.rest)} for the rest of the {_gb(self.limit)} that MindSpore may take of the device"
+        line += f": {_gb(-self.rest)} more than" if self.rest < 0 else f", {_gb(self.rest)} for the rest of"
+        return f"{line} the {_gb(self.limit)} that MindSpore may take of the device"
 
 
 def forecast_device(
@@ -108,16 +88,8 @@ def forecast_device(
 ) -> DeviceBudget:
     """Predict what generation takes of a rank's device.
 
-    The cache has a key and a value per layer, token and key-value head of the rank, in the dtype of computation; where
-    there are fewer heads than ranks, every rank has one.
-
-    Args:
-        dims: The model.
-        memory: The forecast of its parameters.
-        tensor_parallel: Number of ranks that share the model.
-        tokens: ``num_blocks * block_size`` of the cache.
-        compute_dtype: The dtype of the cache.
-        limit: Bytes that MindSpore may take of the device, if known.
+    The cache has a key and a value per layer, token (``num_blocks * block_size``) and key-value head of the rank, in
+    the dtype of computation; where there are fewer heads than ranks, every rank has one.
     """
     heads = max(1, dims.num_key_value_heads // tensor_parallel)
     cache = 2 * dims.num_hidden_layers * tokens * heads * dims.head_dim * _ELEMENT_BYTES[compute_dtype]
@@ -125,25 +97,16 @@ def forecast_device(
 
 
 def free_host_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Return the bytes that this process can still take: the tightest of machine and cgroup limits.
+    """Return the bytes that this process can still take: the tightest of machine and cgroup (v1 or v2) limits.
 
-    Args:
-        proc: Where procfs is mounted.
-        cgroups: Where cgroups (v1 or v2) are mounted.
-
-    Returns:
-        The number of bytes, or None where the system does not tell (not Linux).
+    None where the system does not tell (not Linux).
     """
     limits = [*_meminfo(proc / "meminfo"), *_cgroup_limits(proc / "self" / "cgroup", cgroups)]
     return min(limits, default=None)
 
 
 def _meminfo(path: Path) -> list[int]:
-    for line in _text(path).splitlines():
-        if line.startswith("MemAvailable:"):
-            words = line.split()
-            return [int(words[1]) * 1024] if len(words) > 1 and words[1].isdigit() else []
-    return []
+    return [int(kilobytes) * 1024 for kilobytes in re.findall(r"(?m)^MemAvailable:\s*(\d+)", _text(path))]
 
 
 def _cgroup_limits(membership: Path, root: Path) -> list[int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.checks.config_fields import field_mismatches, surplus_layers
-from mf_qwen3_patch.checkpoint.checks.inferred_dims import Evidence, gather_evidence
+from mf_qwen3_patch.checkpoint.checks.inferred_dims import compare
 from mf_qwen3_patch.checkpoint.checks.memory import MemoryForecast, forecast_memory, free_host_memory
 from mf_qwen3_patch.checkpoint.checks.tensor_parallel import tensor_parallel_problems
 from mf_qwen3_patch.checkpoint.checks.tensors import (
@@ -19,9 +19,9 @@ from mf_qwen3_patch.checkpoint.checks.tensors import (
     tied_head,
     unexpected_tensors,
 )
-from mf_qwen3_patch.checkpoint.checks.unsupported import unsupported_kinds
+from mf_qwen3_patch.checkpoint.checks.unsupported import unsupported_kind
 from mf_qwen3_patch.checkpoint.config.normalize import NormalizedConfig, normalize
-from mf_qwen3_patch.checkpoint.config.overrides import KEYWORD_ARGUMENT, Overridden, apply_overrides
+from mf_qwen3_patch.checkpoint.config.overrides import KEYWORD_ARGUMENT, apply_overrides
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint, open_checkpoint
 from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_NAMES
 from mf_qwen3_patch.errors import Problem, error_for
@@ -31,53 +31,26 @@ from mf_qwen3_patch.families.tensors import ModelDims
 
 @dataclass(frozen=True)
 class Preflight:
-    """The answer.
-
-    Attributes:
-        checkpoint: What is in the directory.
-        config: Values for MindFormers' Qwen3Config or Qwen3MoeConfig, the overrides applied.
-        dims: The model's dimensions.
-        problems: Why a load can't succeed, most important first; empty if it can.
-        warnings: What should be known but stops nothing.
-        memory: What the load will take.
-        family: The family of the model.
-        misfits: Tensors that are not to be loaded as their shape is not the config's; only if that was allowed.
-    """
+    """The answer of :func:`preflight`."""
 
     checkpoint: Checkpoint
-    config: dict[str, Any]
+    config: dict[str, Any]  # values for MindFormers' Qwen3Config or Qwen3MoeConfig, the overrides applied
     dims: ModelDims
-    problems: tuple[Problem, ...]
-    warnings: tuple[str, ...]
+    problems: tuple[Problem, ...]  # why a load can't succeed, most important first; empty if it can
+    warnings: tuple[str, ...]  # what should be known but stops nothing
     memory: MemoryForecast
     family: Family
-    misfits: tuple[Misfit, ...] = ()
+    misfits: tuple[Misfit, ...] = ()  # not to be loaded as their shape is not the config's; only if that was allowed
 
     def raise_for_problems(self) -> None:
-        """Do nothing if a load can succeed.
-
-        Raises:
-            CheckpointError: Of the class of the most important problem; carries them all.
-        """
+        """Raise one error with all problems, of the class of the most important one; nothing if there are none."""
         if self.problems:
             raise error_for(self.problems, str(self.checkpoint.directory))
 
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """The config that a checkpoint is compared with, and what is allowed.
-
-    Attributes:
-        overrides: Config fields that go over config.json's, under HuggingFace's names or MindFormers' aliases
-            (``num_layers`` and so on); a value of None counts as not given.
-        overrides_source: The name of the overrides in messages, e.g. a YAML's.
-        tensor_parallel: Number of ranks that share the model.
-        dtype: Of the parameters, e.g. ``"bfloat16"``; by default config.json's, else the weights'.
-        device_memory: Bytes that a device has for the model, if known.
-        model_type: The kind of model that it must be, ``qwen3`` or ``qwen3_moe``; by default either.
-        fewer_layers: Whether the overrides may ask for fewer layers than the weights have; that is warned of.
-        ignore_mismatched_sizes: Whether tensors may have other sizes than the config; they are warned of.
-    """
+    """The config that a checkpoint is compared with, and what is allowed; see :func:`preflight`."""
 
     overrides: Mapping[str, object] = field(default_factory=dict)
     overrides_source: str = KEYWORD_ARGUMENT
@@ -149,35 +122,31 @@ def preflight(
 
 
 def check(checkpoint: Checkpoint, options: CheckOptions, config: NormalizedConfig | None = None) -> Preflight:
-    """Check an open checkpoint with HuggingFace's names.
-
-    Args:
-        checkpoint: The checkpoint; left open.
-        options: What it is held against.
-        config: Its config.json, normalized, if that has been done.
-    """
+    """Check an open checkpoint with HuggingFace's names; ``config`` is its config.json, if it is normalized already."""
     config = config or normalize(checkpoint.config, family=checkpoint.family)
     overridden = apply_overrides(config, options.overrides, options.overrides_source)
     config = overridden.config
-    kinds = unsupported_kinds(checkpoint, options.model_type)
-    problems, warnings = [*kinds, *checkpoint.problems], list(checkpoint.warnings)
+    kind = unsupported_kind(checkpoint, options.model_type)
+    problems, warnings = [*([kind] if kind else []), *checkpoint.problems], list(checkpoint.warnings)
     dims = config.dims
     left_out: tuple[Misfit, ...] = ()
     # Of another kind of model, or without its config, nothing below would say more than that.
-    if checkpoint.config_read and not kinds:
+    if checkpoint.config_read and not kind:
         warnings += config.warnings
         problems += config.problems
         # Without any tensor the files' own problems say why, if there are any.
         if checkpoint.tensors or not checkpoint.problems:
-            evidence = gather_evidence(checkpoint.tensors, dims, config.family, checkpoint.lost)
-            sizes = not options.ignore_mismatched_sizes
-            if not sizes:
-                left_out = misfits(checkpoint, config)
-            surplus = surplus_layers(overridden, evidence) if options.fewer_layers else None
-            found, more = _check_weights(checkpoint, overridden, evidence, sizes=sizes, layers=surplus is None)
-            problems += found
-            warnings += [*more, *([surplus] if surplus else []), *([_about(left_out)] if left_out else [])]
-            dims = dims if surplus or left_out else evidence.dims(dims)
+            compared = compare(checkpoint, overridden)
+            left_out = misfits(compared) if options.ignore_mismatched_sizes else ()
+            surplus = surplus_layers(compared) if options.fewer_layers else []
+            problems += field_mismatches(compared, sizes=not options.ignore_mismatched_sizes, layers=not surplus)
+            problems += missing_tensors(compared)
+            if not options.ignore_mismatched_sizes:
+                problems += misshapen_tensors(compared)
+            unexpected, ignored = unexpected_tensors(compared)
+            problems += unexpected
+            warnings += [*ignored, *tied_head(compared), *surplus, *_about(left_out)]
+            dims = dims if surplus or left_out else compared.dims
         problems += tensor_parallel_problems(dims, options.tensor_parallel)
     dtype = options.dtype or parameter_dtype(checkpoint, config)
     memory = forecast_memory(dims, dtype, options.tensor_parallel, free_host_memory())
@@ -188,26 +157,16 @@ def check(checkpoint: Checkpoint, options: CheckOptions, config: NormalizedConfi
     )
 
 
-def _check_weights(
-    checkpoint: Checkpoint, overridden: Overridden, evidence: Evidence, *, sizes: bool, layers: bool
-) -> tuple[list[Problem], list[str]]:
-    config = overridden.config
-    tensors, complete = checkpoint.tensors.values(), not checkpoint.lost_unknown
-    problems = field_mismatches(overridden, evidence, tensors, complete=complete, sizes=sizes, layers=layers)
-    problems += missing_tensors(checkpoint, config, evidence)
-    if sizes:
-        problems += misshapen_tensors(checkpoint, config, evidence)
-    unexpected, warnings = unexpected_tensors(checkpoint, config, evidence)
-    return problems + unexpected, warnings + tied_head(checkpoint, overridden)
-
-
-def _about(left_out: Sequence[Misfit]) -> str:
+def _about(left_out: Sequence[Misfit]) -> list[str]:
+    if not left_out:
+        return []
     first = "; ".join(str(misfit) for misfit in left_out[:5])
     more = f"; and {len(left_out) - 5} more" if len(left_out) > 5 else ""
-    return (
+    warning = (
         f"{len(left_out)} tensor(s) have another size than the config asks for and are not loaded, as "
         f"ignore_mismatched_sizes allows; their parameters start anew: {first}{more}"
     )
+    return [warning]
 
 
 def parameter_dtype(checkpoint: Checkpoint, config: NormalizedConfig) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
+from mf_qwen3_patch.checkpoint.config.problem import field_problem
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import ADAPTER_CONFIG_NAME, CONFIG_NAME
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
 from mf_qwen3_patch.checkpoint.files.shards import ADAPTER_NAMES
 from mf_qwen3_patch.errors import Problem, UnsupportedCheckpoint
 from mf_qwen3_patch.families.family import Family
+from mf_qwen3_patch.families.qwen3 import QWEN3
 from mf_qwen3_patch.families.registry import FAMILIES, is_known, is_parameter_name
 from mf_qwen3_patch.families.tensors import parse_name
 
@@ -20,15 +23,13 @@ LOADABLE_DTYPES = frozenset({"F32", "F16", "BF16"})
 
 _ORIGINAL = "download the original bfloat16 checkpoint of the same model, e.g. Qwen/Qwen3-14B"
 
-_OTHER_MODELS: tuple[tuple[str, str], ...] = (
-    ("qwen3_vl", "Qwen3-VL (vision and language)"),
-    ("qwen3vl", "Qwen3-VL (vision and language)"),
-    ("qwen3_omni", "Qwen3-Omni"),
-    ("qwen3omni", "Qwen3-Omni"),
-    ("qwen3_next", "Qwen3-Next"),
-    ("qwen3next", "Qwen3-Next"),
-    ("qwen2", "Qwen2"),
-)
+# By a part of the model_type or architecture, without underscores.
+_OTHER_MODELS: Mapping[str, str] = {
+    "qwen3vl": "Qwen3-VL (vision and language)",
+    "qwen3omni": "Qwen3-Omni",
+    "qwen3next": "Qwen3-Next",
+    "qwen2": "Qwen2",
+}
 
 _TASKS: Mapping[str, str] = {
     "Qwen3ForSequenceClassification": "a classifier, as converted rerankers and reward models are",
@@ -49,7 +50,10 @@ _LORA_NAME = re.compile(
     r"(.*\.)?(lora_(A|B|embedding_A|embedding_B|magnitude_vector)|base_layer|modules_to_save)\b.*", re.DOTALL
 )
 # The beginnings of HuggingFace's names, behind a wrapper's prefix.
-_MARKS = ("model.layers.", *(name for family in FAMILIES.values() for name in family.outer_tensors if name[0] == "m"))
+_BEGINNINGS = (
+    "model.layers.",
+    *(name for family in FAMILIES.values() for name in family.outer_tensors if name != family.head),
+)
 _SHOWN = 60
 
 MERGE_ADAPTER = "merge it into its base model with PEFT's merge_and_unload(), save that, and load the result"
@@ -66,23 +70,14 @@ def is_of_an_adapter(name: str) -> bool:
     return _LORA_NAME.fullmatch(name) is not None
 
 
-def unsupported_kinds(checkpoint: Checkpoint, model_type: str | None = None) -> list[Problem]:
-    """Recognize what ``checkpoint`` is if it is not a plain Qwen3, or not of ``model_type``; at most one problem."""
-    config, tensors = checkpoint.config, checkpoint.tensors
-    rules: tuple[Callable[[], Problem | None], ...] = (
-        lambda: _adapter(checkpoint),
-        lambda: other_model(config, checkpoint.family, model_type) if checkpoint.config_read else None,
-        lambda: _quantization(config, tensors),
-        lambda: _mindformers_layout(tensors),
-        lambda: _embedding(checkpoint),
-        lambda: _classifier(tensors),
-        lambda: _qwen2_tensors(tensors),
-        lambda: _wrapped(tensors),
-        lambda: _of_the_other_kind(checkpoint.family, tensors) if checkpoint.config_read else None,
-    )
-    problems = [problem for rule in rules if (problem := rule()) is not None]
+def unsupported_kind(checkpoint: Checkpoint, model_type: str | None = None) -> Problem | None:
+    """Recognize what ``checkpoint`` is if it is not a plain Qwen3, or not of ``model_type``."""
+    problem = _adapter(checkpoint)
+    if problem is None and checkpoint.config_read:
+        problem = other_model(checkpoint.config, checkpoint.family, model_type)
     # The first names the kind; later rules mostly describe the same cause by its tensors.
-    return problems[:1]
+    rules = (_quantization, _mindformers_layout, _embedding, _classifier, _qwen2, _wrapped, _other_family)
+    return problem or next(filter(None, (rule(checkpoint) for rule in rules)), None)
 
 
 def _adapter(checkpoint: Checkpoint) -> Problem | None:
@@ -90,13 +85,14 @@ def _adapter(checkpoint: Checkpoint) -> Problem | None:
     files = sorted(checkpoint.listing & {ADAPTER_CONFIG_NAME, *ADAPTER_NAMES})
     if lora is None and not files:
         return None
-    # HuggingFace would add an adapter that lies beside a model to it: to load the model alone is no less wrong.
-    beside = lora is None and bool(checkpoint.tensors)
-    advice = MERGE_ADAPTER
-    if beside:
+    summary, advice = "this is a LoRA adapter, not a whole model", MERGE_ADAPTER
+    if lora is None and checkpoint.tensors:
+        # HuggingFace would add it to the model: to load the model alone is no less wrong.
+        summary = "a LoRA adapter lies beside the model"
         advice += f"; if the model is meant without its adapter, move {' and '.join(files)} elsewhere"
-    return _unsupported(
-        "a LoRA adapter lies beside the model" if beside else "this is a LoRA adapter, not a whole model",
+    return Problem(
+        UnsupportedCheckpoint,
+        summary,
         file=files[0] if lora is None else checkpoint.tensors[lora].file.name,
         tensor=lora,
         expected="the merged model's weights",
@@ -105,195 +101,151 @@ def _adapter(checkpoint: Checkpoint) -> Problem | None:
     )
 
 
-def other_model(config: Mapping[str, Any], schema: Family | None, wanted: str | None = None) -> Problem | None:
+def other_model(config: Mapping[str, Any], family: Family | None, wanted: str | None = None) -> Problem | None:
     """Return what is wrong if a raw config describes no Qwen3 that is known here, or not the one that is wanted."""
     model_type, architectures = config.get("model_type"), config.get("architectures")
     names = architectures if isinstance(architectures, list) else []
-    expected = FAMILIES[wanted] if wanted else schema or FAMILIES["qwen3"]
-    if names and expected.architecture not in names:
-        found, field = ", ".join(str(name)[:_SHOWN] for name in names[:3]), "architectures"
-    elif model_type not in (expected.model_type, None) or (model_type is None and not names):
-        found, field = "none" if model_type is None else str(model_type)[:_SHOWN], "model_type"
+    wanted_family = FAMILIES[wanted] if wanted else family or QWEN3
+    if names and wanted_family.architecture not in names:
+        field, expected = "architectures", wanted_family.architecture
+        found = ", ".join(str(name)[:_SHOWN] for name in names[:3])
+    elif model_type not in (wanted_family.model_type, None) or (model_type is None and not names):
+        field, expected = "model_type", wanted_family.model_type
+        found = "none" if model_type is None else str(model_type)[:_SHOWN]
     else:
         return None
-    if schema is not None and schema is not expected and (not names or schema.architecture in names):
-        return _unsupported(
-            f"{CONFIG_NAME} describes {schema.title}, but the model that it is loaded into is {expected.title}",
-            file=CONFIG_NAME,
-            field=field,
-            expected=expected.architecture if field == "architectures" else expected.model_type,
-            found=found,
-            advice="load it with AutoModel.from_pretrained, which builds the class that config.json names",
-        )
-    described = _TASKS.get(str(names[0])) if names else None
-    if schema is not None and any(known.architecture in names for known in FAMILIES.values()):
-        described = f"both {model_type} (model_type) and {found} (architectures)"
-    if described is None:
-        lowered = f"{model_type} {found}".lower()
-        described = next((text for key, text in _OTHER_MODELS if key in lowered), f"{found}, not Qwen3")
-    return _unsupported(
-        f"{CONFIG_NAME} describes {described}; only a {_loadable()} is supported",
-        file=CONFIG_NAME,
-        field=field,
-        expected=expected.architecture if field == "architectures" else expected.model_type,
-        found=found,
-        advice="use a Qwen3 causal language model, e.g. Qwen/Qwen3-14B, or the tools made for this one",
-    )
+    if family is not None and family is not wanted_family and (not names or family.architecture in names):
+        summary = f"describes {family.title}, but the model that it is loaded into is {wanted_family.title}"
+        advice = "load it with AutoModel.from_pretrained, which builds the class that config.json names"
+    else:
+        loadable = " or ".join(known.architecture for known in FAMILIES.values())
+        summary = f"describes {_described(model_type, names, found, family)}; only a {loadable} is supported"
+        advice = "use a Qwen3 causal language model, e.g. Qwen/Qwen3-14B, or the tools made for this one"
+    return field_problem(UnsupportedCheckpoint, CONFIG_NAME, field, summary, expected, found, advice)
 
 
-def _loadable() -> str:
-    return " or ".join(schema.architecture for schema in FAMILIES.values())
+def _described(model_type: object, names: list[Any], found: str, family: Family | None) -> str:
+    if family is not None and any(known.architecture in names for known in FAMILIES.values()):
+        return f"both {model_type} (model_type) and {found} (architectures)"
+    if names and str(names[0]) in _TASKS:
+        return _TASKS[str(names[0])]
+    lowered = f"{model_type} {found}".lower().replace("_", "")
+    return next((text for key, text in _OTHER_MODELS.items() if key in lowered), f"{found}, not Qwen3")
 
 
-def _of_the_other_kind(schema: Family | None, tensors: Mapping[str, TensorInfo]) -> Problem | None:
-    """Recognize dense weights beside the config of a mixture of experts, and the reverse."""
-    if schema is None:
-        return None
-    (other,) = (known for known in FAMILIES.values() if known is not schema)
-    own = schema.layer_tensors.keys() - other.layer_tensors.keys()
-    foreign = other.layer_tensors.keys() - schema.layer_tensors.keys()
-    names: dict[str, str] = {}
-    for name in tensors:
-        if (role := parse_name(name).role) in own | foreign:
-            names.setdefault(role, name)
-    witness = next((name for role, name in names.items() if role in foreign), None)
-    if witness is None or names.keys() & own:
-        return None
-    return _unsupported(
-        f"{CONFIG_NAME} describes {schema.title} ({schema.architecture}), but the weights are those of {other.title}",
-        file=CONFIG_NAME,
-        tensor=witness,
-        field="model_type",
-        expected=f"{other.model_type} ({other.architecture})",
-        found=f"{schema.model_type} ({schema.architecture})",
-        advice="put the config.json back that belongs to these weights",
-    )
-
-
-def _quantization(config: Mapping[str, Any], tensors: Mapping[str, TensorInfo]) -> Problem | None:
-    declared = config.get("quantization_config")
+def _quantization(checkpoint: Checkpoint) -> Problem | None:
+    field, tensors = "quantization_config", checkpoint.tensors
+    declared = checkpoint.config.get(field)
     method = None
     if declared is not None:
         value = declared.get("quant_method") if isinstance(declared, dict) else declared
         method = "unnamed" if value is None else str(value)[:_SHOWN]
-    for name, info in tensors.items():
-        found = quantization_of(name)
-        if found is not None:
-            return _quantized(method or found, info, name, _ORIGINAL)
-    for name, info in tensors.items():
-        if info.dtype not in LOADABLE_DTYPES and is_known(name):
-            kind = "FP8" if info.dtype.startswith("F8") else f"of dtype {info.dtype}"
-            return _quantized(method or kind, info, name, _ORIGINAL)
+    scales = ((info, kind) for name, info in tensors.items() if (kind := quantization_of(name)))
+    encoded = (
+        (info, "FP8" if info.dtype.startswith("F8") else f"of dtype {info.dtype}")
+        for name, info in tensors.items()
+        if info.dtype not in LOADABLE_DTYPES and is_known(name)
+    )
+    witness = next(chain(scales, encoded), None)
+    if witness is not None:
+        info, kind = witness
+        summary = f"the weights are quantized ({method or kind}); without their scales they would load as garbage"
+        found = f"{info.dtype} {list(info.shape)}"
+        return _shown_by(info, summary, "weights in BF16, F16 or F32", found, _ORIGINAL, field)
     if method is None:
         return None
-    return _unsupported(
-        f"{CONFIG_NAME} says that the weights are quantized ({method})",
-        file=CONFIG_NAME,
-        field="quantization_config",
-        expected="no quantization_config",
-        found=method,
-        advice=_ORIGINAL,
-    )
+    summary = f"says that the weights are quantized ({method})"
+    return field_problem(UnsupportedCheckpoint, CONFIG_NAME, field, summary, f"no {field}", method, _ORIGINAL)
 
 
-def _quantized(method: str, info: TensorInfo, name: str, advice: str) -> Problem:
-    return _unsupported(
-        f"the weights are quantized ({method}); without their scales they would load as garbage",
-        file=info.file.name,
-        tensor=name,
-        field="quantization_config",
-        expected="weights in BF16, F16 or F32",
-        found=f"{info.dtype} {list(info.shape)}",
-        advice=advice,
-    )
-
-
-def _mindformers_layout(tensors: Mapping[str, TensorInfo]) -> Problem | None:
-    names = [name for name in tensors if is_parameter_name(name)]
+def _mindformers_layout(checkpoint: Checkpoint) -> Problem | None:
+    names = [name for name in checkpoint.tensors if is_parameter_name(name)]
     if not names:
         return None
     fused = {name: one.target for name in names for family in FAMILIES.values() if (one := family.fused_of(name))}
-    merged = f"already merged ({', '.join(sorted(set(fused.values())))})"
-    state = merged if fused else "split, with MindFormers' names"
-    witness = next(iter(fused), names[0])
-    return _unsupported(
-        f"these are MindFormers weights, {state}: headers can't tell the training from the inference "
-        "layout, and the wrong one generates wrong tokens",
-        file=tensors[witness].file.name,
-        tensor=witness,
-        expected=f"HuggingFace names, e.g. {FAMILIES['qwen3'].embedding}",
-        found=f"{len(names)} tensors with MindFormers' names",
-        advice="load it with MindFormers' own load_checkpoint, or start from the HuggingFace checkpoint",
+    merged = ", ".join(sorted(set(fused.values())))
+    state = f"already merged ({merged})" if fused else "split, with MindFormers' names"
+    summary = (
+        f"these are MindFormers weights, {state}: headers can't tell the training from the inference layout, and the "
+        "wrong one generates wrong tokens"
     )
+    expected, found = f"HuggingFace names, e.g. {QWEN3.embedding}", f"{len(names)} tensors with MindFormers' names"
+    advice = "load it with MindFormers' own load_checkpoint, or start from the HuggingFace checkpoint"
+    return _shown_by(checkpoint.tensors[next(iter(fused), names[0])], summary, expected, found, advice)
 
 
 def _embedding(checkpoint: Checkpoint) -> Problem | None:
-    tensors = checkpoint.tensors
-    bare = [name for name in tensors if not is_known(name) and is_known(f"model.{name}")]
-    heads = {family.head for family in FAMILIES.values()}
-    if not bare or any(is_known(name) for name in tensors if name not in heads):
+    tensors, heads = checkpoint.tensors, {family.head for family in FAMILIES.values()}
+    bare = next((name for name in tensors if not is_known(name) and is_known(f"model.{name}")), None)
+    if bare is None or any(is_known(name) for name in tensors if name not in heads):
         return None
     marks = sorted({"modules.json", "config_sentence_transformers.json", "1_Pooling"} & checkpoint.listing)
     evidence = f" ({marks[0]} is there, too)" if marks else ""
-    return _unsupported(
-        f"the tensors lack the prefix 'model.', as in Qwen3-Embedding{evidence}: there is no language head",
-        file=tensors[bare[0]].file.name,
-        tensor=bare[0],
-        expected=f"model.{bare[0]}",
-        found=bare[0],
-        advice="use sentence-transformers for embeddings, or a causal Qwen3 for generation",
-    )
+    summary = f"the tensors lack the prefix 'model.', as in Qwen3-Embedding{evidence}: there is no language head"
+    advice = "use sentence-transformers for embeddings, or a causal Qwen3 for generation"
+    return _shown_by(tensors[bare], summary, f"model.{bare}", bare, advice)
 
 
-def _classifier(tensors: Mapping[str, TensorInfo]) -> Problem | None:
-    info = tensors.get("score.weight")
+def _classifier(checkpoint: Checkpoint) -> Problem | None:
+    info = checkpoint.tensors.get("score.weight")
     if info is None:
         return None
-    return _unsupported(
-        "the weights have a classifier head instead of a language head, as rerankers and reward models have",
-        file=info.file.name,
-        tensor="score.weight",
-        expected=f"{FAMILIES['qwen3'].head}, or tied embeddings",
-        found=f"score.weight {list(info.shape)}",
-        advice="use a causal Qwen3 for generation",
-    )
+    summary = "the weights have a classifier head instead of a language head, as rerankers and reward models have"
+    expected, found = f"{QWEN3.head}, or tied embeddings", f"{info.name} {list(info.shape)}"
+    return _shown_by(info, summary, expected, found, "use a causal Qwen3 for generation")
 
 
-def _qwen2_tensors(tensors: Mapping[str, TensorInfo]) -> Problem | None:
-    family = FAMILIES["qwen3"]
-    head_norms = {role for role, axes in family.layer_tensors.items() if axes == ("head_dim",)}
-    roles = {parse_name(name).role: name for name in tensors}
-    biased = next((name for role, name in roles.items() if role in family.biases), None)
+def _qwen2(checkpoint: Checkpoint) -> Problem | None:
+    head_norms = {role for role, axes in QWEN3.layer_tensors.items() if axes == ("head_dim",)}
+    roles = {parse_name(name).role: info for name, info in checkpoint.tensors.items()}
+    biased = next((info for role, info in roles.items() if role in QWEN3.biases), None)
     if biased is None or not head_norms.isdisjoint(roles):
         return None
-    return _unsupported(
-        "the tensors are those of Qwen2 (biases on q, k and v, no q_norm), whatever config.json says",
-        file=tensors[biased].file.name,
-        tensor=biased,
-        field="model_type",
-        expected="qwen3",
-        found="qwen2",
-        advice="put the config.json back that belongs to these weights, and use MindFormers' Qwen2",
-    )
+    summary = "the tensors are those of Qwen2 (biases on q, k and v, no q_norm), whatever config.json says"
+    advice = "put the config.json back that belongs to these weights, and use MindFormers' Qwen2"
+    return _shown_by(biased, summary, "qwen3", "qwen2", advice, "model_type")
 
 
-def _wrapped(tensors: Mapping[str, TensorInfo]) -> Problem | None:
-    if not tensors or any(map(is_known, tensors)):
+def _wrapped(checkpoint: Checkpoint) -> Problem | None:
+    if any(map(is_known, checkpoint.tensors)):
         return None
-    for name, info in tensors.items():
-        for mark in _MARKS:
-            prefix, found, rest = name.partition(mark)
-            if found and prefix and is_known(found + rest):
-                return _unsupported(
-                    f"all tensor names carry the prefix {prefix[:_SHOWN]!r}, as a wrapper writes them",
-                    file=info.file.name,
-                    tensor=name,
-                    expected=found + rest,
-                    found=name,
-                    advice="save the unwrapped model with save_pretrained()",
-                )
+    for name, info in checkpoint.tensors.items():
+        for beginning in _BEGINNINGS:
+            prefix, found, rest = name.partition(beginning)
+            if prefix and is_known(found + rest):
+                summary = f"all tensor names carry the prefix {prefix[:_SHOWN]!r}, as a wrapper writes them"
+                return _shown_by(info, summary, found + rest, name, "save the unwrapped model with save_pretrained()")
     return None
 
 
-def _unsupported(summary: str, **details: Any) -> Problem:
-    return Problem(UnsupportedCheckpoint, summary, **details)
+def _other_family(checkpoint: Checkpoint) -> Problem | None:
+    """Recognize dense weights beside the config of a mixture of experts, and the reverse."""
+    family = checkpoint.family
+    if family is None:
+        return None
+    (other,) = (known for known in FAMILIES.values() if known is not family)
+    own = family.layer_tensors.keys() - other.layer_tensors.keys()
+    foreign = other.layer_tensors.keys() - family.layer_tensors.keys()
+    roles = {name: parse_name(name).role for name in checkpoint.tensors}
+    witness = next((name for name, role in roles.items() if role in foreign), None)
+    if witness is None or not own.isdisjoint(roles.values()):
+        return None
+    has, wants = (f"{known.model_type} ({known.architecture})" for known in (family, other))
+    return Problem(
+        UnsupportedCheckpoint,
+        f"{CONFIG_NAME} describes {family.title} ({family.architecture}), but the weights are those of {other.title}",
+        file=CONFIG_NAME,
+        tensor=witness,
+        field="model_type",
+        expected=wants,
+        found=has,
+        advice="put the config.json back that belongs to these weights",
+    )
+
+
+def _shown_by(
+    info: TensorInfo, summary: str, expected: str, found: str, advice: str, field: str | None = None
+) -> Problem:
+    """Return the problem that a tensor shows."""
+    details = {"expected": expected, "found": found, "advice": advice}
+    return Problem(UnsupportedCheckpoint, summary, file=info.file.name, tensor=info.name, field=field, **details)

@@ -37,6 +37,13 @@ class Overridden:
         """Return who gave the field ``name`` its value."""
         return self.origins.get(name, Origin("config.json", name))
 
+    def statement(self, name: str) -> str:
+        """Return what the origin says of the field, as the rest of a sentence that begins with its name."""
+        value = self.config.values[name]
+        if name in self.config.absent:
+            return f"has no {name}, which defaults to {value}"
+        return f"says {self.origin(name).key}: {value}"
+
 
 def apply_overrides(config: NormalizedConfig, overrides: Mapping[str, Any], source: str) -> Overridden:
     """Apply ``overrides``, whose keys may be HuggingFace's names or MindFormers' aliases; None counts as not given.
