@@ -6,11 +6,7 @@ import os
 
 
 def rank() -> int:
-    """Return this process's rank, 0 when not distributed.
-
-    Read from what ``msrun`` (and MindSpore's other launchers) set, so that it can be asked before
-    communication is initialized.
-    """
+    """Return this process's rank, as MindSpore's launchers say even before communication is initialized; else 0."""
     for variable in ("RANK_ID", "MS_NODE_ID", "OMPI_COMM_WORLD_RANK"):
         value = os.environ.get(variable, "")
         if value.isdigit():

@@ -18,15 +18,11 @@ _STORED = {name: stored for stored, name in DTYPE_NAMES.items()}
 
 
 class TensorWriter:
-    """Makes the tensors of new files out of an open checkpoint, looking at every value on the way.
-
-    Attributes:
-        overflowed: Tensor name to the number of its finite values that became infinite by a cast.
-    """
+    """Makes the tensors of new files out of an open checkpoint, looking at every value on the way."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._loader = PieceLoader(checkpoint.file)
-        self.overflowed: dict[str, int] = {}
+        self.overflowed: dict[str, int] = {}  # by tensor name, how many finite values became infinite by a cast
 
     def new_tensor(self, entry: ParameterPlan, matrices: int = 1) -> NewTensor:
         """Return the tensor that a planned parameter becomes; it is read when it is written.
@@ -35,9 +31,7 @@ class TensorWriter:
         """
 
         def make() -> Iterator[Array]:
-            size = prod(entry.shape) // matrices
-            for number in range(matrices):
-                yield self._read(_part(entry, number, size, matrices))
+            return map(self._read, _matrices(entry, matrices))
 
         return NewTensor(entry.name, _STORED[entry.dtype], entry.shape, make)
 
@@ -49,14 +43,13 @@ class TensorWriter:
         return array
 
 
-def _part(entry: ParameterPlan, number: int, size: int, parts: int) -> ParameterPlan:
-    """Return one of the matrices of a parameter as a parameter of its own."""
-    if parts == 1:
-        return entry
-    start = number * size
-    copies = tuple(
-        SliceCopy(copy.tensor, replace(copy.region, target=copy.region.target - start))
-        for copy in entry.copies
-        if start <= copy.region.target < start + size
-    )
-    return ParameterPlan(entry.name, (size,), entry.dtype, copies)
+def _matrices(entry: ParameterPlan, count: int) -> Iterator[ParameterPlan]:
+    """Yield the matrices of a parameter as flat parameters of their own."""
+    size = prod(entry.shape) // count
+    for start in range(0, size * count, size):
+        copies = tuple(
+            SliceCopy(copy.tensor, replace(copy.region, target=copy.region.target - start))
+            for copy in entry.copies
+            if start <= copy.region.target < start + size
+        )
+        yield ParameterPlan(entry.name, (size,), entry.dtype, copies)

@@ -16,33 +16,24 @@ from mf_qwen3_patch.errors import error_for
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.registry import FAMILIES, find_family
 from mf_qwen3_patch.loading.mindformers_config import with_defaults
-from mf_qwen3_patch.loading.runtime.dtypes import DtypeChoice
+from mf_qwen3_patch.loading.runtime.dtypes import DTYPE_FIELDS, DeviceKind, DtypeChoice
 from mf_qwen3_patch.loading.runtime.network import build_config
 
 _CONFIG_ARGUMENT = "the config given as config="
-_DTYPES = ("params_dtype", "compute_dtype", "rotary_dtype")
 
 
 @dataclass(frozen=True)
 class GivenConfig:
-    """What the call says: fields that go over those of config.json, and what they are called in messages.
-
-    The family is None for single fields; ``config`` is MindFormers' config object, if one was given.
-    """
+    """Fields that go over those of config.json, and what they are called in messages."""
 
     values: Mapping[str, Any]
     source: str = KEYWORD_ARGUMENT
-    family: Family | None = None
-    config: Any = None
+    family: Family | None = None  # of a whole config
+    config: Any = None  # MindFormers' object, if one was given
 
     @classmethod
     def of(cls, given: Any) -> GivenConfig:
-        """Read ``config=``: an object of MindFormers or transformers, or the path of a config.json or its directory.
-
-        Raises:
-            TypeError: It is something else, or the config of another model.
-            CheckpointError: The file can't be read, or says what Qwen3 cannot be.
-        """
+        """Read ``config=``: an object or a path; raises TypeError if it is of another kind or model."""
         if isinstance(given, (str, os.PathLike)):
             path = Path(given)
             directory = Directory(path.parent if path.name == CONFIG_NAME else path)
@@ -56,8 +47,7 @@ class GivenConfig:
 
     @classmethod
     def _from_huggingface(cls, raw: Mapping[str, Any], source: str) -> GivenConfig:
-        family = find_family(raw)
-        if family is None:
+        if (family := find_family(raw)) is None:
             raise _no_config(f"{source}, with model_type {raw.get('model_type')!r:.60}")
         config = normalize(raw, source=source, family=family)
         if config.problems:
@@ -69,7 +59,7 @@ class GivenConfig:
         """Stand-in for config.json in a directory that has none; None if these are but single fields."""
         return None if self.family is None else {"model_type": self.family.model_type, **self.values}
 
-    def dtypes(self, requested: Any, *, cpu: bool) -> Mapping[str, Any]:
+    def dtypes(self, requested: Any, device: DeviceKind) -> Mapping[str, Any]:
         """Return the fields of the config that ask for dtypes, maybe among others.
 
         What the call asks for by ``torch_dtype`` goes before an object's ``params_dtype``. On the CPU an object's own,
@@ -77,16 +67,13 @@ class GivenConfig:
         """
         if self.family is None:
             return self.values
-        if self.config is None or cpu:
+        if self.config is None or device == "CPU":
             return {}
-        names = _DTYPES if requested is None else _DTYPES[1:]
+        names = DTYPE_FIELDS if requested is None else DTYPE_FIELDS[1:]
         return {name: getattr(self.config, name, None) for name in names}
 
     def build(self, values: Mapping[str, Any], choice: DtypeChoice, family: Family) -> Any:
-        """Make the config that the model is built from, of what config.json and the call say together.
-
-        An object that was given is copied and left as it is.
-        """
+        """Make the config that the model is built from, of a copy of the object if one was given."""
         if self.config is None:
             return build_config(with_defaults(values, choice), family)
         config = copy.deepcopy(self.config)
@@ -104,7 +91,5 @@ def fields_of(config: Any, family: Family) -> dict[str, Any]:
 
 
 def _no_config(what: str) -> TypeError:
-    return TypeError(
-        "config= must be a Qwen3 config object of MindFormers or transformers, or the path of a "
-        f"{CONFIG_NAME}, not {what}"
-    )
+    wanted = f"a Qwen3 config object of MindFormers or transformers, or the path of a {CONFIG_NAME}"
+    return TypeError(f"config= must be {wanted}, not {what}")

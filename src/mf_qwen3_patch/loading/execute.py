@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from mindformers.parallel_core.inference.parallel_state import get_tensor_model_parallel_rank
@@ -18,35 +17,27 @@ from mf_qwen3_patch.loading.runtime.context import tensor_parallel_size
 from mf_qwen3_patch.loading.runtime.log import say
 from mf_qwen3_patch.loading.runtime.network import network_parameters
 from mf_qwen3_patch.loading.transfer.assign import assigned
-from mf_qwen3_patch.loading.transfer.loader import LoadStats, read_parameters, scan_values
+from mf_qwen3_patch.loading.transfer.loader import read_parameters, scan_values
 from mf_qwen3_patch.loading.transfer.plan import Plan
-from mf_qwen3_patch.loading.transfer.verify import Verification, verify
+from mf_qwen3_patch.loading.transfer.verify import verify
 from mf_qwen3_patch.settings import Settings
-
-_REPORT = "mf_qwen3_report"
 
 
 @dataclass(frozen=True)
 class Details:
-    """Account of what only an entry knows, for the report.
-
-    ``ignored`` says why tensors are not loaded; ``mismatched`` has the file's and the config's shape of those that
-    ``ignore_mismatched_sizes`` let pass, ``initializer_range`` the standard deviation of their new values.
-    """
+    """Account of what only an entry knows; fields of the same name mean the same in the report."""
 
     started: float
     ignored: Mapping[str, str] = field(default_factory=dict)
     mismatched: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    initializer_range: float = 0.02
+    initializer_range: float = 0.02  # the standard deviation of newly initialized values
 
 
-@contextmanager
-def no_stale_report(model: Any) -> Iterator[None]:
+def discard_report(model: Any) -> None:
     """Take the report of an earlier load away: whatever follows, the model must not be described by it."""
-    if getattr(model, _REPORT, None) is not None:
-        delattr(model, _REPORT)
-    yield
+    if getattr(model, "mf_qwen3_report", None) is not None:
+        del model.mf_qwen3_report
 
 
 def execute(model: Any, plan: Plan, checkpoint: Checkpoint, details: Details) -> LoadReport:
@@ -55,13 +46,8 @@ def execute(model: Any, plan: Plan, checkpoint: Checkpoint, details: Details) ->
     The files are compared with what they were when they were opened: before they are read, after it, and after the
     verification. The network's Parameters stay the same objects.
 
-    Raises:
-        InvalidValues: The checkpoint holds NaN or infinity.
-        CorruptCheckpoint: A file can't be read, ends too early, or was changed since it was checked.
-        LoadNotProven: The model did not hold what the checkpoint says.
-        ValueError: ``MF_QWEN3_PATCH_THREADS`` is not a positive integer.
-
-    After any of these, and after Ctrl-C, the model holds what it held before.
+    Raises InvalidValues for NaN or infinity, CorruptCheckpoint if a file can't be read or was changed, LoadNotProven if
+    the model did not hold what the checkpoint says. After any error, and after Ctrl-C, it holds what it held before.
     """
     strict = Settings.from_environment().strict
     parameters = network_parameters(model)
@@ -78,27 +64,19 @@ def execute(model: Any, plan: Plan, checkpoint: Checkpoint, details: Details) ->
         del arrays
         if plan.fallback:
             load_with_mindformers(model, checkpoint.files)
-        seconds = time.perf_counter() - started
+        load_seconds = time.perf_counter() - started
         verification = verify(model, plan, stats, checkpoint.file, strict=strict)
         checkpoint.check_unchanged()
-    report = _report(model, plan, checkpoint, details, replace(stats, seconds=seconds), verification)
-    model.mf_qwen3_report = report
-    return report
-
-
-def _report(
-    model: Any, plan: Plan, checkpoint: Checkpoint, details: Details, stats: LoadStats, verification: Verification
-) -> LoadReport:
-    return LoadReport(
+    report = model.mf_qwen3_report = LoadReport(
         directory=str(checkpoint.directory),
         model_class=type(model).__name__,
         files=tuple(file.name for file in checkpoint.files),
         tensors=len(checkpoint.tensors),
-        parameters=len(network_parameters(model)),
+        parameters=len(parameters),
         rank=get_tensor_model_parallel_rank(),
         tensor_parallel=tensor_parallel_size(),
         seconds=time.perf_counter() - details.started,
-        load_seconds=stats.seconds,
+        load_seconds=load_seconds,
         bytes_read=stats.bytes_read,
         threads=stats.threads,
         fused=dict(Counter(plan.fused)),
@@ -110,3 +88,4 @@ def _report(
         loader=f"MindFormers' own loader: {plan.fallback}" if plan.fallback else "mf_qwen3_patch",
         verification=verification,
     )
+    return report

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import mindspore
 import numpy as np
 
+from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
 from mf_qwen3_patch.errors import LoadNotProven, some
+from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.loading.runtime.network import network_parameters
 from mf_qwen3_patch.loading.transfer.cast import TARGET_DTYPES, Array
+from mf_qwen3_patch.loading.transfer.plan import Plan
+from mf_qwen3_patch.loading.transfer.planner import plan, plan_for_verification
+from mf_qwen3_patch.loading.transfer.rank_slices import PlanNotPossible
+
+
+def plan_with_fallback(
+    model: Any, tensors: Mapping[str, TensorInfo], family: Family, left_out: Collection[str] = frozenset()
+) -> Plan:
+    """Plan the load as ``plan`` does, or by MindFormers' own loader, which can leave nothing out (ValueError)."""
+    try:
+        return plan(model, tensors, family, left_out=left_out)
+    except PlanNotPossible as reason:
+        if left_out:
+            raise ValueError(f"ignore_mismatched_sizes=True can't be done here: {reason}") from reason
+        return plan_for_verification(model, tensors, family, str(reason))
 
 
 def fresh_memory(model: Any) -> dict[str, Array]:
@@ -22,22 +39,17 @@ def fresh_memory(model: Any) -> dict[str, Array]:
     """
     memory = {}
     for name, parameter in network_parameters(model).items():
-        dtype = TARGET_DTYPES.get(str(parameter.dtype).lower())
-        if dtype is None:
-            native = mindspore.dtype_to_nptype(parameter.dtype)
-            dtype = np.dtype(native)
-        memory[name] = np.zeros(tuple(parameter.shape), dtype)
+        dtype = str(parameter.dtype).lower()
+        native = TARGET_DTYPES[dtype] if dtype in TARGET_DTYPES else mindspore.dtype_to_nptype(parameter.dtype)
+        memory[name] = np.zeros(tuple(parameter.shape), native)
     return memory
 
 
 def load_with_mindformers(model: Any, files: Sequence[Path]) -> None:
     """Load with MindFormers' ``weight_loader`` methods.
 
-    Unlike ``load_weights(directory)`` this reads the files that belong to the checkpoint, not whatever
-    ends in ``.safetensors``, and minds what stock only logs: the parameters that were not loaded.
-
-    Raises:
-        LoadNotProven: Parameters of the network were not loaded.
+    Unlike its ``load_weights(directory)`` this reads the given files, not whatever ends in ``.safetensors``, and raises
+    LoadNotProven for parameters that were not loaded, which stock only logs.
     """
     paths = [str(file) for file in files]
     loaded = model.model.load_weights(
@@ -46,7 +58,5 @@ def load_with_mindformers(model: Any, files: Sequence[Path]) -> None:
     model.process_weights_after_loading(model.model)
     names = network_parameters(model).keys()
     if missing := sorted(names - set(loaded)):
-        raise LoadNotProven(
-            f"MindFormers' own loader did not load {len(missing)} of {len(names)} parameters: "
-            f"{some(missing, 5, ' and {} more')}"
-        )
+        what = f"{len(missing)} of {len(names)} parameters: {some(missing, 5, ' and {} more')}"
+        raise LoadNotProven(f"MindFormers' own loader did not load {what}")

@@ -32,22 +32,19 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 def generation_settings(model: Any) -> dict[str, Any]:
     """Return what generation_config.json has to say for ``set_generation_config`` to make the same again."""
     default = vars(GenerationConfig())
-    settings = vars(model.generation_config)
+    names = default.keys() - _SILENT - _MINDFORMERS_ONLY
     return {
         name: value
-        for name, value in sorted(settings.items())
-        if name in default and name not in _SILENT | _MINDFORMERS_ONLY and value is not None and value != default[name]
+        for name, value in sorted(vars(model.generation_config).items())
+        if name in names and value is not None and value != default[name]
     }
 
 
 def set_generation_config(model: Any, directory: str | os.PathLike[str]) -> tuple[str, ...]:
     """Set ``model.generation_config`` from a checkpoint's generation_config.json, if it has one.
 
-    What the file does not say stays what MindFormers took from the model's config. Ids of tokens that end a text may
-    be one or a list.
-
-    Returns warnings: the file is damaged and was not used, or has settings that MindFormers' ``generate`` does not
-    have.
+    What the file does not say stays what MindFormers took from the model's config. Returns warnings: the file is
+    damaged and was not used, or has settings that MindFormers' ``generate`` does not have.
     """
     path = Path(directory) / GENERATION_CONFIG_NAME
     if not path.is_file():
@@ -56,16 +53,15 @@ def set_generation_config(model: Any, directory: str | os.PathLike[str]) -> tupl
         raw = parse_object(read_bounded(path, path.name), file=path.name, what=path.name, advice="download it again")
     except CheckpointError as error:
         return (f"{path.name} is not used, generation goes by config.json: {error.problems[0].summary}",)
-    settings = vars(model.generation_config).keys() - _SILENT
+    before = vars(model.generation_config)
+    settings = before.keys() - _SILENT
     # null is "not set"; MindFormers has its own default then.
     given = {name: value for name, value in raw.items() if name in settings and value is not None}
-    before = vars(model.generation_config)
     model.generation_config = GenerationConfig(**{**before, "_from_model_config": False, **given})
     lost = sorted(
         f"{name}: {value!r:.60}"
         for name, value in raw.items()
         if name not in settings | _SILENT and value not in (None, [], *_NEUTRAL.get(name, ()))
     )
-    if not lost:
-        return ()
-    return (f"{path.name} has settings that MindFormers' generate() does not have, ignored: {', '.join(lost)}",)
+    warning = f"{path.name} has settings that MindFormers' generate() does not have, ignored: {', '.join(lost)}"
+    return (warning,) if lost else ()

@@ -27,16 +27,14 @@ _MINDSPORES = {
 """Say what MindSpore's context says here; dropped with a line in the log."""
 
 _REFUSED = {
-    "adapter_kwargs": "adapters are not loaded; merge it with peft's merge_and_unload() and save the whole model",
-    "adapter_name": "adapters are not loaded; merge it with peft's merge_and_unload() and save the whole model",
-    "from_flax": "only safetensors are loaded",
-    "from_tf": "only safetensors are loaded",
-    "gguf_file": "only safetensors are loaded",
+    **dict.fromkeys(
+        ("adapter_kwargs", "adapter_name"),
+        "adapters are not loaded; merge it with peft's merge_and_unload() and save the whole model",
+    ),
+    **dict.fromkeys(("from_flax", "from_tf", "gguf_file"), "only safetensors are loaded"),
+    **dict.fromkeys(("load_in_4bit", "load_in_8bit", "quantization_config"), "nothing is quantized while it is loaded"),
     "key_mapping": "tensors go by HuggingFace's names of Qwen3",
-    "load_in_4bit": "nothing is quantized while it is loaded",
-    "load_in_8bit": "nothing is quantized while it is loaded",
     "proxies": "set HTTPS_PROXY, which huggingface_hub follows",
-    "quantization_config": "nothing is quantized while it is loaded",
     "state_dict": "weights are loaded from files; for a dict there are convert_weight_dict and load_param_into_net",
     "tp_plan": "tensor parallelism is MindFormers': start with msrun",
 }
@@ -53,15 +51,11 @@ _BY_NAME = (
 def config_overrides(keywords: Mapping[str, Any], family: Family) -> dict[str, Any]:
     """Return the fields of the model's config among the keywords of a ``from_pretrained`` call.
 
-    Those that say where the model is are passed over; the others must be config fields, or have a meaning for
-    transformers only.
-
-    Raises:
-        TypeError: There is no such keyword.
-        ValueError: transformers has it, but it asks for what is not done here.
+    Those that say where the model is are passed over. Raises TypeError if there is no such keyword, ValueError if
+    transformers has it, but it asks for what is not done here.
     """
     overrides: dict[str, Any] = {}
-    known: frozenset[str] | None = None
+    known: set[str] = set()
     for name, value in keywords.items():
         if name in _MEANINGLESS or name in LOCATION_KEYWORDS:
             continue
@@ -75,7 +69,7 @@ def config_overrides(keywords: Mapping[str, Any], family: Family) -> dict[str, A
             if value is False:
                 raise ValueError("use_safetensors=False can't be done here: only safetensors are loaded")
         else:
-            known = _config_keys(family) if known is None else known
+            known = known or _config_keys(family)
             if name not in known:
                 raise TypeError(_unknown(name, family, known))
             overrides[name] = value
@@ -89,25 +83,23 @@ def warn_of_remote_code(trust_remote_code: bool | None) -> None:
 
 
 def _unknown(name: str, family: Family, known: Collection[str]) -> str:
-    schema = family.schema
     close = difflib.get_close_matches(name, [*_BY_NAME, *known], n=1)
     meant = f"; did you mean {close[0]}?" if close else ""
     return (
         f"from_pretrained() got an unexpected keyword argument {name!r}{meant}\n"
         f"  known: {', '.join(sorted(_BY_NAME))}\n"
-        f"  config fields: {', '.join(schema.fields)}, and MindFormers' own (seq_length, compute_dtype, ...)"
+        f"  config fields: {', '.join(family.schema.fields)}, and MindFormers' own (seq_length, compute_dtype, ...)"
     )
 
 
-def _config_keys(family: Family) -> frozenset[str]:
+def _config_keys(family: Family) -> set[str]:
     """Return the keys that a config of that family may have: HuggingFace's, and all that MindFormers converts."""
     from mindformers.parallel_core.transformer_config_utils import COMMON_CONFIG_MAPPING, DEFAULT_WHITE_KEY
 
-    schema = family.schema
-    config = family.load(family.config_class)
+    schema, config = family.schema, family.load(family.config_class)
     keys = {*schema.fields, *schema.neutral, *schema.harmless, *ALIASES, *DEFAULT_WHITE_KEY}
     keys |= {"rope_scaling", "rope_parameters", "layer_types"} | config().to_dict().keys()
     keys |= inspect.signature(config.__init__).parameters.keys() - {"self", "kwargs"}
     for key in COMMON_CONFIG_MAPPING:
         keys.update(key if isinstance(key, tuple) else (key,))
-    return frozenset(keys)
+    return keys

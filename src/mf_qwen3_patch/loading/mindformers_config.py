@@ -17,35 +17,25 @@ from mf_qwen3_patch.loading.runtime.dtypes import DtypeChoice, choose_dtypes
 from mf_qwen3_patch.loading.runtime.log import say, warn
 from mf_qwen3_patch.loading.runtime.network import build_config
 
-# Stock sizes its key/value bookkeeping by seq_length; this is its default.
-_DEFAULT_SEQ_LENGTH = 4096
+_DEFAULT_SEQ_LENGTH = 4096  # stock's own, by which it sizes its key/value bookkeeping
 # Of the key/value cache: 32,768 tokens, which is all that stock allocates whatever the seq_length.
 _STOCK_BLOCK_SIZE, _STOCK_NUM_BLOCKS = 32, 1024
-_STOCK_DTYPE = "float32"
 
 
 def load_config(name: str | os.PathLike[str] | Location, **keywords: Any) -> Any:
-    """Make MindFormers' config object from config.json, of a HuggingFace Qwen3 directory or a hub ID.
+    """Make MindFormers' config object from the config.json of a HuggingFace Qwen3 directory or a hub ID.
 
-    ``subfolder``, ``revision``, ``cache_dir``, ``local_files_only``, ``force_download`` and ``token`` say where it is,
-    ``torch_dtype`` or ``dtype`` what the parameters shall be; the other keywords are config fields that replace what
-    config.json says.
-
-    Returns a Qwen3Config or Qwen3MoeConfig, with the dtypes that ``load_pretrained`` would choose.
-
-    Raises:
-        CheckpointError: config.json is missing, damaged, or says what Qwen3 cannot be.
-        TypeError: There is no such keyword.
+    The keywords are those of ``load_pretrained``: where the directory is, ``torch_dtype`` or ``dtype``, and config
+    fields; so are the errors, and the dtypes that it would choose.
     """
     warn_of_remote_code(keywords.pop("trust_remote_code", None))
     directory = Location.of(name, keywords).find(config_only=True)
     older, newer = keywords.pop("torch_dtype", None), keywords.pop("dtype", None)
     config = normalize(directory.config(), family=directory.family)
-    family = config.family
-    overrides = config_overrides(keywords, family)
-    settled = _settle(config, overrides, KEYWORD_ARGUMENT, directory)
-    choice = _dtypes(settled, older if newer is None else newer, overrides)
-    return build_config(with_defaults(settled.values, choice), family)
+    overrides = config_overrides(keywords, config.family)
+    requested = older if newer is None else newer
+    settled, choice = _settle(config, overrides, KEYWORD_ARGUMENT, directory, requested)
+    return build_config(with_defaults(settled.values, choice), config.family)
 
 
 def merge_model_config(
@@ -54,16 +44,13 @@ def merge_model_config(
     """Merge a YAML's ``model_config`` into config.json, as stock's function of the same name does for its launcher.
 
     Returns the keys that MindFormers' config is made from. What the YAML says goes over config.json; where it says no
-    dtypes they are chosen as by ``load_pretrained``.
-
-    Raises:
-        CheckpointError: config.json is missing, damaged, or says what Qwen3 cannot be; or the YAML does.
+    dtypes they are chosen as by ``load_pretrained``. Raises a CheckpointError if either is not sound.
     """
     said = dict(given or {})
     source = directory if isinstance(directory, Directory) else Directory(directory)
-    settled = _settle(normalize(source.config(), family=source.family), said, "the YAML's model_config", source)
+    config = normalize(source.config(), family=source.family)
+    settled, choice = _settle(config, said, "the YAML's model_config", source, said.get("torch_dtype"))
     warn(settled.warnings)
-    choice = _dtypes(settled, said.get("torch_dtype"), said)
     if choice.note:
         say(choice.note)
     return with_defaults(settled.values, choice)
@@ -72,11 +59,8 @@ def merge_model_config(
 def with_defaults(values: Mapping[str, Any], choice: DtypeChoice) -> dict[str, Any]:
     """Return the keys of a config with the dtypes that were chosen, and with room for as long sequences as it asks for.
 
-    Args:
-        values: The config's. Without a ``seq_length`` it is 4096, or the model's ``max_position_embeddings`` if that is
-            less. Without ``num_blocks`` the key/value cache has room for ``batch_size`` sequences of that length, and
-            no less than stock's.
-        choice: The dtypes.
+    Without a ``seq_length`` it is 4096, or the model's ``max_position_embeddings`` if that is less. Without
+    ``num_blocks`` the key/value cache has room for ``batch_size`` sequences of that length, and no less than stock's.
     """
     seq_length = values.get("seq_length") or min(_DEFAULT_SEQ_LENGTH, values["max_position_embeddings"])
     block_size = values.get("block_size") or _STOCK_BLOCK_SIZE
@@ -86,13 +70,10 @@ def with_defaults(values: Mapping[str, Any], choice: DtypeChoice) -> dict[str, A
 
 
 def _settle(
-    config: NormalizedConfig, overrides: Mapping[str, Any], source: str, directory: Directory
-) -> NormalizedConfig:
+    config: NormalizedConfig, overrides: Mapping[str, Any], source: str, directory: Directory, requested: Any
+) -> tuple[NormalizedConfig, DtypeChoice]:
     settled = apply_overrides(config, overrides, source).config
     if settled.problems:
         raise error_for(settled.problems, str(directory.path))
-    return settled
-
-
-def _dtypes(settled: NormalizedConfig, requested: Any, given: Mapping[str, Any]) -> DtypeChoice:
-    return choose_dtypes(settled.values.get("torch_dtype", _STOCK_DTYPE), requested, given, device=device_kind())
+    dtype = settled.values.get("torch_dtype", "float32")
+    return settled, choose_dtypes(dtype, requested, overrides, device=device_kind())

@@ -1,8 +1,4 @@
-"""From a directory to a loaded, verified model: the one road that every entry takes.
-
-Every entry opens a checkpoint, makes a plan of it and has it executed. ``AutoModel.from_pretrained`` enters at the top;
-``load_weights``, which gets a model that is already built, enters further down.
-"""
+"""From a directory to a loaded, verified model: every entry opens a checkpoint, plans its load and has it executed."""
 
 from __future__ import annotations
 
@@ -21,13 +17,13 @@ from mf_qwen3_patch.checkpoint.config.overrides import apply_overrides
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint, open_checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import Directory
 from mf_qwen3_patch.checkpoint.files.resolve import Location
-from mf_qwen3_patch.errors import error_for
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.qwen3 import QWEN3
 from mf_qwen3_patch.families.tensors import parse_name
 from mf_qwen3_patch.loading.config_argument import GivenConfig, fields_of
 from mf_qwen3_patch.loading.converted_directory import has_fused_parameters, load_fused, open_rank_directory
-from mf_qwen3_patch.loading.execute import Details, execute, no_stale_report
+from mf_qwen3_patch.loading.execute import Details, discard_report, execute
+from mf_qwen3_patch.loading.fallback import plan_with_fallback
 from mf_qwen3_patch.loading.generation_config import set_generation_config
 from mf_qwen3_patch.loading.keywords import config_overrides, warn_of_remote_code
 from mf_qwen3_patch.loading.report import LoadReport
@@ -35,14 +31,11 @@ from mf_qwen3_patch.loading.runtime.context import (
     device_kind,
     ensure_inference_context,
     memory_limit,
-    on_cpu,
     tensor_parallel_size,
 )
 from mf_qwen3_patch.loading.runtime.dtypes import DtypeChoice, choose_dtypes
 from mf_qwen3_patch.loading.runtime.log import say, warn
 from mf_qwen3_patch.loading.runtime.network import build_model, family_of
-from mf_qwen3_patch.loading.transfer.planner import plan, plan_for_verification
-from mf_qwen3_patch.loading.transfer.rank_slices import PlanNotPossible
 
 
 def load_pretrained(
@@ -101,27 +94,24 @@ def load_pretrained(
             found = _checked_config(checkpoint, given)
         else:
             wanted = given.family or family
-            found = check(
-                checkpoint,
-                CheckOptions(
-                    given.values,
-                    given.source,
-                    tensor_parallel_size(),
-                    model_type=None if wanted is None else wanted.model_type,
-                    fewer_layers=True,
-                    ignore_mismatched_sizes=ignore_mismatched_sizes,
-                ),
+            options = CheckOptions(
+                given.values,
+                given.source,
+                tensor_parallel_size(),
+                model_type=wanted.model_type if wanted else None,
+                fewer_layers=True,
+                ignore_mismatched_sizes=ignore_mismatched_sizes,
             )
-            _raise_or_warn(found)
+            found = _sound(check(checkpoint, options))
         ensure_inference_context()
-        choice = choose_dtypes(
-            found.memory.dtype, requested, given.dtypes(requested, cpu=on_cpu()), device=device_kind()
-        )
+        device = device_kind()
+        choice = choose_dtypes(found.memory.dtype, requested, given.dtypes(requested, device), device=device)
         if choice.note:
             say(choice.note)
         model = build_model(given.build(found.config, choice, found.family), found.family)
         model.set_train(False)
-        _say_memory(model.config, found, choice)
+        if device != "CPU":
+            _say_memory(model.config, found, choice)
         report = load_fused(model, checkpoint, found.family, started) if converted else _load(model, found, started)
         if generation_config is None:
             messages = set_generation_config(model, directory.path)
@@ -130,18 +120,13 @@ def load_pretrained(
         else:
             model.generation_config = generation_config
     say("%s", report.summary)
-    if output_loading_info:
-        return model, report.as_loading_info()
-    return model
+    return (model, report.as_loading_info()) if output_loading_info else model
 
 
 def _say_memory(config: Any, found: Preflight, choice: DtypeChoice) -> None:
-    if on_cpu():
-        return
-    tokens = config.num_blocks * config.block_size
-    ranks, limit = tensor_parallel_size(), memory_limit()
+    ranks, tokens = tensor_parallel_size(), config.num_blocks * config.block_size
     memory = forecast_memory(found.dims, choice.values["params_dtype"], ranks, None)
-    budget = forecast_device(found.dims, memory, ranks, tokens, choice.values["compute_dtype"], limit)
+    budget = forecast_device(found.dims, memory, ranks, tokens, choice.values["compute_dtype"], memory_limit())
     say("memory of each device: %s (seq_length=%d, num_blocks=%d)", budget, config.seq_length, config.num_blocks)
 
 
@@ -167,26 +152,20 @@ def load_weights(
     started = time.perf_counter()
     family = family or family_of(model)
     source = directory if isinstance(directory, Directory) else Directory(directory)
-    with no_stale_report(model), closing(source):
-        if source.rank_directories:
-            with open_rank_directory(source) as checkpoint:
+    discard_report(model)
+    built_with = fields_of(model.config, family)
+    stand_in = {"model_type": family.model_type, **built_with}
+    with closing(source):
+        sliced = bool(source.rank_directories)
+        with open_rank_directory(source) if sliced else open_checkpoint(source, absent_config=stand_in) as checkpoint:
+            if sliced or has_fused_parameters(checkpoint):
                 report = load_fused(model, checkpoint, family, started)
-        else:
-            report = _load_directory(model, source, family, started)
+            else:
+                ranks = tensor_parallel_size()
+                options = CheckOptions(built_with, "the model's config", ranks, model_type=family.model_type)
+                report = _load(model, _sound(check(checkpoint, options)), started)
     say("%s", report)
     return report
-
-
-def _load_directory(model: Any, source: Directory, family: Family, started: float) -> LoadReport:
-    built_with = fields_of(model.config, family)
-    checkpoint = open_checkpoint(source, absent_config={"model_type": family.model_type, **built_with})
-    if has_fused_parameters(checkpoint):
-        return load_fused(model, checkpoint, family, started)
-    found = check(
-        checkpoint, CheckOptions(built_with, "the model's config", tensor_parallel_size(), model_type=family.model_type)
-    )
-    _raise_or_warn(found)
-    return _load(model, found, started)
 
 
 def _checked_config(checkpoint: Checkpoint, given: GivenConfig) -> Preflight:
@@ -194,48 +173,37 @@ def _checked_config(checkpoint: Checkpoint, given: GivenConfig) -> Preflight:
     config = normalize(checkpoint.config, family=checkpoint.family)
     config = apply_overrides(config, given.values, given.source).config
     unknown = other_model(checkpoint.config, checkpoint.family)
-    problems = (*([unknown] if unknown else []), *checkpoint.problems, *config.problems)
-    if problems:
-        raise error_for(problems, str(checkpoint.directory))
-    warn(config.warnings)
-    dtype = parameter_dtype(checkpoint, config)
-    memory = forecast_memory(config.dims, dtype, tensor_parallel_size(), free_host_memory())
-    return Preflight(checkpoint, config.values, config.dims, (), config.warnings, memory, config.family)
+    problems = (*filter(None, [unknown]), *checkpoint.problems, *config.problems)
+    ranks, dtype = tensor_parallel_size(), parameter_dtype(checkpoint, config)
+    memory = forecast_memory(config.dims, dtype, ranks, free_host_memory())
+    found = Preflight(checkpoint, config.values, config.dims, problems, config.warnings, memory, config.family)
+    return _sound(found)
 
 
-def _raise_or_warn(found: Preflight) -> None:
+def _sound(found: Preflight) -> Preflight:
     found.raise_for_problems()
     warn(found.warnings)
+    return found
 
 
 def _given(config: Any, keywords: Mapping[str, Any], directory: Directory, family: Family | None) -> GivenConfig:
     """Return what the call says over config.json: ``config=``, or the config fields among the keywords."""
-    given = GivenConfig({}) if config is None else GivenConfig.of(config)
+    given = None if config is None else GivenConfig.of(config)
+    own = given and given.family
     # Without a config the check that follows says what is wrong with it.
-    overrides = config_overrides(keywords, given.family or family or directory.family or QWEN3)
-    if config is None:
-        return GivenConfig(overrides)
-    if overrides:
+    overrides = config_overrides(keywords, own or family or directory.family or QWEN3)
+    if given and overrides:
         raise TypeError(f"config= and {', '.join(overrides)} are both given: set the field in the config")
-    return given
+    return given or GivenConfig(overrides)
 
 
 def _load(model: Any, found: Preflight, started: float) -> LoadReport:
     checkpoint = found.checkpoint
     left_out = {misfit.name for misfit in found.misfits}
-    try:
-        loading = plan(model, checkpoint.tensors, found.family, left_out=left_out)
-    except PlanNotPossible as reason:
-        if found.misfits:
-            raise ValueError(f"ignore_mismatched_sizes=True can't be done here: {reason}") from reason
-        loading = plan_for_verification(model, checkpoint.tensors, found.family, str(reason))
-    details = Details(
-        started,
-        ignored={name: _why_ignored(name, found) for name in loading.unused},
-        mismatched={misfit.name: (misfit.found, misfit.wanted) for misfit in found.misfits},
-        warnings=found.warnings,
-        initializer_range=found.config["initializer_range"],
-    )
+    loading = plan_with_fallback(model, checkpoint.tensors, found.family, left_out)
+    ignored = {name: _why_ignored(name, found) for name in loading.unused}
+    mismatched = {misfit.name: (misfit.found, misfit.wanted) for misfit in found.misfits}
+    details = Details(started, ignored, mismatched, found.warnings, found.config["initializer_range"])
     return execute(model, loading, checkpoint, details)
 
 

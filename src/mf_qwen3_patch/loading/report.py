@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,48 +95,34 @@ class LoadReport:
         )
 
     def __str__(self) -> str:
-        fused = ", ".join(f"{count} {kind}" for kind, count in self.fused.items())
+        contents = f"{self.tensors} tensors in {len(self.files)} files"
+        misfits = f"{len(self.mismatched)} of {contents} have another size"
+        merged = ", ".join(f"{count} {kind}" for kind, count in self.fused.items())
+        new = self.newly_initialized
+        loaded = f"{self.parameters - len(new)} of {self.parameters} parameters"
+        not_all = "not all were loaded", f"{loaded}; newly initialized: {some(new, 5)}"
         lines = [
-            self.summary,
-            self._matching_line(),
-            _line("converted", f"{self.parameters} parameters" + (f", of which merged: {fused}" if fused else "")),
-            self._loaded_line(),
+            ("weights don't match", misfits) if self.mismatched else ("weights match config", contents),
+            ("converted", f"{self.parameters} parameters" + (f", of which merged: {merged}" if merged else "")),
+            not_all if new else ("all weights loaded", loaded),
         ]
         if self.casts:
-            lines.append(_line("cast", ", ".join(f"{cast}: {n} tensors" for cast, n in self.casts.items())))
+            lines.append(("cast", ", ".join(f"{cast}: {count} tensors" for cast, count in self.casts.items())))
         if self.verification is not None:
-            lines += [_line(what, result) for what, result in self.verification.lines()]
-        lines += [_line("ignored", text) for text in self._ignored_lines()]
-        lines += [_line("warning", text) for text in self.warnings]
+            lines += self.verification.lines()
+        lines += [("ignored", text) for text in self._ignored_lines()]
+        lines += [("warning", text) for text in self.warnings]
         if self.loader != "mf_qwen3_patch":
-            lines.append(_line("loaded by", self.loader))
-        return "\n".join(lines)
+            lines.append(("loaded by", self.loader))
+        return "\n".join([self.summary, *(f"  {what:<22}{result}" for what, result in lines)])
 
-    def _matching_line(self) -> str:
-        contents = f"{self.tensors} tensors in {len(self.files)} files"
-        if not self.mismatched:
-            return _line("weights match config", contents)
-        return _line("weights don't match", f"{len(self.mismatched)} of {contents} have another size")
-
-    def _loaded_line(self) -> str:
-        loaded = self.parameters - len(self.newly_initialized)
-        what = "not all were loaded" if self.newly_initialized else "all weights loaded"
-        new = f"; newly initialized: {some(self.newly_initialized, 5)}" if self.newly_initialized else ""
-        return _line(what, f"{loaded} of {self.parameters} parameters{new}")
-
-    def _ignored_lines(self) -> list[str]:
-        """Return a line for each tensor, or for many of the same reason together."""
+    def _ignored_lines(self) -> Iterator[str]:
+        """Yield a line for each tensor, or for many of the same reason together."""
         reasons: dict[str, list[str]] = {}
         for name, why in self.ignored.items():
             reasons.setdefault(why, []).append(name)
-        lines = []
         for why, names in reasons.items():
             if len(names) > _SHOWN_ALONE:
-                lines.append(f"{len(names)} tensors ({names[0]}, ...): {why}")
+                yield f"{len(names)} tensors ({names[0]}, ...): {why}"
             else:
-                lines += [f"{name}: {why}" for name in names]
-        return lines
-
-
-def _line(what: str, result: str) -> str:
-    return f"  {what:<22}{result}"
+                yield from (f"{name}: {why}" for name in names)

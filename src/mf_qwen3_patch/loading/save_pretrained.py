@@ -1,8 +1,4 @@
-"""A model in memory becomes a HuggingFace Qwen3 directory: what ``save_pretrained`` writes.
-
-The plan by which a checkpoint is loaded says where in each Parameter each tensor is. Here it is read the other way
-round.
-"""
+"""A model in memory becomes a HuggingFace Qwen3 directory, by the plan of a load, read the other way round."""
 
 from __future__ import annotations
 
@@ -29,7 +25,6 @@ from mf_qwen3_patch.loading.transfer.plan import SliceCopy
 from mf_qwen3_patch.loading.transfer.planner import plan
 from mf_qwen3_patch.loading.transfer.rank_slices import PlanNotPossible
 
-_METADATA = {"format": "pt"}
 _STORED = {name: stored for stored, name in DTYPE_NAMES.items()}
 
 
@@ -39,23 +34,16 @@ def save_pretrained(
     """Write config.json, generation_config.json and the weights, as HuggingFace's own ``save_pretrained`` does.
 
     All tensors get the dtype of the word embeddings. The tokenizer is not the model's: save it with its own
-    ``save_pretrained``. The directory is made if it is not there, and must hold no weights and no config.json yet;
-    ``max_shard_bytes`` limits the tensors in one file.
-
-    Raises:
-        FileExistsError: There is a checkpoint already.
-        ValueError: The model holds slices of the parameters, is quantized, or holds no data.
-        OSError: The disk is full or can't be written.
+    ``save_pretrained``. ``max_shard_bytes`` limits the tensors in one file. Raises FileExistsError if the directory
+    holds weights or a config.json already, ValueError if the model holds slices or no data, or is quantized.
     """
-    tensors = tuple(_tensors(model, family))
-    files = split_into_files(tensors, max_shard_bytes, _METADATA)
+    tensors = _tensors(model, family)
+    files = split_into_files(tensors, max_shard_bytes, {"format": "pt"})
     root = Path(directory)
     root.mkdir(parents=True, exist_ok=True)
-    present = sorted(e.name for e in root.iterdir() if e.name == CONFIG_NAME or ".safetensors" in e.name)
-    if present:
-        raise FileExistsError(
-            f"{root} already holds {present[0]}: nothing is written over another checkpoint; name another directory"
-        )
+    if present := sorted(e.name for e in root.iterdir() if e.name == CONFIG_NAME or ".safetensors" in e.name):
+        advice = "nothing is written over another checkpoint; name another directory"
+        raise FileExistsError(f"{root} already holds {present[0]}: {advice}")
     for file in files:
         file.write(root, lambda _: None)
     small = index_bytes(files) | {GENERATION_CONFIG_NAME: json_bytes(generation_settings(model))}
@@ -66,13 +54,11 @@ def save_pretrained(
     sync_directory(root)
 
 
-def _tensors(model: Any, family: Family) -> Iterator[NewTensor]:
-    """Yield the model's tensors in the order of their names, each made only when it is written."""
-    if tensor_parallel_size() > 1:
-        raise ValueError(
-            f"this model holds one of {tensor_parallel_size()} tensor-parallel slices of its parameters: only a model "
-            "on one rank can be saved"
-        )
+def _tensors(model: Any, family: Family) -> list[NewTensor]:
+    """Return the model's tensors in the order of their names, each made only when it is written."""
+    if (ranks := tensor_parallel_size()) > 1:
+        holds = f"this model holds one of {ranks} tensor-parallel slices of its parameters"
+        raise ValueError(f"{holds}: only a model on one rank can be saved")
     parameters = network_parameters(model)
     if empty := next((name for name, parameter in parameters.items() if parameter.has_init), None):
         raise ValueError(f"{empty} holds no data, as nothing was loaded yet: there is nothing to save")
@@ -83,9 +69,8 @@ def _tensors(model: Any, family: Family) -> Iterator[NewTensor]:
         entries = plan(model, nowhere, family).parameters
     except PlanNotPossible as reason:
         raise ValueError(f"this model can't be saved for HuggingFace: {reason}") from reason
-    sources = {copy.tensor.name: (parameters[entry.name], copy) for entry in entries for copy in entry.copies}
-    for name in sorted(sources):
-        yield _tensor(*sources[name], dtype)
+    tensors = [_tensor(parameters[entry.name], copy, dtype) for entry in entries for copy in entry.copies]
+    return sorted(tensors, key=lambda tensor: tensor.name)
 
 
 def _tensor(parameter: Parameter, copy: SliceCopy, dtype: str) -> NewTensor:
@@ -97,12 +82,12 @@ def _tensor(parameter: Parameter, copy: SliceCopy, dtype: str) -> NewTensor:
 
 
 def _config(model: Any, family: Family, stored: str) -> dict[str, Any]:
-    ids = ("bos_token_id", "eos_token_id", "pad_token_id")
-    said = {name: getattr(model.config, name, None) for name in (*family.schema.fields, *ids)}
+    names = sorted({*family.schema.fields, "bos_token_id", "eos_token_id", "pad_token_id"})
+    said = {name: getattr(model.config, name, None) for name in names}
     return {
         "architectures": [family.architecture],
         "model_type": family.model_type,
-        **{name: value for name, value in sorted(said.items()) if value is not None},
+        **{name: value for name, value in said.items() if value is not None},
         "attention_bias": False,
         "rope_scaling": getattr(model.config, "rope_scaling", None),
         "sliding_window": None,

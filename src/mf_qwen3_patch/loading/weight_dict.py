@@ -1,25 +1,21 @@
 """A HuggingFace weight dict becomes a MindFormers one, through MindFormers' own training conversion.
 
-``TrainingQwen3ForCausalLM.convert_weight_dict`` knows how to rename and merge, but is an instance
-method of a network that cannot be built from a config.json alone. All it asks of its instance is a
-name map, a few layout flags and the concatenation methods of a mixin, so it is called here on an object that has
-just those. The flags are fixed to what the inference network reads, Q|K|V and gate|up each
-contiguous: the training default interleaves them, and an inference model takes that without
-complaint and talks nonsense.
-
-The experts of a mixture come out of the training conversion as the rows of one matrix; the inference network has
-them as a stack of matrices, which is the same numbers in the same order.
+``TrainingQwen3ForCausalLM.convert_weight_dict`` knows how to rename and merge, but is an instance method of a network
+that cannot be built from a config.json alone. So it is called on an object that has just what it asks for: names, a few
+layout flags and the concatenation methods of a mixin. The flags are fixed to what the inference network reads, Q|K|V
+and gate|up each contiguous: the training default interleaves them, which an inference model takes without complaint,
+and talks nonsense. The experts of a mixture come out as the rows of one matrix, which the inference network has as a
+stack of matrices: the same numbers in the same order.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, MutableMapping
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 
-import numpy as np
 from mindformers.parallel_core.utils.model_mixin import TrainModelMixin
 from mindspore import Parameter
 from safetensors import safe_open
@@ -33,42 +29,16 @@ from mf_qwen3_patch.loading.transfer.cast import is_finite, not_finite
 from mf_qwen3_patch.loading.transfer.name_mapping import convert_name
 
 _COMPLETE = "pass the weights of all shards together, or complete the download"
+_NO_EXPERTS = dict.fromkeys(("num_layers", "num_moe_experts", "hidden_size", "moe_ffn_hidden_size"), 0)
 _INFERENCE_LAYOUT = {"use_contiguous_weight_layout_attention": True, "use_interleaved_weight_layout_mlp": False}
-
-
-@dataclass(frozen=True)
-class _Experts:
-    """The experts in a weight dict; all zero if it has none.
-
-    The router says how many there are or, without one (``from_router``), the names imply it. ``names`` are those of
-    the experts' weights, by MindFormers' names of their parts; ``missing`` are the ones that layers with any lack.
-    """
-
-    layers: int = 0
-    experts: int = 0
-    hidden_size: int = 0
-    ffn_size: int = 0
-    from_router: bool = False
-    names: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
 
 
 class _ConversionHost(TrainModelMixin):  # type: ignore[misc]  # it has no type information
     """Stand-in for the ``self`` of the training conversion: names, the layout, the concat methods."""
 
-    def __init__(self, model_class: Any, experts: _Experts | None = None) -> None:
-        self._model_class = model_class
-        found = experts or _Experts()
-        self.transformer_config = SimpleNamespace(
-            **_INFERENCE_LAYOUT,
-            num_layers=found.layers,
-            num_moe_experts=found.experts,
-            hidden_size=found.hidden_size,
-            moe_ffn_hidden_size=found.ffn_size,
-        )
-
-    def convert_name(self, weight_name: str) -> str:
-        return convert_name(self._model_class, weight_name)
+    def __init__(self, model_class: Any, sizes: Mapping[str, int] = _NO_EXPERTS) -> None:
+        self.convert_name = partial(convert_name, model_class)
+        self.transformer_config = SimpleNamespace(**_INFERENCE_LAYOUT, **sizes)
 
     def get_gpt_transformer_config(self) -> SimpleNamespace:
         return self.transformer_config
@@ -102,21 +72,27 @@ def convert_weight_dict(
     groups = _fused_groups(model_class, source, family)
     # Bookkeeping entries such as "global_step" have no dot, which the training conversion takes for granted.
     weights = {name: to_numpy(value) for name, value in source.items() if "." in name}
+    names = {name: convert_name(model_class, name) for name in weights}
+    shapes = {names[name]: value.shape for name, value in weights.items()}
+    sizes, ill_experts = _experts(shapes, family, parts_are_shared)
     problems = _unsupported(weights)
     problems += [] if parts_are_shared else _missing_parts(model_class, groups)
-    problems += _ill_fitting_parts(groups, source) + _not_finite(model_class, weights)
-    experts = _find_experts({convert_name(model_class, name): value.shape for name, value in weights.items()}, family)
-    problems += _missing_experts(experts, parts_are_shared)
+    problems += _ill_fitting_parts(groups, source)
+    broken = (name for name, value in weights.items() if not is_finite(value))
+    problems += [not_finite(name, "NaN or infinity", parameter=names[name]) for name in broken]
+    problems += ill_experts
     if problems:
         raise error_for(problems, "the weight dict")
 
-    training_class = family.load(family.training_class)
-    converted: Mapping[str, np.ndarray[Any, Any]] = training_class.convert_weight_dict(
-        _ConversionHost(model_class, experts), weights, qkv_dict=qkv_dict, condition=condition
-    )
-    result = {name: to_parameter(_stacked(name, value, experts, family), name) for name, value in converted.items()}
-    result.update((name, value) for name, value in source.items() if "." not in name)
-    return result
+    convert = family.load(family.training_class).convert_weight_dict
+    converted = convert(_ConversionHost(model_class, sizes), weights, qkv_dict=qkv_dict, condition=condition)
+    result = {}
+    for name, value in converted.items():
+        experts = sizes["num_moe_experts"]
+        if experts and value.ndim == 2 and family.stacks(name):  # all experts' matrices, one below the other
+            value = value.reshape(experts, -1, value.shape[1])
+        result[name] = to_parameter(value, name)
+    return result | {name: value for name, value in source.items() if "." not in name}
 
 
 def convert_map_dict(
@@ -124,24 +100,17 @@ def convert_map_dict(
 ) -> dict[str, str]:
     """Convert a ``weight_map`` (tensor name to file name) to MindFormers names.
 
-    A fused parameter is in the file of its first part. ``qkv_concat`` is accepted because stock passes it; the
-    inference layout is always merged.
-
-    Raises:
-        IncompleteCheckpoint: The map has some parts of a fused parameter, but not all.
+    A fused parameter is in the file of its first part; if other parts are in no file it is an IncompleteCheckpoint.
+    ``qkv_concat`` is accepted because stock passes it; the inference layout is always merged.
     """
     if problems := _missing_parts(model_class, _fused_groups(model_class, name_map, family)):
         raise error_for(problems, "the weight map")
-    training_class = family.load(family.training_class)
-    converted: dict[str, str] = training_class.convert_map_dict(_ConversionHost(model_class), dict(name_map))
-    return converted
+    convert = family.load(family.training_class).convert_map_dict
+    return dict(convert(_ConversionHost(model_class), dict(name_map)))
 
 
 def obtain_name_map(model_class: Any, load_checkpoint_files: Iterable[str]) -> dict[str, str]:
-    """Map the MindFormers name of each tensor in some safetensors files to its name there.
-
-    Parts of fused parameters are under the parts' names.
-    """
+    """Map the MindFormers name of each tensor, or part of one, in some safetensors files to its name there."""
     name_map: dict[str, str] = {}
     for path in load_checkpoint_files:
         with safe_open(path, framework="np") as file:
@@ -153,44 +122,15 @@ _Groups: TypeAlias = dict[tuple[str, FusedParameter], dict[str, str]]
 
 
 def _fused_groups(model_class: Any, names: Iterable[str], family: Family) -> _Groups:
-    """Group source names: (parameter with ``{}`` for the part, how it is fused) → part → source name."""
+    """Group source names: (MindFormers' name with ``{}`` for the part, how it is fused) → part → source name."""
     fused_by_part = {part: fused for fused in family.fused for part in fused.parts if len(fused.parts) > 1}
     groups: _Groups = {}
     for source_name in names:
-        path = convert_name(model_class, source_name).split(".")
-        if len(path) < 2 or path[-2] not in fused_by_part:
-            continue
-        part = path[-2]
-        pattern = ".".join([*path[:-2], "{}", path[-1]])
-        groups.setdefault((pattern, fused_by_part[part]), {})[part] = source_name
+        *path, part, last = ("", *convert_name(model_class, source_name).split("."))
+        if part in fused_by_part:
+            pattern = ".".join([*path[1:], "{}", last])
+            groups.setdefault((pattern, fused_by_part[part]), {})[part] = source_name
     return groups
-
-
-def _missing_parts(model_class: Any, groups: _Groups) -> list[Problem]:
-    problems = []
-    for (pattern, fused), present in groups.items():
-        missing = [part for part in fused.parts if part not in present]
-        if not missing:
-            continue
-        names = ", ".join(_sibling(model_class, present, part, pattern) for part in missing)
-        parameter = _parameter_of(pattern, fused)
-        summary = (
-            f"{', '.join(present.values())} is there, but {names} is missing, so that {parameter} cannot be merged"
-        )
-        problems.append(Problem(IncompleteCheckpoint, summary, tensor=names, parameter=parameter, advice=_COMPLETE))
-    return problems
-
-
-def _sibling(model_class: Any, present: Mapping[str, str], part: str, pattern: str) -> str:
-    """Name the missing ``part`` in the dialect of the parts that are present."""
-    huggingface_of = {
-        mindformers.strip(".").split(".")[-1]: huggingface.strip(".").split(".")[-1]
-        for huggingface, mindformers in model_class.weight_mapping
-    }
-    known, name = next(iter(present.items()))
-    if known in huggingface_of and huggingface_of[known] in name:
-        return name.replace(huggingface_of[known], huggingface_of[part])
-    return pattern.format(part)
 
 
 def _parameter_of(pattern: str, fused: FusedParameter) -> str:
@@ -199,97 +139,88 @@ def _parameter_of(pattern: str, fused: FusedParameter) -> str:
     return pattern.format(fused.target)
 
 
-def _find_experts(shapes: Mapping[str, tuple[int, ...]], family: Family) -> _Experts:
-    """Find the experts in shapes by MindFormers' names, experts' parts not merged yet."""
-    parts = {part: fused for fused in family.fused if fused.stacked for part in fused.parts}
-    if not parts:
-        return _Experts()
-    name = re.compile(
-        rf"(decoder\.layers\.([0-9]+)\.mlp\.)(?:(experts\.)([0-9]+)\.({'|'.join(parts)})|{family.router})\.weight"
-    )
-    matches = {found[0]: found for found in map(name.fullmatch, shapes) if found is not None}
-    names = tuple(key for key, match in matches.items() if match[3] is not None)
-    routers = [shapes[key][0] for key, match in matches.items() if match[3] is None]
-    if not names:
-        return _Experts(experts=max(routers, default=0), from_router=bool(routers))
-    layers = {int(matches[key][2]): matches[key][1] + matches[key][3] for key in names}
-    numbers = {int(matches[key][4]) for key in names}
-    experts = max([*routers, *(number + 1 for number in numbers)])
-    first = shapes[names[0]]
-    # Down is [hidden, ffn], alone in its stack; gate and up are [ffn, hidden].
-    hidden, ffn = first if len(parts[matches[names[0]][5]].parts) == 1 else first[::-1]
-    wanted = [
-        f"{prefix}{number}.{part}.weight"
-        for _, prefix in sorted(layers.items())
-        # Where most are missing, some of their names are enough.
-        for number in range(min(experts, 2 * len(numbers) + 1))
-        for part in parts
-    ]
-    missing = tuple(key for key in wanted if key not in shapes)
-    return _Experts(max(layers) + 1, experts, hidden, ffn, bool(routers), names, missing)
-
-
-def _missing_experts(experts: _Experts, parts_are_shared: bool) -> list[Problem]:
-    if not experts.names or (parts_are_shared and experts.from_router):
-        return []
-    if parts_are_shared:
-        summary = (
-            "the file has experts of a layer, but no router to tell how many there are: files cannot be converted "
-            "one by one"
-        )
-        advice = "load the HuggingFace directory itself (without qkv_concat), which needs no conversion"
-        return [Problem(UnsupportedCheckpoint, summary, tensor=experts.names[0], advice=advice)]
-    if not (missing := experts.missing):
-        return []
-    summary = f"{len(missing)} of the experts' weights are missing, so that their layers' cannot be stacked"
-    values = {"expected": f"{experts.experts} experts in each layer", "found": f"no {', '.join(missing[:3])}"}
-    return [Problem(IncompleteCheckpoint, summary, tensor=missing[0], **values, advice=_COMPLETE)]
-
-
-def _stacked(name: str, value: np.ndarray[Any, Any], experts: _Experts, family: Family) -> np.ndarray[Any, Any]:
-    """Give the matrices of all experts, which come one below the other, an axis for the expert."""
-    if not family.stacks(name) or value.ndim != 2 or not experts.experts:
-        return value
-    return value.reshape(experts.experts, -1, value.shape[1])
+def _missing_parts(model_class: Any, groups: _Groups) -> list[Problem]:
+    problems = []
+    for (pattern, fused), present in groups.items():
+        missing = [pattern.format(part) for part in fused.parts if part not in present]
+        if not missing:
+            continue
+        if pattern.format(next(iter(present))) not in present.values():  # they have HuggingFace's names
+            for huggingface, mindformers in model_class.weight_mapping:
+                missing = [name.replace(mindformers, huggingface) for name in missing]
+        names, parameter = ", ".join(missing), _parameter_of(pattern, fused)
+        there = ", ".join(present.values())
+        summary = f"{there} is there, but {names} is missing, so that {parameter} cannot be merged"
+        problems.append(Problem(IncompleteCheckpoint, summary, tensor=names, parameter=parameter, advice=_COMPLETE))
+    return problems
 
 
 def _ill_fitting_parts(groups: _Groups, source: Mapping[str, Any]) -> list[Problem]:
     problems = []
     for (pattern, fused), present in groups.items():
-        (first, first_shape), *others = ((name, tuple(source[name].shape)) for name in present.values())
+        (first, wanted), *others = ((name, list(source[name].shape)) for name in present.values())
         for name, shape in others:
-            if shape[1:] == first_shape[1:]:
+            if shape[1:] == wanted[1:]:
                 continue
-            summary = (
-                f"{first} {list(first_shape)} and {name} {list(shape)} cannot be merged: they differ in more than the "
-                "number of rows"
-            )
+            both = f"{first} {wanted} and {name} {shape}"
+            summary = f"{both} cannot be merged: they differ in more than the number of rows"
             where = {"tensor": name, "parameter": _parameter_of(pattern, fused)}
-            expected, found = list(first_shape[1:]), list(shape[1:])
-            advice = "the tensors are not from one model; check the checkpoint"
+            advice, expected, found = "the tensors are not from one model; check the checkpoint", wanted[1:], shape[1:]
             problems.append(Problem(ConfigMismatch, summary, **where, expected=expected, found=found, advice=advice))
     return problems
 
 
-def _unsupported(weights: Iterable[str]) -> list[Problem]:
+def _experts(
+    shapes: Mapping[str, tuple[int, ...]], family: Family, parts_are_shared: bool
+) -> tuple[dict[str, int], list[Problem]]:
+    """Return the sizes of the experts and what is wrong with them, by MindFormers' names, parts not merged yet.
+
+    A router says how many experts there are; without one, the names imply it.
+    """
+    parts = {part: fused for fused in family.fused if fused.stacked for part in fused.parts}
+    if not parts:
+        return _NO_EXPERTS, []
+    mlp = r"decoder\.layers\.([0-9]+)\.mlp"
+    routers = [shape[0] for name, shape in shapes.items() if re.fullmatch(rf"{mlp}\.{family.router}\.weight", name)]
+    weight = re.compile(rf"{mlp}\.experts\.([0-9]+)\.({'|'.join(parts)})\.weight")
+    found = [match for match in map(weight.fullmatch, shapes) if match is not None]
+    if not found:
+        return _NO_EXPERTS | {"num_moe_experts": max(routers, default=0)}, []
+    layers, numbers = [sorted({int(match[group]) for match in found}) for group in (1, 2)]
+    experts = max([*routers, numbers[-1] + 1])
+    first, part = found[0][0], found[0][3]
+    # Down is [hidden, ffn], alone in its stack; gate and up are [ffn, hidden].
+    hidden, ffn = shapes[first] if len(parts[part].parts) == 1 else shapes[first][::-1]
+    sizes = dict(zip(_NO_EXPERTS, (layers[-1] + 1, experts, hidden, ffn), strict=True))
+    if parts_are_shared and not routers:
+        what = "the file has experts of a layer, but no router to tell how many there are"
+        summary = f"{what}: files cannot be converted one by one"
+        advice = "load the HuggingFace directory itself (without qkv_concat), which needs no conversion"
+        return sizes, [Problem(UnsupportedCheckpoint, summary, tensor=first, advice=advice)]
+    wanted = [
+        f"decoder.layers.{layer}.mlp.experts.{number}.{part}.weight"
+        for layer in layers
+        # Where most are missing, some of their names are enough.
+        for number in range(min(experts, 2 * len(numbers) + 1))
+        for part in parts
+    ]
+    missing = [name for name in wanted if name not in shapes]
+    if parts_are_shared or not missing:
+        return sizes, []
+    summary = f"{len(missing)} of the experts' weights are missing, so that their layers' cannot be stacked"
+    values = {"expected": f"{experts} experts in each layer", "found": f"no {', '.join(missing[:3])}"}
+    return sizes, [Problem(IncompleteCheckpoint, summary, tensor=missing[0], **values, advice=_COMPLETE)]
+
+
+def _unsupported(weights: Collection[str]) -> list[Problem]:
     """Refuse quantized weights and adapters, whose further tensors no parameter of the model takes."""
-    scales, adapters = [list(filter(belongs, weights)) for belongs in (quantization_of, is_of_an_adapter)]
     problems = []
-    if scales:
-        what = f"{scales[0]} is one of {len(scales)} scales, without which they are garbage"
+    if scales := list(filter(quantization_of, weights)):
+        what = f"quantized: {scales[0]} is one of {len(scales)} scales, without which they are garbage"
         advice = "convert the unquantized weights (bfloat16 or float16)"
-        summary = f"the weights are quantized: {what}"
-        problems.append(Problem(UnsupportedCheckpoint, summary, tensor=scales[0], advice=advice))
-    if adapters:
+        problems.append(Problem(UnsupportedCheckpoint, f"the weights are {what}", tensor=scales[0], advice=advice))
+    if adapters := list(filter(is_of_an_adapter, weights)):
         what = f"{adapters[0]} is one of {len(adapters)} such tensors, which no parameter of the model takes"
         summary = f"the weights belong to a LoRA adapter: {what}"
         problems.append(Problem(UnsupportedCheckpoint, summary, tensor=adapters[0], advice=MERGE_ADAPTER))
     return problems
-
-
-def _not_finite(model_class: Any, weights: Mapping[str, np.ndarray[Any, Any]]) -> list[Problem]:
-    return [
-        not_finite(name, "NaN or infinity", parameter=convert_name(model_class, name))
-        for name, values in weights.items()
-        if not is_finite(values)
-    ]

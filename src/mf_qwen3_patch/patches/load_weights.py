@@ -16,15 +16,15 @@ _MIXIN = "mindformers.parallel_core.inference.model_utils:InferModelMixin"
 def _checking(family: Family, stock: Callable[..., Any]) -> Callable[..., None]:
     @functools.wraps(stock)
     def method(self: Any, weights_path: Any = None, weights: Any = None) -> None:
-        from mf_qwen3_patch.loading.execute import no_stale_report
+        from mf_qwen3_patch.loading.execute import discard_report
         from mf_qwen3_patch.loading.pretrained import load_weights
 
         directory = weights_directory(weights_path)
         if directory is not None:
             load_weights(self, directory, family=family)
             return
-        with no_stale_report(self):
-            stock(self, weights_path, weights)
+        discard_report(self)
+        stock(self, weights_path, weights)
 
     return method
 

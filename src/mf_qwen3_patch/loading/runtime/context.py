@@ -1,7 +1,7 @@
 """The MindFormers context that inference needs, for scripts that have not built one.
 
-Stock MindFormers decides by process-wide state which Qwen3 it builds: RUN_MODE picks the training or
-the inference class, ``use_legacy`` the code path of ``generate``. A bare script has set neither.
+Process-wide state decides which Qwen3 stock builds: RUN_MODE picks the training or the inference class, ``use_legacy``
+the code path of ``generate``. A bare script has set neither.
 """
 
 from __future__ import annotations
@@ -19,9 +19,6 @@ from mf_qwen3_patch.loading.runtime.log import say
 from mindformers import build_context
 
 _GRAPH_MODE, _PYNATIVE_MODE = 0, 1
-
-# As in the predict_qwen3.yaml that MindFormers ships; its max_device_memory of 59 GB is an error on a smaller card.
-_PRECISION_MODE = "must_keep_origin_dtype"
 _NO_LIMIT_GB = 1024  # MindSpore's default
 
 
@@ -30,14 +27,9 @@ def is_training_run() -> bool:
     return os.environ.get("RUN_MODE", "").lower() in ("train", "finetune")
 
 
-def on_cpu() -> bool:
-    """Return whether MindSpore's device target is the CPU."""
-    return bool(mindspore.get_context("device_target") == "CPU")
-
-
 def device_kind() -> DeviceKind:
     """Return the kind of device that this process computes on, as far as dtypes depend on it."""
-    if on_cpu():
+    if mindspore.get_context("device_target") == "CPU":
         return "CPU"
     return "Ascend 310P" if is_310p() else "Ascend"
 
@@ -64,9 +56,8 @@ def memory_limit() -> int | None:
 def ensure_inference_context() -> None:
     """Make sure that stock builds and runs the inference model: RUN_MODE=predict, not legacy.
 
-    A context that the script has built is kept; only what contradicts inference with the current
-    (non-legacy) models is changed, and said so in the log. Without one, all processes that ``msrun``
-    started share the model as tensor-parallel ranks.
+    Of a context that the script has built only what contradicts that is changed, with a line in the log. Without one,
+    all processes that ``msrun`` started share the model as tensor-parallel ranks.
     """
     if not context_exists():
         _build_context(tensor_parallel_size())
@@ -83,8 +74,8 @@ def _build_context(ranks: int) -> None:
     config = {
         "use_legacy": False,
         "run_mode": "predict",
-        "use_parallel": ranks > 1,
         "context": settings,
+        "use_parallel": ranks > 1,
         "parallel": {"parallel_mode": "MANUAL_PARALLEL", "full_batch": False} if ranks > 1 else {},
         "parallel_config": {"model_parallel": ranks, "data_parallel": 1},
     }
@@ -95,24 +86,23 @@ def _build_context(ranks: int) -> None:
         Context.reset_instance()
         MFContextOperator.reset_instance()
         raise
-    say(
-        "built a MindFormers context: run_mode=predict, use_legacy=False, %s, tensor parallel over %d rank(s)",
-        ", ".join(f"{name}={value}" for name, value in settings.items()),
-        ranks,
-    )
+    shown = ", ".join(f"{name}={value}" for name, value in settings.items())
+    built = "built a MindFormers context: run_mode=predict, use_legacy=False, %s, tensor parallel over %d rank(s)"
+    say(built, shown, ranks)
 
 
 def _device_settings(ranks: int) -> dict[str, Any]:
     """Return MindSpore's settings for the context: what the script has chosen, where stock would fill in its own."""
-    settings: dict[str, Any] = {"device_target": mindspore.get_context("device_target")}
-    if settings["device_target"] == "CPU":
-        return {**settings, "mode": _PYNATIVE_MODE}
+    target = mindspore.get_context("device_target")
+    if target == "CPU":
+        return {"device_target": target, "mode": _PYNATIVE_MODE}
     chosen = mindspore.context._context()
     # Eager is also MindSpore's default, but not one for inference: it counts if a call has set it.
     eager = mindspore.get_context("mode") == _PYNATIVE_MODE and bool(chosen._context_switches.context_stack)
-    settings["mode"] = _PYNATIVE_MODE if eager else _GRAPH_MODE
+    settings = {"device_target": target, "mode": _PYNATIVE_MODE if eager else _GRAPH_MODE}
     if "precision_mode" not in chosen.ascend_config:
-        settings["ascend_config"] = {"precision_mode": _PRECISION_MODE}
+        # As in the predict_qwen3.yaml of MindFormers, whose max_device_memory of 59 GB is an error on a smaller card.
+        settings["ascend_config"] = {"precision_mode": "must_keep_origin_dtype"}
     # MindSpore refuses another value for either of the following once it was read: it is handed back as it is.
     settings["max_device_memory"] = f"{mindspore.get_context('max_device_memory'):g}GB"
     if ranks == 1:  # of several, each gets its own when they meet

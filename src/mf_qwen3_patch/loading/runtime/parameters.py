@@ -22,22 +22,14 @@ def to_numpy(value: Any) -> np.ndarray[Any, Any]:
 
 
 def to_parameter(value: Any, name: str) -> Parameter:
-    """Return a Parameter called ``name``, ``requires_grad=False``, with the data and dtype of ``value``.
-
-    An array's memory is adopted where MindSpore can, not copied.
-    """
-    array = to_numpy(value)
+    """Return a Parameter of that name, ``requires_grad=False``, with the memory of ``value`` where that is possible."""
     # MindSpore refuses read-only and misaligned memory.
-    array = np.require(array, requirements=["C", "A", "W"])
+    array = np.require(to_numpy(value), requirements=["C", "A", "W"])
     return Parameter(Tensor.from_numpy(array), name=name, requires_grad=False)
 
 
 def named_parameters(loaded: Mapping[str, Any]) -> dict[str, Any]:
-    """Make every weight of a loaded dict a Parameter named by its key, ``requires_grad=False``.
-
-    Parameters are renamed in place. Strings, which ``load_checkpoint`` uses for values that are not weights, are left
-    alone.
-    """
+    """Make each weight of a loaded dict a Parameter named by its key, in place if it is one; strings are no weights."""
     result: dict[str, Any] = {}
     for name, value in loaded.items():
         if isinstance(value, Parameter):

@@ -20,13 +20,12 @@ def as_rank(rank: int, ranks: int) -> Iterator[None]:
     """Let stock build networks as one of several tensor-parallel ranks. They can be loaded, but not run."""
     group = parallel_state.ProcessGroup("tp", list(range(ranks)), ranks, rank)
     default = process_group_config.default_model_comm_pgs
-    before = parallel_state._TENSOR_MODEL_PARALLEL_GROUP, {name: getattr(default, name) for name in _GROUPS}
-    parallel_state._TENSOR_MODEL_PARALLEL_GROUP = group
-    for name in _GROUPS:
-        setattr(default, name, group)
+    targets = [(parallel_state, "_TENSOR_MODEL_PARALLEL_GROUP"), *((default, name) for name in _GROUPS)]
+    stock = [getattr(owner, name) for owner, name in targets]
+    for owner, name in targets:
+        setattr(owner, name, group)
     try:
         yield
     finally:
-        parallel_state._TENSOR_MODEL_PARALLEL_GROUP, groups = before
-        for name, stock in groups.items():
-            setattr(default, name, stock)
+        for (owner, name), value in zip(targets, stock, strict=True):
+            setattr(owner, name, value)
