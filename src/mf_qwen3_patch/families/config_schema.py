@@ -16,27 +16,23 @@ HuggingFace's own model is the judge of what a key can do:
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from mf_qwen3_patch.families.tensors import ModelDims
+
 _MAX_DIMENSION = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A config key that decides the output.
+    """A config key that decides the output, with the values that are usable, and how a message describes those."""
 
-    Attributes:
-        default: HuggingFace's default (transformers' ``Qwen3Config``) where the key is absent; None if it follows
-            from other fields.
-        valid: Says whether a value is usable.
-        wanted: What ``valid`` asks for, in words.
-    """
-
-    default: Any
+    default: Any  # HuggingFace's (transformers' Qwen3Config) where the key is absent; None if other fields imply it
     valid: Callable[[Any], bool]
     wanted: str
 
@@ -67,11 +63,7 @@ def is_flag(value: Any) -> bool:
 
 
 def size(default: int | None) -> Field:
-    """Return the field of a dimension.
-
-    Args:
-        default: HuggingFace's; None if it follows from other fields.
-    """
+    """Return the field of a dimension with HuggingFace's default; None if it follows from other fields."""
     return Field(default, is_dimension, "a whole number, at least 1")
 
 
@@ -155,27 +147,23 @@ DTYPES = ("float32", "float16", "bfloat16", "float64")
 
 ALIASES: Mapping[str, str] = MappingProxyType(
     {
-        "num_layers": "num_hidden_layers",
-        "n_layer": "num_hidden_layers",
-        "num_heads": "num_attention_heads",
-        "n_head": "num_attention_heads",
-        "n_kv_heads": "num_key_value_heads",
-        "num_query_groups": "num_key_value_heads",
-        "ffn_hidden_size": "intermediate_size",
-        "kv_channels": "head_dim",
-        "layernorm_epsilon": "rms_norm_eps",
-        "layer_norm_epsilon": "rms_norm_eps",
-        "theta": "rope_theta",
-        "rotary_base": "rope_theta",
-        "qkv_has_bias": "attention_bias",
-        "add_qkv_bias": "attention_bias",
-        "init_method_std": "initializer_range",
-        "moe_ffn_hidden_size": "moe_intermediate_size",
-        "moe_router_topk": "num_experts_per_tok",
-        "num_moe_experts": "num_experts",
-        "n_routed_experts": "num_experts",
-        "expert_num": "num_experts",
-        "dtype": "torch_dtype",
+        alias: name
+        for name, aliases in {
+            "num_hidden_layers": ("num_layers", "n_layer"),
+            "num_attention_heads": ("num_heads", "n_head"),
+            "num_key_value_heads": ("n_kv_heads", "num_query_groups"),
+            "intermediate_size": ("ffn_hidden_size",),
+            "head_dim": ("kv_channels",),
+            "rms_norm_eps": ("layernorm_epsilon", "layer_norm_epsilon"),
+            "rope_theta": ("theta", "rotary_base"),
+            "attention_bias": ("qkv_has_bias", "add_qkv_bias"),
+            "initializer_range": ("init_method_std",),
+            "moe_intermediate_size": ("moe_ffn_hidden_size",),
+            "num_experts_per_tok": ("moe_router_topk",),
+            "num_experts": ("num_moe_experts", "n_routed_experts", "expert_num"),
+            "torch_dtype": ("dtype",),
+        }.items()
+        for alias in aliases
     }
 )
 """MindFormers' other names for a key (its ``COMMON_CONFIG_MAPPING``), as YAML files use them."""
@@ -183,18 +171,14 @@ ALIASES: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True)
 class ConfigSchema:
-    """The keys that the config of a family may have.
+    """The keys that the config of a family may have."""
 
-    Attributes:
-        fields: Keys that are always passed on, with HuggingFace's default where config.json has none.
-        dimensions: The fields that the weights themselves can confirm or contradict.
-        neutral: Keys that change the output unless they have one of these values; refused otherwise.
-        harmless: Keys that can't change the output; dropped silently.
-        unverifiable: Fields that nothing but config.json can tell, as the weights do not.
-    """
+    fields: Mapping[str, Field]  # always passed on, with HuggingFace's default where config.json has none
+    neutral: Mapping[str, tuple[Any, ...]]  # change the output unless they have one of these values; else refused
+    harmless: frozenset[str]  # can't change the output; dropped silently
+    unverifiable: tuple[str, ...]  # fields that nothing but config.json can tell, as the weights do not
 
-    fields: Mapping[str, Field]
-    dimensions: tuple[str, ...]
-    neutral: Mapping[str, tuple[Any, ...]]
-    harmless: frozenset[str]
-    unverifiable: tuple[str, ...]
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """The fields that the weights themselves can confirm or contradict."""
+        return tuple(field.name for field in dataclasses.fields(ModelDims) if field.name in self.fields)

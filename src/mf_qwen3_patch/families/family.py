@@ -16,27 +16,18 @@ from mf_qwen3_patch.families.tensors import Axes, ModelDims, Shape, names_of_rol
 class FusedParameter:
     """A MindFormers parameter that is made of several HuggingFace tensors.
 
-    Attributes:
-        target: Its path element, e.g. ``linear_qkv``; of stacked experts the last one, e.g. ``weight1``.
-        parts: The path elements that MindFormers gives the parts, in the order in which their rows follow each
-            other in the inference layout; of stacked experts, those of one expert.
-        blocks: The dimension that counts the blocks of the training layout; empty if it is cut into none.
-        stacked: Whether it holds the matrices of all experts, transposed.
+    ``target`` is its path element, e.g. ``linear_qkv``, and ``parts`` are those that MindFormers gives the parts, in
+    the order of the inference layout. A ``stacked`` one holds the matrices of all experts, transposed: ``target`` is
+    then the last element, e.g. ``weight1``, and the parts are those of one expert.
     """
 
     target: str
     parts: tuple[str, ...]
-    blocks: str = ""
+    blocks: str = ""  # the dimension that counts the blocks of the training layout, if it is cut into any
     stacked: bool = False
 
     def layout(self, layout: Layout, parts: Iterable[Shape], dims: ModelDims) -> Fusion:
-        """Return how the parts lie in the parameter.
-
-        Args:
-            layout: The layout.
-            parts: The shapes of the parts, whole; of stacked experts, those of one expert.
-            dims: The model's dimensions.
-        """
+        """Return how parts of these shapes, whole and (of stacked experts) of one expert, lie in the parameter."""
         if self.stacked:
             return Fusion(tuple(parts), experts=dims.num_experts, flat=layout == TRAINING)
         return Fusion(tuple(parts), getattr(dims, self.blocks) if self.blocks and layout != INFERENCE else 1)
@@ -47,46 +38,27 @@ class Family:
     """One architecture as HuggingFace names it, and the MindFormers classes that implement it.
 
     The map from HuggingFace's names to MindFormers' is not part of it: that is MindFormers' own ``weight_mapping``,
-    read from the class at run time.
-
-    Attributes:
-        model_type: ``model_type`` in config.json.
-        architecture: The name that ``architectures`` in config.json lists.
-        title: The family's name in messages.
-        schema: The keys of its config.
-        embedding: The name of the tensor of word embeddings.
-        head: The name of the language head, which a tied model lacks.
-        outer_tensors: The tensors outside the layers: name to axes.
-        layer_tensors: The tensors of each layer: role to axes. A role is a name without the layer's prefix, ``*``
-            in the place of an expert's number.
-        biases: The roles of biases that ``attention_bias: true`` would add.
-        fused: The parameters that MindFormers fuses.
-        router: The path element of the router's parameter; empty for a dense model.
-        parameter_roots: The beginnings of MindFormers' names of the parameters.
-        module: The MindFormers package of the family.
-        inference_class: Path of the class that generates, below ``module``.
-        training_class: Path of the class whose ``convert_weight_dict`` does the merging.
-        config_class: Path of the configuration class.
-        base_class: Path of the class that the others inherit from.
+    read from the class at run time. A role is the name of a layer's tensor without the layer's prefix, ``*`` in the
+    place of an expert's number.
     """
 
     model_type: str
     architecture: str
-    title: str
+    title: str  # in messages
     schema: ConfigSchema
     embedding: str
-    head: str
-    outer_tensors: Mapping[str, Axes]
-    layer_tensors: Mapping[str, Axes]
-    biases: frozenset[str]
+    head: str  # which a tied model lacks
+    outer_tensors: Mapping[str, Axes]  # by name, outside the layers
+    layer_tensors: Mapping[str, Axes]  # by role
+    biases: frozenset[str]  # roles that ``attention_bias: true`` would add
     fused: tuple[FusedParameter, ...]
-    parameter_roots: tuple[str, ...]
-    module: str
+    parameter_roots: tuple[str, ...]  # the beginnings of MindFormers' names
+    module: str  # MindFormers' package; the paths of the classes are below it
     inference_class: str
-    training_class: str
+    training_class: str  # its ``convert_weight_dict`` does the merging
     config_class: str
-    base_class: str
-    router: str = ""
+    base_class: str  # the others inherit from it
+    router: str = ""  # the path element of the router's parameter, in a mixture of experts
 
     def axes_of(self, name: str) -> Axes | None:
         """Return the axes of a HuggingFace tensor of the family, None for any other name."""
@@ -99,11 +71,9 @@ class Family:
         A tied model has no head: the embedding serves as both.
         """
         sizes = dims.axis_sizes()
-        names = {
-            name: axes
-            for name, axes in self.outer_tensors.items()
-            if not (name == self.head and dims.tie_word_embeddings)
-        }
+        names = dict(self.outer_tensors)
+        if dims.tie_word_embeddings:
+            del names[self.head]
         for layer in range(dims.num_hidden_layers):
             for role, axes in self.layer_tensors.items():
                 names.update(dict.fromkeys(names_of_role(layer, role, dims.num_experts), axes))
@@ -127,10 +97,6 @@ class Family:
         """Return whether the MindFormers parameter of that name holds the matrices of all experts."""
         fused = self.fused_of(parameter)
         return fused is not None and fused.stacked
-
-    def is_parameter_name(self, name: str) -> bool:
-        """Return whether ``name`` is one that MindFormers gives a parameter, fused or not."""
-        return name.removeprefix("model.").startswith(self.parameter_roots)
 
     def load(self, path: str) -> Any:
         """Import one of the classes by its path."""

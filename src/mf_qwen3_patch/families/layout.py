@@ -35,13 +35,7 @@ RANK_KEY = "mf_qwen3_patch.rank"
 
 
 def layout_metadata(layout: Layout, *, rank: int = 0, ranks: int = 1) -> dict[str, str]:
-    """Return what the metadata of a file say about its layout.
-
-    Args:
-        layout: The layout of the fused parameters.
-        rank: The rank whose slices the file holds.
-        ranks: Number of ranks that the parameters are sliced for; 1 if they are whole.
-    """
+    """Return what the metadata of a file say: its layout and, if its parameters are sliced, which rank of how many."""
     metadata = {LAYOUT_KEY: str(layout)}
     return metadata if ranks == 1 else {**metadata, RANKS_KEY: str(ranks), RANK_KEY: str(rank)}
 
@@ -51,14 +45,8 @@ class Placement:
     """The place of a matrix in a flat array; all numbers are elements.
 
     Element (row, column) is at ``offset + row // block_rows * block_stride + row % block_rows * row_stride +
-    column * column_stride``.
-
-    Attributes:
-        offset: Index of element (0, 0).
-        row_stride: From a row to the next one of its block.
-        column_stride: From a column to the next; 1 unless the matrix is transposed.
-        block_rows: Rows of a block; 0 if all rows are one block.
-        block_stride: From a block to the next.
+    column * column_stride``. Rows of length ``block_rows`` make a block; if that is 0, all rows are one block.
+    ``column_stride`` is 1 unless the matrix is transposed.
     """
 
     offset: int
@@ -87,13 +75,8 @@ class Placement:
 class StridedCopy:
     """A matrix of elements on its way from one flat array into another; all numbers are elements.
 
-    Attributes:
-        rows: Number of rows.
-        columns: Elements of a row; they are contiguous in the source.
-        source: Index of the first element in the source.
-        source_stride: From a row to the next in the source.
-        target: Index of the first element in the target.
-        target_strides: From a row and from a column to the next in the target.
+    ``source`` and ``target`` are the indices of its first element; the strides lead from a row to the next and, in the
+    target, from a column to the next. In the source the columns of a row are contiguous.
     """
 
     rows: int
@@ -113,11 +96,9 @@ class StridedCopy:
 class Fusion:
     """The arrangement of some HuggingFace tensors' matrices in one parameter.
 
-    Attributes:
-        parts: Their shapes, in the order of the parameter; of a stack of experts, those of one expert.
-        blocks: Number of blocks of rows that each part is cut into.
-        experts: Number of experts whose matrices are stacked, transposed; 0 if none are.
-        flat: Whether a stack is one long matrix; otherwise it has an axis for the expert.
+    ``parts`` are their shapes, in the order of the parameter, each cut into as many ``blocks`` of rows. Of a stack they
+    are those of one of its ``experts``, whose matrices are transposed; a ``flat`` one is one long matrix, any other has
+    an axis for the expert.
     """
 
     parts: tuple[Shape, ...]
@@ -140,12 +121,7 @@ class Fusion:
         return (self.experts * rows, columns) if self.flat else (self.experts, rows, columns)
 
     def placement(self, part: int, expert: int = 0) -> Placement:
-        """Return where a part lies in the parameter.
-
-        Args:
-            part: Its number.
-            expert: The expert whose part it is, in a stack.
-        """
+        """Return where the part of that number lies in the parameter; in a stack, that of an expert."""
         columns = prod(self.parts[part][1:])
         before = sum(other[0] for other in self.parts[:part])
         if self.experts:
@@ -166,13 +142,7 @@ def strided_copies(
 ) -> Iterator[StridedCopy]:
     """Yield the copies of a rectangle of a matrix from where it is to where it shall be.
 
-    Args:
-        source: The matrix in the source.
-        target: The rectangle in the target; its rows and columns count from 0.
-        rows: Rows of the rectangle.
-        columns: Its columns.
-        first_row: Its first row in the source.
-        first_column: Its first column in the source.
+    It begins at ``first_row`` and ``first_column`` of the source; those of the target count from 0.
     """
     shift = first_column * source.column_stride
     contiguous = source.row_stride == columns == target.row_stride and source.column_stride == target.column_stride == 1

@@ -1,26 +1,24 @@
-"""Qwen3-MoE, the mixture of experts: config, tensors, MindFormers classes, fused and stacked parameters."""
+"""Qwen3-MoE, the mixture of experts, by what differs from the dense model: its attention is the same."""
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from dataclasses import replace
 
-from mf_qwen3_patch.families.config_schema import ConfigSchema, Field, is_flag, size
-from mf_qwen3_patch.families.family import Family, FusedParameter
-from mf_qwen3_patch.families.qwen3 import (
-    ATTENTION,
-    ATTENTION_TENSORS,
-    BIASES,
-    EMBEDDING,
-    HEAD,
-    OUTER_TENSORS,
-    PARAMETER_ROOTS,
-    SCHEMA,
-)
+from mf_qwen3_patch.families.config_schema import Field, is_flag, size
+from mf_qwen3_patch.families.family import FusedParameter
+from mf_qwen3_patch.families.qwen3 import QWEN3
 
-_SCHEMA = ConfigSchema(
-    fields=MappingProxyType(
-        {
-            **SCHEMA.fields,
+_DENSE = QWEN3.schema
+
+QWEN3_MOE = replace(
+    QWEN3,
+    model_type="qwen3_moe",
+    architecture="Qwen3MoeForCausalLM",
+    title="a Qwen3 mixture of experts",
+    schema=replace(
+        _DENSE,
+        fields={
+            **_DENSE.fields,
             "hidden_size": size(2048),
             "intermediate_size": size(6144),
             "num_hidden_layers": size(24),
@@ -31,43 +29,26 @@ _SCHEMA = ConfigSchema(
             "num_experts_per_tok": size(8),
             "moe_intermediate_size": size(768),
             "norm_topk_prob": Field(False, is_flag, "true or false"),
-        }
-    ),
-    dimensions=(*SCHEMA.dimensions, "num_experts", "moe_intermediate_size"),
-    neutral=MappingProxyType(
-        {name: values for name, values in SCHEMA.neutral.items() if name != "num_experts"}
+        },
+        neutral={name: values for name, values in _DENSE.neutral.items() if name != "num_experts"}
         # MindFormers makes every layer a mixture of experts, whatever these say.
-        | {"decoder_sparse_step": (1,), "mlp_only_layers": ([], None)}
+        | {"decoder_sparse_step": (1,), "mlp_only_layers": ([], None)},
+        harmless=_DENSE.harmless | {"output_router_logits", "router_aux_loss_coef"},
+        unverifiable=(*_DENSE.unverifiable, "num_experts_per_tok", "norm_topk_prob"),
     ),
-    harmless=SCHEMA.harmless | {"output_router_logits", "router_aux_loss_coef"},
-    unverifiable=(*SCHEMA.unverifiable, "num_experts_per_tok", "norm_topk_prob"),
-)
-
-QWEN3_MOE = Family(
-    model_type="qwen3_moe",
-    architecture="Qwen3MoeForCausalLM",
-    title="a Qwen3 mixture of experts",
-    schema=_SCHEMA,
-    embedding=EMBEDDING,
-    head=HEAD,
-    outer_tensors=OUTER_TENSORS,
-    layer_tensors=MappingProxyType(
-        {
-            **ATTENTION_TENSORS,
-            "mlp.gate.weight": ("num_experts", "hidden_size"),
-            "mlp.experts.*.gate_proj.weight": ("moe_intermediate_size", "hidden_size"),
-            "mlp.experts.*.up_proj.weight": ("moe_intermediate_size", "hidden_size"),
-            "mlp.experts.*.down_proj.weight": ("hidden_size", "moe_intermediate_size"),
-        }
-    ),
-    biases=BIASES,
+    layer_tensors={
+        **{role: axes for role, axes in QWEN3.layer_tensors.items() if not role.startswith("mlp.")},
+        "mlp.gate.weight": ("num_experts", "hidden_size"),
+        "mlp.experts.*.gate_proj.weight": ("moe_intermediate_size", "hidden_size"),
+        "mlp.experts.*.up_proj.weight": ("moe_intermediate_size", "hidden_size"),
+        "mlp.experts.*.down_proj.weight": ("hidden_size", "moe_intermediate_size"),
+    },
     fused=(
-        ATTENTION,
+        QWEN3.fused[0],
         FusedParameter("weight1", ("gating", "hidden"), stacked=True),
         FusedParameter("weight2", ("linear_fc2",), stacked=True),
     ),
     router="router",
-    parameter_roots=PARAMETER_ROOTS,
     module="mindformers.models.qwen3_moe",
     inference_class="modeling_qwen3_moe_infer.InferenceQwen3MoeForCausalLM",
     training_class="modeling_qwen3_moe_train.TrainingQwen3MoeForCausalLM",

@@ -29,5 +29,5 @@ def is_known(name: str) -> bool:
 
 
 def is_parameter_name(name: str) -> bool:
-    """Return whether ``name`` is one that MindFormers gives a parameter of any family."""
-    return any(family.is_parameter_name(name) for family in FAMILIES.values())
+    """Return whether ``name`` is one that MindFormers gives a parameter of any family, fused or not."""
+    return any(name.removeprefix("model.").startswith(family.parameter_roots) for family in FAMILIES.values())

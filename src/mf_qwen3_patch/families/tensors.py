@@ -7,8 +7,8 @@ from the shapes in a file to the config that they imply.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from dataclasses import asdict, dataclass
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 Axis = Literal[
     "hidden_size",
@@ -46,26 +46,14 @@ class ModelDims:
 
     def axis_sizes(self) -> dict[Axis, int]:
         """Return the length of every axis."""
-        return {
-            "hidden_size": self.hidden_size,
-            "vocab_size": self.vocab_size,
-            "intermediate_size": self.intermediate_size,
-            "head_dim": self.head_dim,
-            "query_size": self.num_attention_heads * self.head_dim,
-            "key_value_size": self.num_key_value_heads * self.head_dim,
-            "moe_intermediate_size": self.moe_intermediate_size,
-            "num_experts": self.num_experts,
-        }
+        sizes = asdict(self)
+        sizes["query_size"] = self.num_attention_heads * self.head_dim
+        sizes["key_value_size"] = self.num_key_value_heads * self.head_dim
+        return {axis: sizes[axis] for axis in get_args(Axis)}
 
 
 class TensorName(NamedTuple):
-    """A tensor's name, taken apart.
-
-    Attributes:
-        layer: The layer's number, None outside the layers.
-        expert: The expert's number, None for what is no expert's.
-        role: The rest, with ``*`` in the place of the expert's number.
-    """
+    """A tensor's name, taken apart into numbers and the rest, ``*`` in it in the place of the expert's number."""
 
     layer: int | None
     expert: int | None
