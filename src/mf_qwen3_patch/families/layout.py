@@ -14,6 +14,7 @@ placements make the copies from one array to the other, in either direction.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -45,26 +46,24 @@ class Placement:
     """The place of a matrix in a flat array; all numbers are elements.
 
     Element (row, column) is at ``offset + row // block_rows * block_stride + row % block_rows * row_stride +
-    column * column_stride``. Rows of length ``block_rows`` make a block; if that is 0, all rows are one block.
+    column * column_stride``. ``block_rows`` rows make a block; by default all do.
     ``column_stride`` is 1 unless the matrix is transposed.
     """
 
     offset: int
     row_stride: int
     column_stride: int = 1
-    block_rows: int = 0
+    block_rows: int = sys.maxsize
     block_stride: int = 0
 
     def index(self, row: int) -> int:
         """Return the index of a row's first element."""
-        if not self.block_rows:
-            return self.offset + row * self.row_stride
         block, inner = divmod(row, self.block_rows)
         return self.offset + block * self.block_stride + inner * self.row_stride
 
     def rows_ahead(self, row: int, count: int) -> int:
         """Return how many of ``count`` rows from ``row`` on are in its block."""
-        return min(count, self.block_rows - row % self.block_rows) if self.block_rows else count
+        return min(count, self.block_rows - row % self.block_rows)
 
     def step(self, rows: int) -> int:
         """Return the distance from a row to the one that is ``rows`` further, from block to block or inside one."""
@@ -90,6 +89,32 @@ class StridedCopy:
     def elements(self) -> int:
         """Number of elements."""
         return self.rows * self.columns
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether the elements follow each other in the target."""
+        between, inside = self.target_strides
+        return inside == 1 and (self.rows == 1 or between == self.columns)
+
+    def split(self, most: int) -> Iterator[StridedCopy]:
+        """Cut into copies of at most ``most`` elements: whole rows, or parts of one.
+
+        What is contiguous on both sides is cut anywhere, as if it were one row; what is transposed on the way is cut
+        between rows only, whatever their length.
+        """
+        rows, columns, strides = self.rows, self.columns, self.target_strides
+        if self.contiguous and self.source_stride == columns:
+            rows, columns = 1, self.elements
+        together = max(1, most // columns)
+        step = most if together == 1 and strides[1] == 1 else columns
+        for row in range(0, rows, together):
+            count = min(together, rows - row)
+            source, target = self.source + row * self.source_stride, self.target + row * strides[0]
+            for start in range(0, columns, step):
+                width = min(step, columns - start)
+                yield StridedCopy(
+                    count, width, source + start, self.source_stride, target + start * strides[1], strides
+                )
 
 
 @dataclass(frozen=True)
@@ -163,10 +188,9 @@ def strided_copies(
             yield StridedCopy(blocks, count * columns, start, source.step(count), end, (target.step(count), 1))
             row += blocks * count
             continue
+        strides = target.row_stride, target.column_stride
         if source.column_stride == 1:
-            strides = target.row_stride, target.column_stride
             yield StridedCopy(count, columns, start, source.row_stride, end, strides)
         else:  # transposed in the source: its columns are what is contiguous there
-            strides = target.column_stride, target.row_stride
-            yield StridedCopy(columns, count, start, source.column_stride, end, strides)
+            yield StridedCopy(columns, count, start, source.column_stride, end, strides[::-1])
         row += count

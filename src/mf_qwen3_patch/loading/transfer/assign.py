@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from mindspore import Parameter, Tensor
@@ -21,36 +21,20 @@ def assigned(parameters: Mapping[str, Parameter], arrays: Mapping[str, Array]) -
     """
     # What can fail by itself comes before the first change.
     tensors = {name: Tensor.from_numpy(array) for name, array in arrays.items()}
-    before: list[_State] = []
-    try:
+    with ExitStack() as undo:
         for name, tensor in tensors.items():
             parameter = parameters[name]
-            before.append(_State(parameter))
+            # A Tensor made from a Parameter shares its memory, and keeps it when the Parameter gets another.
+            data = None if parameter.has_init else Tensor(parameter)
+            undo.callback(_restore, parameter, data, parameter.init, parameter.init_mode, parameter.sliced)
             parameter.set_data(tensor, slice_shape=parameter.sliced)
             # set_data leaves it, and clone(), pickle and save would then take the parameter for empty.
             parameter.init_mode = None
         yield
-    except BaseException:
-        for state in before:
-            state.restore()
-        raise
+        undo.pop_all()
 
 
-class _State:
-    """The former content of a Parameter, without a copy of it."""
-
-    def __init__(self, parameter: Parameter) -> None:
-        self._parameter = parameter
-        self._lazy = bool(parameter.has_init)
-        self._init: Any = parameter.init
-        self._init_mode: Any = parameter.init_mode
-        self._sliced: Any = parameter.sliced
-        # A Tensor made from a Parameter shares its memory, and keeps it when the Parameter gets another.
-        self._data = None if self._lazy else Tensor(parameter)
-
-    def restore(self) -> None:
-        if self._data is not None:
-            self._parameter.set_data(self._data)
-        self._parameter.init = self._init
-        self._parameter.init_mode = self._init_mode
-        self._parameter.sliced = self._sliced
+def _restore(parameter: Parameter, data: Tensor | None, init: Any, init_mode: Any, sliced: Any) -> None:
+    if data is not None:
+        parameter.set_data(data)
+    parameter.init, parameter.init_mode, parameter.sliced = init, init_mode, sliced

@@ -9,6 +9,7 @@ would not lower the peak there either.)
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import Counter, deque
@@ -24,10 +25,16 @@ from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
 from mf_qwen3_patch.errors import InvalidValues, some
 from mf_qwen3_patch.loading.runtime.log import warn
-from mf_qwen3_patch.loading.transfer.cast import TARGET_DTYPES, Array, cast_between, cast_like_numpy, not_finite
+from mf_qwen3_patch.loading.transfer.cast import (
+    TARGET_DTYPES,
+    Array,
+    Bits,
+    cast_between,
+    cast_like_numpy,
+    not_finite,
+)
 from mf_qwen3_patch.loading.transfer.plan import ParameterPlan, Plan
 from mf_qwen3_patch.loading.transfer.read_requests import pieces_of
-from mf_qwen3_patch.loading.transfer.reader import advise_sequential
 from mf_qwen3_patch.loading.transfer.worker import Files, Findings, PieceLoader, WorkShared, work
 from mf_qwen3_patch.ranks import is_first_rank
 from mf_qwen3_patch.settings import thread_count
@@ -64,46 +71,39 @@ def read_parameters(
     Returns an array for each parameter, in its shape and dtype, and what was done. Warns (``CheckpointWarning``) of
     finite values that the cast made infinite. The progress bar is shown on rank 0 only, and if stderr is a terminal.
 
-    Raises:
-        InvalidValues: The checkpoint holds NaN or infinity.
-        CorruptCheckpoint: A file can't be read, or ends too early.
-        ValueError: ``threads`` or ``MF_QWEN3_PATCH_THREADS`` is not a positive integer.
-
-    After any of these, and after Ctrl-C, no thread is left.
+    NaN or infinity in the checkpoint raises ``InvalidValues``, a file that can't be read or ends too early
+    ``CorruptCheckpoint``. After either of them, and after Ctrl-C, no thread is left.
     """
     started = time.perf_counter()
     count = thread_count(threads)
     pieces = pieces_of(plan.parameters)
     arrays = {
-        entry.name: np.empty(entry.shape, TARGET_DTYPES[entry.dtype])
-        if entry.copies
-        else _initial_values(entry, initializer_range)
+        entry.name: _empty(entry) if entry.copies else _initial_values(entry, initializer_range)
         for entry in plan.parameters
     }
-    buffers = {name: array.reshape(-1).view(f"u{array.itemsize}") for name, array in arrays.items()}
-    for path in {piece.copy.tensor.file for piece in pieces}:
-        advise_sequential(files(path))
+    buffers = {name: _flat(array) for name, array in arrays.items()}
+    for path in {copy.tensor.file for _, copy in pieces}:
+        os.posix_fadvise(files(path).descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
     shared = WorkShared(deque(pieces), buffers, files)
-    _work(shared, count, _bar(plan, progress))
+    shown = progress and is_first_rank() and sys.stderr is not None and sys.stderr.isatty()
+    with tqdm(total=plan.bytes_to_read, desc="Loading weights", unit="B", unit_scale=True, disable=not shown) as bar:
+        _work(shared, count, bar)
     refuse_invalid(plan.parameters, shared.findings)
     return arrays, _stats(plan, shared.findings, count, started)
 
 
 def read_parameter(entry: ParameterPlan, loader: PieceLoader, findings: Findings) -> Array:
     """Read one parameter, in its shape and dtype, without a thread of its own; ``findings`` takes what is seen."""
-    array = np.empty(entry.shape, TARGET_DTYPES[entry.dtype])
-    buffer = array.reshape(-1).view(f"u{array.itemsize}")
+    array = _empty(entry)
     for piece in pieces_of([entry]):
-        findings.add(piece.copy.tensor.name, *loader.load(piece, buffer))
+        findings.add(piece[1].tensor.name, *loader.load(piece, _flat(array)))
     return array
 
 
 def scan_values(plan: Plan, files: Files) -> LoadStats:
     """Look at every value that a plan would read, and keep none; for what MindFormers' own loader writes.
 
-    Raises:
-        InvalidValues: The checkpoint holds NaN or infinity.
-        CorruptCheckpoint: A file can't be read, or ends too early.
+    Raises as ``read_parameters`` does.
     """
     started = time.perf_counter()
     loader, findings = PieceLoader(files), Findings()
@@ -111,6 +111,15 @@ def scan_values(plan: Plan, files: Files) -> LoadStats:
         read_parameter(entry, loader, findings)
     refuse_invalid(plan.parameters, findings)
     return _stats(plan, findings, 1, started)
+
+
+def _empty(entry: ParameterPlan) -> Array:
+    return np.empty(entry.shape, TARGET_DTYPES[entry.dtype])
+
+
+def _flat(array: Array) -> Bits:
+    bits: Bits = array.reshape(-1).view(f"u{array.itemsize}")
+    return bits
 
 
 def _initial_values(entry: ParameterPlan, initializer_range: float) -> Array:
@@ -128,7 +137,7 @@ def _initial_values(entry: ParameterPlan, initializer_range: float) -> Array:
 
 def _work(shared: WorkShared, threads: int, bar: Any) -> None:
     # Leaving the pool waits for its threads, which end within one chunk once stop is set.
-    with bar, ThreadPoolExecutor(threads, thread_name_prefix="mf_qwen3_patch-load") as pool:
+    with ThreadPoolExecutor(threads, thread_name_prefix="mf_qwen3_patch-load") as pool:
         try:
             # The pool does not know a thread during whose start Ctrl-C came: none works before all are known.
             pending = {pool.submit(work, shared) for _ in range(threads)}
@@ -142,11 +151,6 @@ def _work(shared: WorkShared, threads: int, bar: Any) -> None:
             shared.stop.set()
             shared.go.set()
             raise
-
-
-def _bar(plan: Plan, progress: bool) -> Any:
-    shown = progress and is_first_rank() and sys.stderr is not None and sys.stderr.isatty()
-    return tqdm(total=plan.bytes_to_read, desc="Loading weights", unit="B", unit_scale=True, disable=not shown)
 
 
 def refuse_invalid(parameters: Iterable[ParameterPlan], findings: Findings) -> None:
@@ -171,7 +175,14 @@ def _stats(plan: Plan, findings: Findings, threads: int, started: float) -> Load
         for copy in entry.copies
     }
     overflowed = {name: seen.overflowed for name, seen in findings.tensors.items() if seen.overflowed}
-    warnings = (_about_overflow(overflowed, plan),) if overflowed else ()
+    warnings = []
+    if overflowed:
+        _, target = casts[next(iter(overflowed))].name.split("->")
+        names = some([f"{name} ({count})" for name, count in overflowed.items()], 5, " and {} more")
+        warnings.append(
+            f"{sum(overflowed.values())} finite values are too large for {target} and became infinite, as with stock "
+            f"MindFormers, in {len(overflowed)} tensors: {names}; load with params_dtype bfloat16 or float32"
+        )
     warn(warnings)
     return LoadStats(
         bytes_read=findings.bytes_read,
@@ -182,15 +193,5 @@ def _stats(plan: Plan, findings: Findings, threads: int, started: float) -> Load
         zero_tensors=tuple(name for name, cast in casts.items() if cast.makes_zero(findings.tensors[name].largest)),
         written=tuple(entry.name for entry in plan.parameters),
         values_checked=sum(prod(entry.shape) for entry in plan.parameters if entry.copies),
-        warnings=warnings,
-    )
-
-
-def _about_overflow(overflowed: Mapping[str, int], plan: Plan) -> str:
-    dtypes = {copy.tensor.name: entry.dtype for entry in plan.parameters for copy in entry.copies}
-    names = some([f"{name} ({count})" for name, count in overflowed.items()], 5, " and {} more")
-    return (
-        f"{sum(overflowed.values())} finite values are too large for {dtypes[next(iter(overflowed))]} and became "
-        f"infinite, as with stock MindFormers, in {len(overflowed)} tensors: {names}; "
-        "load with params_dtype bfloat16 or float32"
+        warnings=tuple(warnings),
     )

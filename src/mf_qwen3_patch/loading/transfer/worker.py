@@ -13,11 +13,12 @@ import numpy as np
 
 from mf_qwen3_patch.checkpoint.files.read_file import CheckpointFile
 from mf_qwen3_patch.loading.transfer.cast import Bits, TensorFindings, cast_between
-from mf_qwen3_patch.loading.transfer.read_requests import Piece
-from mf_qwen3_patch.loading.transfer.reader import prefetch, read_stretch
+from mf_qwen3_patch.loading.transfer.plan import SliceCopy
+from mf_qwen3_patch.loading.transfer.read_requests import Piece, prefetch, read_region
 
 # Large enough that threads seldom wait for each other's Python, small enough for the cache.
 _CHUNK_BYTES = 1 << 20
+_WORD = np.dtype("<u8")
 
 Files = Callable[[Path], CheckpointFile]
 """Returns one of a checkpoint's files, open."""
@@ -45,36 +46,60 @@ class PieceLoader:
 
     def __init__(self, files: Files) -> None:
         self._files = files
-        self._read = _Scratch()
-        self._cast = _Scratch()
+        # Used again and again, for what is read and for what is cast.
+        self._scratch = [np.empty(0, np.uint8), np.empty(0, np.uint8)]
 
     def load(self, piece: Piece, buffer: Bits, stop: threading.Event | None = None) -> tuple[TensorFindings, int]:
         """Load one piece into the parameter's flattened memory, or a part of it if ``stop`` is set meanwhile.
 
-        Returns what was seen in it, and the bytes read.
-
-        Raises:
-            CorruptCheckpoint: The file can't be read.
+        Returns what was seen in it, and the bytes read. A file that can't be read is a ``CorruptCheckpoint``.
         """
-        tensor = piece.copy.tensor
-        cast = cast_between(tensor.dtype, piece.parameter.dtype)
+        parameter, copy = piece
+        tensor = copy.tensor
+        cast = cast_between(tensor.dtype, parameter.dtype)
         file = self._files(tensor.file)
-        prefetch(file, piece.stretch)
         seen, read = TensorFindings(), 0
         itemsize = cast.source.itemsize
-        for chunk in piece.stretch.split(_CHUNK_BYTES // itemsize, itemsize):
+        prefetch(file, tensor, copy.region, itemsize)
+        for chunk in copy.region.split(_CHUNK_BYTES // itemsize):
             if stop is not None and stop.is_set():
                 break
             if chunk.contiguous:
                 out = buffer[chunk.target : chunk.target + chunk.elements]
             else:
-                out = self._cast.take(chunk.elements, cast.target)
-            bits = out if cast.convert is None else self._read.take(chunk.elements, cast.source)
-            read += read_stretch(file, chunk, bits, tensor.name)
+                out = self._take(1, chunk.elements, cast.target)
+            bits = out if cast.convert is None else self._take(0, chunk.elements, cast.source)
+            read += read_region(file, tensor, chunk, bits)
             seen.add(cast.apply(bits, out), bits, cast)
             if not chunk.contiguous:
-                chunk.write(out, buffer)
+                _write(out.reshape(chunk.rows, chunk.columns), SliceCopy(tensor, chunk).target_in(buffer))
         return seen, read
+
+    def _take(self, number: int, elements: int, dtype: np.dtype[Any]) -> Bits:
+        nbytes = elements * dtype.itemsize
+        if nbytes > self._scratch[number].size:
+            self._scratch[number] = np.empty(nbytes, np.uint8)
+        bits: Bits = self._scratch[number][:nbytes].view(dtype)
+        return bits
+
+
+def _write(rows: Bits, place: Bits) -> None:
+    """Write elements, ``[rows, columns]``, to their place in the parameter, of the same shape and dtype."""
+    together = _WORD.itemsize // rows.itemsize
+    if (
+        place.strides[0] != place.itemsize  # not transposed
+        or together == 1
+        or len(rows) % together
+        or place.strides[1] % _WORD.itemsize
+        or place.ctypes.data % _WORD.itemsize
+    ):
+        place[...] = rows
+        return
+    # Elements that become neighbors are first put together into words, which halves the time.
+    words = rows[::together].astype(_WORD)
+    for number in range(1, together):
+        words |= rows[number::together].astype(_WORD) << _WORD.type(8 * rows.itemsize * number)
+    place.T.view(_WORD)[...] = words.T
 
 
 @dataclass
@@ -97,27 +122,12 @@ def work(shared: WorkShared) -> None:
     try:
         while not shared.stop.is_set():
             try:
-                piece = shared.pieces.popleft()
+                parameter, copy = piece = shared.pieces.popleft()
             except IndexError:
                 return
-            seen, read = loader.load(piece, shared.buffers[piece.parameter.name], shared.stop)
+            seen, read = loader.load(piece, shared.buffers[parameter.name], shared.stop)
             with shared.lock:
-                shared.findings.add(piece.copy.tensor.name, seen, read)
+                shared.findings.add(copy.tensor.name, seen, read)
     except BaseException:
         shared.stop.set()
         raise
-
-
-class _Scratch:
-    """Memory that is used again and again."""
-
-    def __init__(self) -> None:
-        self._memory = np.empty(0, np.uint8)
-
-    def take(self, elements: int, dtype: np.dtype[Any]) -> Bits:
-        """Return an array of one axis; what was returned before must not be used any more."""
-        nbytes = elements * dtype.itemsize
-        if nbytes > self._memory.size:
-            self._memory = np.empty(nbytes, np.uint8)
-        bits: Bits = self._memory[:nbytes].view(dtype)
-        return bits
