@@ -17,7 +17,7 @@ HuggingFace's own model is the judge of what a key can do:
 from __future__ import annotations
 
 import dataclasses
-import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -43,13 +43,8 @@ def is_dimension(value: Any) -> bool:
 
 
 def is_positive(value: Any) -> bool:
-    """Return whether ``value`` is a finite number above 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    try:
-        return math.isfinite(value) and value > 0
-    except OverflowError:  # an int that is no float
-        return False
+    """Return whether ``value`` is a number above 0 that a float can hold."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= sys.float_info.max
 
 
 def is_number(value: Any) -> bool:

@@ -62,14 +62,10 @@ class TensorName(NamedTuple):
 
 def parse_name(name: str) -> TensorName:
     """Take a tensor's name apart."""
-    layer, role = _after_number(name, _LAYERS)
-    if layer is None:
-        # A name that has the placeholder itself is not a role's.
-        return TensorName(None, None, name.replace("*", "?"))
-    expert, part = _after_number(role, _EXPERTS)
-    if expert is None:
-        return TensorName(layer, None, role.replace("*", "?"))
-    return TensorName(layer, expert, f"{_EXPERTS}*.{part}")
+    # A name that has the placeholder itself is not a role's.
+    layer, role = _after_number(name.replace("*", "?"), _LAYERS)
+    expert, part = (None, role) if layer is None else _after_number(role, _EXPERTS)
+    return TensorName(layer, expert, part if expert is None else f"{_EXPERTS}*.{part}")
 
 
 def _after_number(name: str, prefix: str) -> tuple[int | None, str]:
@@ -82,11 +78,6 @@ def _after_number(name: str, prefix: str) -> tuple[int | None, str]:
     return (int(digits), rest) if plain and rest else (None, name)
 
 
-def layer_tensor(layer: int, role: str, expert: int | None = None) -> str:
-    """Return the full name of a layer's tensor, e.g. ``model.layers.3.mlp.up_proj.weight``."""
-    return f"model.layers.{layer}.{role if expert is None else role.replace('*', str(expert))}"
-
-
 def is_expert_role(role: str) -> bool:
     """Return whether there is a tensor of this role for each expert."""
     return ".*." in role
@@ -94,8 +85,8 @@ def is_expert_role(role: str) -> bool:
 
 def names_of_role(layer: int, role: str, experts: int) -> list[str]:
     """Return the full names of a layer's tensors of one role: a single one, or one for each expert."""
-    numbers = range(experts) if is_expert_role(role) else (None,)
-    return [layer_tensor(layer, role, expert) for expert in numbers]
+    name = f"{_LAYERS}{layer}.{role}"
+    return [name.replace("*", str(expert)) for expert in range(experts)] if is_expert_role(role) else [name]
 
 
 def shape_of(axes: Axes, sizes: Mapping[Axis, int]) -> Shape:

@@ -7,9 +7,10 @@ numpy's own casts (round to nearest, ties to even), which are stock's too.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -65,7 +66,8 @@ class Cast:
 
     def count_from(self, bits: Bits, magnitude: int) -> int:
         """Count the elements whose magnitude is ``magnitude`` or larger; NaN is larger than infinity."""
-        return int(np.count_nonzero(_magnitudes(bits) >= self.source.type(magnitude)))
+        magnitudes = np.bitwise_and(bits, self.source.type(_magnitude_mask(self.source)))
+        return int(np.count_nonzero(magnitudes >= self.source.type(magnitude)))
 
     def makes_zero(self, magnitude: int) -> bool:
         """Return whether the cast makes zero of the element with these bits."""
@@ -103,7 +105,6 @@ class TensorFindings:
 def cast_between(source: str, target: str) -> Cast:
     """Return the cast from a file's dtype (of ``SOURCE_DTYPES``) to a parameter's (of ``TARGET_DTYPES``)."""
     source_dtype, target_dtype = SOURCE_DTYPES[source], TARGET_DTYPES[target]
-    source_bits, target_bits = _bits(source_dtype), _bits(target_dtype)
     convert: _Convert | None
     if source_dtype == target_dtype:
         convert = None
@@ -111,13 +112,13 @@ def cast_between(source: str, target: str) -> Cast:
         convert = _after_a_look(_widen_bfloat16)
     elif source == "BF16" and target == "float16":
         convert = _narrow_bfloat16()
-    elif source_bits.itemsize == 2:
-        convert = _after_a_look(_by_table(source_dtype, target_dtype))
+    elif source_dtype.itemsize == 2:
+        convert = _after_a_look(partial(_look_up, _table(source_dtype, target_dtype)))
     else:
-        convert = _after_a_look(_by_numpy(source_dtype, target_dtype))
-    infinity = int(np.array(np.inf, np.float32).astype(source_dtype).view(source_bits))
+        convert = _after_a_look(partial(_cast_by_numpy, source_dtype, target_dtype))
+    infinity = _infinity(source_dtype)
     overflow = _smallest_overflow(source_dtype, target_dtype, infinity)
-    return Cast(f"{source}->{target}", source_bits, target_bits, convert, infinity, overflow)
+    return Cast(f"{source}->{target}", _bits(source_dtype), _bits(target_dtype), convert, infinity, overflow)
 
 
 def cast_like_numpy(values: Array, target: Dtype) -> Array:
@@ -139,8 +140,8 @@ def is_finite(values: Array) -> bool:
     """Return whether an array of any shape holds neither NaN nor infinity; dtypes that no file may hold never do."""
     if values.size == 0 or values.dtype not in SOURCE_DTYPES.values():
         return True
-    infinity = np.array([np.inf], np.float32).astype(values.dtype).view(_bits(values.dtype))[0]
-    return bool(largest_magnitude(np.ascontiguousarray(values).reshape(-1).view(_bits(values.dtype))) < infinity)
+    bits = np.ascontiguousarray(values).reshape(-1).view(_bits(values.dtype))
+    return largest_magnitude(bits) < _infinity(values.dtype)
 
 
 def not_finite(tensor: str, found: str, *, file: str | None = None, parameter: str | None = None) -> Problem:
@@ -158,9 +159,8 @@ def _magnitude_mask(bits: Dtype) -> int:
     return (1 << (8 * bits.itemsize - 1)) - 1
 
 
-def _magnitudes(bits: Bits) -> Bits:
-    magnitudes: Bits = np.bitwise_and(bits, bits.dtype.type(_magnitude_mask(bits.dtype)))
-    return magnitudes
+def _infinity(dtype: Dtype) -> int:
+    return int(np.array(np.inf, np.float32).astype(dtype).view(_bits(dtype)))
 
 
 def _after_a_look(cast: _CastOnly) -> _Convert:
@@ -207,16 +207,11 @@ def _narrow_bfloat16() -> _Convert:
     return convert
 
 
-def _by_table(source: Dtype, target: Dtype) -> _CastOnly:
-    table = _table(source, target)
-
-    def convert(bits: Bits, out: Bits) -> None:
-        for start in range(0, bits.size, _TABLE_BLOCK):
-            block = slice(start, start + _TABLE_BLOCK)
-            # Every index is in range; with mode="raise" numpy would work on a copy of out.
-            np.take(table, bits[block], out=out[block], mode="wrap")
-
-    return convert
+def _look_up(table: Bits, bits: Bits, out: Bits) -> None:
+    for start in range(0, bits.size, _TABLE_BLOCK):
+        block = slice(start, start + _TABLE_BLOCK)
+        # Every index is in range; with mode="raise" numpy would work on a copy of out.
+        np.take(table, bits[block], out=out[block], mode="wrap")
 
 
 def _table(source: Dtype, target: Dtype) -> Bits:
@@ -225,22 +220,16 @@ def _table(source: Dtype, target: Dtype) -> Bits:
     return table
 
 
-def _by_numpy(source: Dtype, target: Dtype) -> _CastOnly:
-    def convert(bits: Bits, out: Bits) -> None:
-        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-            np.copyto(out.view(target), bits.view(source), casting="unsafe")
-
-    return convert
+def _cast_by_numpy(source: Dtype, target: Dtype, bits: Bits, out: Bits) -> None:
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        np.copyto(out.view(target), bits.view(source), casting="unsafe")
 
 
 def _smallest_overflow(source: Dtype, target: Dtype, infinity: int) -> int:
     """Search it by bisection: magnitudes are ordered like their bits."""
-    low, high = 0, infinity
-    while low < high:
-        middle = (low + high) // 2
-        value = np.array([middle], _bits(source)).view(source)
-        if np.isinf(cast_like_numpy(value, target).astype(np.float32))[0]:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+
+    def overflows(magnitude: int) -> bool:
+        value = np.array([magnitude], _bits(source)).view(source)
+        return bool(np.isinf(cast_like_numpy(value, target).astype(np.float32))[0])
+
+    return bisect_left(range(infinity), True, key=overflows)

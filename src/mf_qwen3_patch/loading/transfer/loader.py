@@ -25,14 +25,7 @@ from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
 from mf_qwen3_patch.errors import InvalidValues, some
 from mf_qwen3_patch.loading.runtime.log import warn
-from mf_qwen3_patch.loading.transfer.cast import (
-    TARGET_DTYPES,
-    Array,
-    Bits,
-    cast_between,
-    cast_like_numpy,
-    not_finite,
-)
+from mf_qwen3_patch.loading.transfer.cast import TARGET_DTYPES, Array, cast_between, cast_like_numpy, not_finite
 from mf_qwen3_patch.loading.transfer.plan import ParameterPlan, Plan
 from mf_qwen3_patch.loading.transfer.read_requests import pieces_of
 from mf_qwen3_patch.loading.transfer.worker import Files, Findings, PieceLoader, WorkShared, work
@@ -78,10 +71,12 @@ def read_parameters(
     count = thread_count(threads)
     pieces = pieces_of(plan.parameters)
     arrays = {
-        entry.name: _empty(entry) if entry.copies else _initial_values(entry, initializer_range)
+        entry.name: np.empty(entry.shape, TARGET_DTYPES[entry.dtype])
+        if entry.copies
+        else _initial_values(entry, initializer_range)
         for entry in plan.parameters
     }
-    buffers = {name: _flat(array) for name, array in arrays.items()}
+    buffers = {name: array.reshape(-1).view(f"u{array.itemsize}") for name, array in arrays.items()}
     for path in {copy.tensor.file for _, copy in pieces}:
         os.posix_fadvise(files(path).descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
     shared = WorkShared(deque(pieces), buffers, files)
@@ -94,9 +89,10 @@ def read_parameters(
 
 def read_parameter(entry: ParameterPlan, loader: PieceLoader, findings: Findings) -> Array:
     """Read one parameter, in its shape and dtype, without a thread of its own; ``findings`` takes what is seen."""
-    array = _empty(entry)
+    array = np.empty(entry.shape, TARGET_DTYPES[entry.dtype])
+    buffer = array.reshape(-1).view(f"u{array.itemsize}")
     for piece in pieces_of([entry]):
-        findings.add(piece[1].tensor.name, *loader.load(piece, _flat(array)))
+        findings.add(piece[1].tensor.name, *loader.load(piece, buffer))
     return array
 
 
@@ -111,15 +107,6 @@ def scan_values(plan: Plan, files: Files) -> LoadStats:
         read_parameter(entry, loader, findings)
     refuse_invalid(plan.parameters, findings)
     return _stats(plan, findings, 1, started)
-
-
-def _empty(entry: ParameterPlan) -> Array:
-    return np.empty(entry.shape, TARGET_DTYPES[entry.dtype])
-
-
-def _flat(array: Array) -> Bits:
-    bits: Bits = array.reshape(-1).view(f"u{array.itemsize}")
-    return bits
 
 
 def _initial_values(entry: ParameterPlan, initializer_range: float) -> Array:

@@ -5,10 +5,8 @@ What only stock can place is planned for the sake of the verification.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from math import prod
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, TypeAlias
 
 from mindformers.parallel_core.inference.parallel_state import get_pipeline_model_parallel_world_size
 from mindformers.version_control import is_310p
@@ -17,7 +15,7 @@ from mindspore import Parameter
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
 from mf_qwen3_patch.errors import ConfigMismatch, IncompleteCheckpoint, Problem, UnsupportedCheckpoint, error_for
 from mf_qwen3_patch.families.family import Family
-from mf_qwen3_patch.families.layout import Fusion, Layout, Placement, StridedCopy, whole
+from mf_qwen3_patch.families.layout import Fusion, Layout, Placement, whole
 from mf_qwen3_patch.families.tensors import ModelDims, Shape
 from mf_qwen3_patch.loading.runtime.network import network_parameters
 from mf_qwen3_patch.loading.transfer.cast import SOURCE_DTYPES, TARGET_DTYPES
@@ -25,14 +23,8 @@ from mf_qwen3_patch.loading.transfer.name_mapping import place_of
 from mf_qwen3_patch.loading.transfer.plan import ParameterPlan, Plan, SliceCopy
 from mf_qwen3_patch.loading.transfer.rank_slices import PlanNotPossible, Slice, slices_of
 
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """A HuggingFace tensor's matrix, in a file of its own or as a part of something larger."""
-
-    tensor: TensorInfo
-    shape: Shape
-    placement: Placement
+_Part: TypeAlias = tuple[TensorInfo, Placement, Slice]
+"""A tensor, where in it the matrix of a HuggingFace tensor lies, and what a parameter holds of that matrix."""
 
 
 def plan(
@@ -43,12 +35,10 @@ def plan(
     The network's parameters are not touched. Tensors go by HuggingFace name, or by the names that MindFormers gives
     the parts. A parameter with a part that is ``left_out`` is newly initialized, all of it.
 
-    Raises:
-        PlanNotPossible: The network is not one that the fast loader knows (quantized layers, an Ascend
-            310P, pipeline parallelism).
-        IncompleteCheckpoint: A parameter has no source.
-        ConfigMismatch: The network and the checkpoint disagree about a shape.
-        UnsupportedCheckpoint: A tensor's dtype can't be loaded, or two tensors claim one place.
+    Raises ``PlanNotPossible`` for a network that the fast loader does not know (quantized layers, an Ascend 310P,
+    pipeline parallelism), and one error for all parameters without a source (``IncompleteCheckpoint``), other shapes
+    than the network's (``ConfigMismatch``), and dtypes that can't be loaded or two tensors for one place
+    (``UnsupportedCheckpoint``).
     """
     _refuse_devices_of_their_own()
     sources, problems = _sources(type(model), tensors, family)
@@ -56,25 +46,26 @@ def plan(
     unused: list[str] = []
     fused: list[str] = []
     for name, parameter in network_parameters(model).items():
-        expected = slices_of(parameter, family.parts_of(name))
+        slices = _slices(parameter, family)
         found = sources.pop(name, {})
-        copies: list[SliceCopy] = []
-        if any(source.tensor.name in left_out for source in found.values()):
-            unused += [source.tensor.name for source in found.values()]
-            expected = ()
-        for slot, piece in enumerate(expected):
-            if slot not in found:
+        parts: list[_Part] = []
+        if any(tensor.name in left_out for tensor in found.values()):
+            unused += [tensor.name for tensor in found.values()]
+            slices = ()
+        for slot, piece in enumerate(slices):
+            tensor = found.get(slot)
+            if tensor is None:
                 problems.append(_missing(name, slot, tensors, family))
-            elif problem := _unfit(name, found[slot], piece):
+            elif problem := _unfit(tensor, name, piece.shape):
                 problems.append(problem)
             else:
-                copies += _copies(found[slot], piece, parameter)
-        entry = ParameterPlan(name, tuple(parameter.shape), _dtype_of(parameter), tuple(copies))
+                parts.append((tensor, whole(tensor.shape), piece))
+        entry = _entry(parameter, parts)
         parameters.append(entry)
-        fused += [entry.kind] * (len(expected) > 1)
+        fused += [entry.kind] * (len(slices) > 1)
     if problems:
         raise error_for(problems, _directory_of(tensors))
-    unused += [source.tensor.name for parts in sources.values() for source in parts.values()]
+    unused += [tensor.name for found in sources.values() for tensor in found.values()]
     return Plan(tuple(parameters), tuple(dict.fromkeys(unused)), tuple(fused))
 
 
@@ -85,18 +76,15 @@ def plan_for_verification(model: Any, tensors: Mapping[str, TensorInfo], family:
     unknown: list[str] = []
     for name, parameter in network_parameters(model).items():
         try:
-            expected = slices_of(parameter, family.parts_of(name), model=model)
-            dtype = _dtype_of(parameter)
-            slots = [slot if piece.slot is None else piece.slot for slot, piece in enumerate(expected)]
-            found = [(sources[name][slot], piece) for slot, piece in zip(slots, expected, strict=True)]
-            fits = not any(_unfit(name, source, piece) for source, piece in found)
+            parts: list[_Part] = []
+            for number, piece in enumerate(_slices(parameter, family, model)):
+                tensor = sources[name][number if piece.slot is None else piece.slot]
+                if problem := _unfit(tensor, name, piece.shape):
+                    raise PlanNotPossible(problem.summary)
+                parts.append((tensor, whole(tensor.shape), piece))
+            parameters.append(_entry(parameter, parts))
         except (PlanNotPossible, KeyError):
-            fits = False
-        if not fits:
             unknown.append(name)
-            continue
-        copies = [copy for source, piece in found for copy in _copies(source, piece, parameter)]
-        parameters.append(ParameterPlan(name, tuple(parameter.shape), dtype, tuple(copies)))
     return Plan(tuple(parameters), fallback=reason, unverifiable=tuple(unknown))
 
 
@@ -113,13 +101,8 @@ def plan_fused(
     """Plan the load of parameters that are fused already in a layout, in MindFormers' names.
 
     The files hold whole parameters, or the slices of one of ``ranks`` ranks, this one. ``fallback`` says why only
-    MindFormers' own loader can do it, if that is so: the plan is then made for the verification.
-
-    Raises:
-        PlanNotPossible: As ``plan`` does, unless ``fallback`` is given.
-        IncompleteCheckpoint: A parameter is not there.
-        ConfigMismatch: A parameter has another shape than in the network.
-        UnsupportedCheckpoint: A tensor's dtype can't be loaded.
+    MindFormers' own loader can do it, if that is so: the plan is then made for the verification. Raises as ``plan``
+    does, but no ``PlanNotPossible`` with a ``fallback``.
     """
     if not fallback:
         _refuse_devices_of_their_own()
@@ -129,50 +112,48 @@ def plan_fused(
     by_name = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
     networks = network_parameters(model)
     for name, parameter in networks.items():
-        tensor = by_name.get(name)
-        copies: list[SliceCopy] = []
+        tensor, shape = by_name.get(name), tuple(parameter.shape)
         try:
-            slices, dtype = slices_of(parameter, family.parts_of(name)), _dtype_of(parameter)
+            slices = _slices(parameter, family)
         except PlanNotPossible:
             if not fallback:
                 raise
             unknown.append(name)
             continue
+        if ranks > 1:
+            slices, fusion = (Slice(shape, axis=0, start=0, length=shape[0]),), Fusion((shape,))
+        elif fused := family.fused_of(name):
+            fusion = fused.layout(layout, [piece.shape for piece in slices[: len(fused.parts)]], dims)
+        else:
+            fusion = Fusion((slices[0].shape,))
+        parts: list[_Part] = []
         if tensor is None:
             advice = "convert the HuggingFace directory again, or load it directly, without qkv_concat"
             problems.append(Problem(IncompleteCheckpoint, f"{name} is missing", parameter=name, advice=advice))
+        elif problem := _unfit(tensor, name, fusion.shape, fused=True):
+            problems.append(problem)
         else:
-            fusion = None if ranks > 1 else _fusion(family, name, slices, layout, dims)
-            shape = tuple(parameter.shape) if fusion is None else fusion.shape
-            if problem := _unfit_parameter(tensor, name, shape):
-                problems.append(problem)
-            elif fusion is None:
-                copies.append(SliceCopy(tensor, _identity(shape)))
-            else:
-                for slot, piece in enumerate(slices):
-                    expert, part = divmod(slot, len(fusion.parts))
-                    source = _Source(tensor, piece.shape, fusion.placement(part, expert))
-                    copies += _copies(source, piece, parameter)
-        parameters.append(ParameterPlan(name, tuple(parameter.shape), dtype, tuple(copies)))
+            for slot, piece in enumerate(slices):
+                expert, part = divmod(slot, len(fusion.parts))
+                parts.append((tensor, fusion.placement(part, expert), piece))
+        parameters.append(_entry(parameter, parts))
     if problems:
         raise error_for(problems, _directory_of(tensors))
     unused = tuple(tensor.name for name, tensor in by_name.items() if name not in networks)
     return Plan(tuple(parameters), unused, fallback=fallback, unverifiable=tuple(unknown))
 
 
-def _fusion(family: Family, name: str, slices: Sequence[Slice], layout: Layout, dims: ModelDims) -> Fusion:
-    """Return how the parts of a whole parameter lie in it; the slices know the shapes of the whole parts."""
-    fused = family.fused_of(name)
-    if fused is None:
-        return Fusion((slices[0].shape,))
-    return fused.layout(layout, [piece.shape for piece in slices[: len(fused.parts)]], dims)
-
-
-def _dtype_of(parameter: Parameter) -> str:
-    name = str(parameter.dtype).lower()
-    if name not in TARGET_DTYPES:
+def _slices(parameter: Parameter, family: Family, model: Any = None) -> tuple[Slice, ...]:
+    slices = slices_of(parameter, family.parts_of(parameter.name), model)
+    if str(parameter.dtype).lower() not in TARGET_DTYPES:
         raise PlanNotPossible(f"{parameter.name} is {parameter.dtype}, not one of {', '.join(TARGET_DTYPES)}")
-    return name
+    return slices
+
+
+def _entry(parameter: Parameter, parts: Iterable[_Part]) -> ParameterPlan:
+    shape = tuple(parameter.shape)
+    copies = (SliceCopy(tensor, region) for tensor, place, piece in parts for region in piece.copies_from(place, shape))
+    return ParameterPlan(parameter.name, shape, str(parameter.dtype).lower(), tuple(copies))
 
 
 def _refuse_devices_of_their_own() -> None:
@@ -182,34 +163,23 @@ def _refuse_devices_of_their_own() -> None:
         raise PlanNotPossible("pipeline parallelism spreads the layers over ranks")
 
 
-def _identity(shape: Shape) -> StridedCopy:
-    rows, columns = (1, shape[0]) if len(shape) == 1 else (shape[0], prod(shape[1:]))
-    return StridedCopy(rows, columns, 0, columns, 0, (columns, 1))
-
-
-def _copies(source: _Source, piece: Slice, parameter: Parameter) -> list[SliceCopy]:
-    regions = piece.copies_from(source.placement, tuple(parameter.shape))
-    return [SliceCopy(source.tensor, region) for region in regions]
-
-
 def _sources(
     model_class: Any, tensors: Mapping[str, TensorInfo], family: Family
-) -> tuple[dict[str, dict[int, _Source]], list[Problem]]:
-    """Group the tensors: parameter name → slot (part, expert by expert) → source."""
-    sources: dict[str, dict[int, _Source]] = {}
+) -> tuple[dict[str, dict[int, TensorInfo]], list[Problem]]:
+    """Group the tensors: parameter name → slot (part, expert by expert) → tensor."""
+    sources: dict[str, dict[int, TensorInfo]] = {}
     problems = []
     for name, tensor in tensors.items():
         place = place_of(model_class, name, family)
-        count = family.parts_of(place.parameter)
         if place.fused is None and family.fused_of(place.parameter) is not None:
             raise PlanNotPossible(f"{name} is merged already, in a layout that the file does not tell")
-        slot = place.part + (place.expert or 0) * count
-        parts = sources.setdefault(place.parameter, {})
-        if slot in parts:
-            summary = f"{parts[slot].tensor.name} and {name} are names for the same weights"
+        slot = place.part + (place.expert or 0) * family.parts_of(place.parameter)
+        found = sources.setdefault(place.parameter, {})
+        if slot in found:
+            summary = f"{found[slot].name} and {name} are names for the same weights"
             where, advice = _where(tensor, place.parameter), "keep one of them in the checkpoint"
             problems.append(Problem(UnsupportedCheckpoint, summary, **where, advice=advice))
-        parts[slot] = _Source(tensor, tensor.shape, whole(tensor.shape))
+        found[slot] = tensor
     return sources, problems
 
 
@@ -239,30 +209,24 @@ def _missing(name: str, slot: int, tensors: Mapping[str, TensorInfo], family: Fa
     return Problem(IncompleteCheckpoint, summary, parameter=name, **values, advice=advice)
 
 
-def _unfit(name: str, source: _Source, piece: Slice) -> Problem | None:
-    tensor = source.tensor
-    if source.shape == piece.shape:
-        return _unloadable(tensor, name)
-    summary = f"{tensor.name} has another shape than the network wants for {name}"
-    expected, found = f"{list(piece.shape)} (the network, all ranks together)", f"{list(source.shape)} (the file)"
-    values = {**_where(tensor, name), "expected": expected, "found": found}
-    return Problem(
-        ConfigMismatch, summary, **values, advice="make the model's config agree with the checkpoint's config.json"
-    )
-
-
-def _unloadable(tensor: TensorInfo, name: str) -> Problem | None:
-    if tensor.dtype in SOURCE_DTYPES:
+def _unfit(tensor: TensorInfo, name: str, shape: Shape, *, fused: bool = False) -> Problem | None:
+    """Return why a tensor can't be loaded as this shape of a parameter, or of a part if it is not ``fused`` yet."""
+    if tensor.shape == shape and tensor.dtype in SOURCE_DTYPES:
         return None
-    summary = f"{tensor.name} is {tensor.dtype}, which can't be loaded into an unquantized network"
-    values = {**_where(tensor, name), "expected": f"one of {', '.join(SOURCE_DTYPES)}", "found": tensor.dtype}
-    return Problem(UnsupportedCheckpoint, summary, **values, advice="use a checkpoint in bfloat16, float16 or float32")
-
-
-def _unfit_parameter(tensor: TensorInfo, name: str, shape: Shape) -> Problem | None:
+    where = _where(tensor, name)
+    kind = UnsupportedCheckpoint if tensor.shape == shape else ConfigMismatch
+    expected: object = list(shape)
+    found: object = list(tensor.shape)
     if tensor.shape == shape:
-        return _unloadable(tensor, name)
-    where = {"file": tensor.file.name, "parameter": name}
-    summary, expected, found = f"{name} has another shape than in the model", list(shape), list(tensor.shape)
-    advice = "the files are not from this model, or its config contradicts them"
-    return Problem(ConfigMismatch, summary, **where, expected=expected, found=found, advice=advice)
+        summary = f"{tensor.name} is {tensor.dtype}, which can't be loaded into an unquantized network"
+        expected, found = f"one of {', '.join(SOURCE_DTYPES)}", tensor.dtype
+        advice = "use a checkpoint in bfloat16, float16 or float32"
+    elif fused:
+        del where["tensor"]  # it is the parameter
+        summary = f"{name} has another shape than in the model"
+        advice = "the files are not from this model, or its config contradicts them"
+    else:
+        summary = f"{tensor.name} has another shape than the network wants for {name}"
+        expected, found = f"{expected} (the network, all ranks together)", f"{found} (the file)"
+        advice = "make the model's config agree with the checkpoint's config.json"
+    return Problem(kind, summary, **where, expected=expected, found=found, advice=advice)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import prod
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from mindformers.parallel_core.inference.tensor_parallel import grouped_layers, layers
 from mindformers.parallel_core.inference.transformer.moe.router import TopKRouter
@@ -62,58 +62,59 @@ class Slice:
         return list(strided_copies(source, target, rows, columns, first_row=first_row, first_column=first_column))
 
 
+_Rule: TypeAlias = Callable[[Any, Parameter, int], tuple[Slice, ...]]
+"""Makes the slices out of the owner of a parameter, the parameter, and the number of tensors."""
+
+
 def slices_of(parameter: Parameter, parts: int, model: Any = None) -> tuple[Slice, ...]:
     """Return what a parameter of the stock inference network holds, one slice for each tensor that it is made of.
 
     ``parts`` is the number of these tensors: 3 for Q|K|V, 2 for gate|up, else 1. In a stack of all experts' matrices
     it is that of one expert, and the slices are those of one expert after the other. If this rank may hold only some
-    of the experts, ``model`` knows which ones.
-
-    Raises:
-        PlanNotPossible: Its owner is not one of the layers known here, or is quantized.
+    of the experts, ``model`` knows which ones. An owner that is not one of the layers known here, or is quantized,
+    is a ``PlanNotPossible``.
     """
     loader = getattr(parameter, "weight_loader", None)
     if loader is None:  # stock's default_weight_loader copies the tensor as it is
-        return _single(parts, _whole(parameter), parameter)
-    owner = getattr(loader, "__self__", None)
-    rule = _RULES.get(type(owner))
-    if owner is None or rule is None:
-        raise PlanNotPossible(f"{parameter.name} belongs to a {type(owner).__name__}, an unknown kind of layer")
+        return _of_one(_whole)(None, parameter, parts)
+    owner: Any = getattr(loader, "__self__", None)
+    kind = type(owner)
+    if kind not in _RULES:
+        raise PlanNotPossible(f"{parameter.name} belongs to a {kind.__name__}, an unknown kind of layer")
     method = type(getattr(owner, "quant_method", None))
-    if method not in _UNQUANTIZED and type(owner) not in _NEVER_QUANTIZED:
+    if method not in _UNQUANTIZED and kind is not TopKRouter:
         raise PlanNotPossible(f"{parameter.name} is stored by {method.__name__}: a quantized layer")
-    if model is not None and (experts := _local_experts(owner, model)):
-        return _of_local_experts(rule, owner, parameter, parts, experts)
-    return rule(owner, parameter, parts)
+    experts = () if model is None else _local_experts(owner, model)
+    if kind in _GROUPED and parameter.shape[0] != (len(experts) or owner.config.num_moe_experts):
+        raise PlanNotPossible(_EXPERT_PARALLEL)
+    if experts and kind is TopKRouter:
+        return _router_of(owner, parameter, experts[0])
+    slices = _RULES[kind](owner, parameter, parts)
+    if not experts:
+        return slices
+    return tuple(
+        replace(piece, slot=experts[piece.expert or 0] * parts + number % parts) for number, piece in enumerate(slices)
+    )
 
 
 def _local_experts(owner: Any, model: Any) -> tuple[int, ...]:
     """Return the numbers of this rank's experts, in its order, if it holds only some of them."""
-    config = getattr(owner, "config", None)
-    total = getattr(config, "num_moe_experts", None)
-    if type(owner) not in _OF_EXPERTS or not total:
+    total = getattr(getattr(owner, "config", None), "num_moe_experts", None)
+    if type(owner) not in (TopKRouter, *_GROUPED) or not total:
         return ()
     local = {number: model.model.map_global_expert_id_to_local_expert_id(number) for number in range(total)}
     held = sorted((place, number) for number, place in local.items() if place >= 0)
     return tuple(number for _, number in held) if len(held) < total else ()
 
 
-def _of_local_experts(
-    rule: Callable[..., tuple[Slice, ...]], owner: Any, parameter: Parameter, parts: int, experts: tuple[int, ...]
-) -> tuple[Slice, ...]:
-    """Return the slices of a rank that holds only some of the experts; the router's rows begin with theirs."""
-    if type(owner) is TopKRouter:
-        total, first = owner.config.num_moe_experts, experts[0]
-        shape = tuple(parameter.shape)
-        own = Slice(shape, 0, first, total - first, slot=0)
-        return (own, Slice(shape, 0, 0, first, total - first, slot=0)) if first else (own,)
-    slices = rule(owner, parameter, parts, experts=len(experts))
-    return tuple(
-        replace(piece, slot=experts[piece.expert or 0] * parts + number % parts) for number, piece in enumerate(slices)
-    )
+def _router_of(owner: Any, parameter: Parameter, first: int) -> tuple[Slice, ...]:
+    """Return the slices of a router whose rows begin with those of this rank's experts, from ``first`` on."""
+    total, shape = owner.config.num_moe_experts, tuple(parameter.shape)
+    own = Slice(shape, 0, first, total - first, slot=0)
+    return (own, Slice(shape, 0, 0, first, total - first, slot=0)) if first else (own,)
 
 
-def _whole(parameter: Parameter) -> Slice:
+def _whole(owner: Any, parameter: Parameter) -> Slice:
     shape = tuple(parameter.shape)
     return Slice(shape, axis=0, start=0, length=shape[0])
 
@@ -124,72 +125,67 @@ def _cut(parameter: Parameter, axis: int, full: int, start: int, length: int, de
     return Slice(tuple(shape), axis, start, length, destination)
 
 
-def _single(parts: int, piece: Slice, parameter: Parameter) -> tuple[Slice, ...]:
-    if parts != 1:
-        raise PlanNotPossible(f"{parameter.name} should be made of {parts} tensors, but its layer takes one")
-    return (piece,)
+def _of_one(rule: Callable[[Any, Parameter], Slice]) -> _Rule:
+    """Make a rule of what gives the only slice of a parameter."""
+
+    def slices(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, ...]:
+        if parts != 1:
+            raise PlanNotPossible(f"{parameter.name} should be made of {parts} tensors, but its layer takes one")
+        return (rule(owner, parameter),)
+
+    return slices
 
 
-def _column(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, ...]:
+def _column(owner: Any, parameter: Parameter) -> Slice:
     length = owner.output_size_per_partition
-    piece = _cut(parameter, parameter.output_dim, owner.output_size, owner.tp_group.rank * length, length)
-    return _single(parts, piece, parameter)
+    return _cut(parameter, parameter.output_dim, owner.output_size, owner.tp_group.rank * length, length)
 
 
-def _row(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, ...]:
+def _row(owner: Any, parameter: Parameter) -> Slice:
     axis = getattr(parameter, "input_dim", None)
     if axis is None:  # a bias, whole on every rank
-        return _single(parts, _whole(parameter), parameter)
+        return _whole(owner, parameter)
     length = owner.input_size_per_partition
-    piece = _cut(parameter, axis, owner.input_size, owner.tp_group.rank * length, length)
-    return _single(parts, piece, parameter)
+    return _cut(parameter, axis, owner.input_size, owner.tp_group.rank * length, length)
 
 
-def _replicated(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, ...]:
-    return _single(parts, _whole(parameter), parameter)
-
-
-def _vocabulary(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, ...]:
+def _vocabulary(owner: Any, parameter: Parameter) -> Slice:
     start, length = owner.vocab_start_index, owner.num_embeddings_per_partition
-    piece = _cut(parameter, parameter.output_dim, owner.num_embeddings, start, length)
-    return _single(parts, piece, parameter)
+    return _cut(parameter, parameter.output_dim, owner.num_embeddings, start, length)
+
+
+def _router(owner: Any, parameter: Parameter) -> Slice:
+    if owner.ep_group_size > 1:
+        raise PlanNotPossible(_EXPERT_PARALLEL)
+    return _whole(owner, parameter)
 
 
 def _merged_columns(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, ...]:
-    lengths = owner.output_partition_sizes
-    if parts != len(lengths) or parameter.output_dim != 0:
-        raise PlanNotPossible(f"{parameter.name} is not {parts} tensors below each other")
-    return tuple(
-        _cut(parameter, 0, full, owner.tp_group.rank * length, length, destination)
-        for full, length, destination in zip(owner.output_sizes, lengths, accumulate(lengths, initial=0), strict=False)
-    )
+    sizes = zip(owner.output_sizes, owner.output_partition_sizes, strict=True)
+    return _stacked_rows(parameter, parts, [(full, owner.tp_group.rank * length, length) for full, length in sizes])
 
 
 def _query_key_value(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, ...]:
-    if parts != 3 or parameter.output_dim != 0:
-        raise PlanNotPossible(f"{parameter.name} is not {parts} tensors below each other")
-    queries = owner.num_heads * owner.head_size
-    keys = owner.num_kv_heads * owner.head_size
+    queries, keys = owner.num_heads * owner.head_size, owner.num_kv_heads * owner.head_size
+    all_queries, all_keys = owner.total_num_heads * owner.head_size, owner.total_num_kv_heads * owner.head_size
     rank = owner.tp_group.rank
     # Fewer key/value heads than ranks: several ranks hold the same head.
-    group = rank // owner.num_kv_head_replicas
-    all_queries, all_keys = owner.total_num_heads * owner.head_size, owner.total_num_kv_heads * owner.head_size
-    return (
-        _cut(parameter, 0, all_queries, rank * queries, queries),
-        _cut(parameter, 0, all_keys, group * keys, keys, queries),
-        _cut(parameter, 0, all_keys, group * keys, keys, queries + keys),
+    key_range = all_keys, rank // owner.num_kv_head_replicas * keys, keys
+    return _stacked_rows(parameter, parts, [(all_queries, rank * queries, queries), key_range, key_range])
+
+
+def _stacked_rows(parameter: Parameter, parts: int, ranges: list[tuple[int, int, int]]) -> tuple[Slice, ...]:
+    """Return slices that follow each other in the parameter; the ranges are all rows, the first one, and how many."""
+    if parts != len(ranges) or parameter.output_dim != 0:
+        raise PlanNotPossible(f"{parameter.name} is not {parts} tensors below each other")
+    destinations = accumulate((length for *_, length in ranges), initial=0)
+    return tuple(
+        _cut(parameter, 0, *span, destination) for span, destination in zip(ranges, destinations, strict=False)
     )
 
 
-def _router(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, ...]:
-    if owner.ep_group_size > 1:
-        raise PlanNotPossible(_EXPERT_PARALLEL)
-    return _single(parts, _whole(parameter), parameter)
-
-
-def _experts_columns(owner: Any, parameter: Parameter, parts: int, experts: int | None = None) -> tuple[Slice, ...]:
+def _experts_columns(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, ...]:
     """Gate and up of each expert, ``[ffn, hidden]`` in the file, side by side in ``[hidden, gate|up]``."""
-    _refuse_expert_parallelism(parameter, experts or owner.config.num_moe_experts)
     count, hidden, both = parameter.shape
     length = both // parts
     shape = (length * owner.tp_group.size, hidden)
@@ -202,9 +198,8 @@ def _experts_columns(owner: Any, parameter: Parameter, parts: int, experts: int 
     )
 
 
-def _experts_rows(owner: Any, parameter: Parameter, parts: int, experts: int | None = None) -> tuple[Slice, ...]:
+def _experts_rows(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, ...]:
     """Down of each expert, ``[hidden, ffn]`` in the file, ``[ffn, hidden]`` in the parameter."""
-    _refuse_expert_parallelism(parameter, experts or owner.config.num_moe_experts)
     count, length, hidden = parameter.shape
     if parts != 1 or parameter.input_dim != 1 or length * owner.tp_group.size != owner.input_size:
         raise PlanNotPossible(f"{parameter.name} is not one matrix for each expert")
@@ -212,31 +207,25 @@ def _experts_rows(owner: Any, parameter: Parameter, parts: int, experts: int | N
     return tuple(Slice(shape, 1, owner.tp_group.rank * length, length, 0, expert) for expert in range(count))
 
 
-def _refuse_expert_parallelism(parameter: Parameter, experts: int) -> None:
-    if parameter.shape[0] != experts:
-        raise PlanNotPossible(_EXPERT_PARALLEL)
-
-
 _EXPERT_PARALLEL = "expert parallelism spreads the experts over ranks"
+_GROUPED = (grouped_layers.ColumnParallelGroupedLinear, grouped_layers.RowParallelGroupedLinear)
 _UNQUANTIZED = (
     layers.UnquantizedLinearMethod,
     layers.UnquantizedEmbeddingMethod,
     grouped_layers.UnquantizedGroupedLinearMethod,
 )
-_NEVER_QUANTIZED = (TopKRouter,)
-_OF_EXPERTS = (TopKRouter, grouped_layers.ColumnParallelGroupedLinear, grouped_layers.RowParallelGroupedLinear)
 
 # Exact types: a subclass may mean anything by the same fields.
-_RULES: Mapping[type, Callable[..., tuple[Slice, ...]]] = MappingProxyType(
+_RULES: Mapping[type, _Rule] = MappingProxyType(
     {
-        layers.ColumnParallelLinear: _column,
-        layers.RowParallelLinear: _row,
-        layers.ReplicatedLinear: _replicated,
-        layers.VocabParallelEmbedding: _vocabulary,
+        layers.ColumnParallelLinear: _of_one(_column),
+        layers.RowParallelLinear: _of_one(_row),
+        layers.ReplicatedLinear: _of_one(_whole),
+        layers.VocabParallelEmbedding: _of_one(_vocabulary),
         layers.MergedColumnParallelLinear: _merged_columns,
         layers.QKVParallelLinear: _query_key_value,
         grouped_layers.ColumnParallelGroupedLinear: _experts_columns,
         grouped_layers.RowParallelGroupedLinear: _experts_rows,
-        TopKRouter: _router,
+        TopKRouter: _of_one(_router),
     }
 )

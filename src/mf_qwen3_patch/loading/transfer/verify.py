@@ -10,7 +10,7 @@ looked for in every value, by the loader, and the verification looks at the rows
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,42 +76,38 @@ def verify(model: Any, plan: Plan, stats: LoadStats, files: Files, *, strict: bo
     """Verify that ``model`` holds what ``plan`` says, after a load that did and saw ``stats``.
 
     ``strict`` compares every value with the files, not a sample of rows from every slice. Warns
-    (``CheckpointWarning``) of tensors that are zero throughout.
-
-    Raises:
-        LoadNotProven: The model holds something else; names parameter, tensor and file.
-        CorruptCheckpoint: A file can't be read any more.
+    (``CheckpointWarning``) of tensors that are zero throughout. A model that holds something else is ``LoadNotProven``,
+    a file that can't be read any more a ``CorruptCheckpoint``.
     """
     started = time.perf_counter()
     parameters = network_parameters(model)
     if not plan.fallback:
         _check_all_written(parameters, plan, stats)
-    rows_compared = rows = 0
+    slices = rows_compared = rows = 0
     for entry in plan.parameters:
         values = _held(parameters[entry.name], entry).reshape(-1)
         for copy in entry.copies:
-            rows_compared += _compare(entry, copy, values, files, strict)
+            slices += 1
             rows += copy.region.rows
+            rows_compared += _compare(entry, copy, values, files, strict)
     zero = stats.zero_tensors
-    messages = []
+    warnings = []
     if zero:
-        messages.append(
+        warnings.append(
             f"{len(zero)} tensor(s) zero throughout: {some(zero, 5, ' and more')}; the checkpoint itself says so (or "
             "has nothing there that their dtype can tell from zero), so that it was probably saved before it was "
             "trained"
         )
-    warn(messages)
-    slices = sum(len(entry.copies) for entry in plan.parameters)
-    fused = len(plan.fused)
+    warn(warnings)
     what = "all" if rows_compared == rows else f"{rows_compared} (first, last, between) of"
     compared = f"bit for bit after the cast: {what} {rows} rows of {slices} slices"
-    if fused:
-        compared += f", among them the parts of {fused} merged parameters"
+    if plan.fused:
+        compared += f", among them the parts of {len(plan.fused)} merged parameters"
     if plan.unverifiable:
         compared += f"; not compared: {len(plan.unverifiable)} parameters that are stored in a form of their own"
     return Verification(
         parameters=len(plan.parameters),
-        fused=fused,
+        fused=len(plan.fused),
         slices=slices,
         rows_compared=rows_compared,
         rows=rows,
@@ -121,20 +117,17 @@ def verify(model: Any, plan: Plan, stats: LoadStats, files: Files, *, strict: bo
         nan_inf=0,
         overflowed=sum(stats.overflowed.values()),
         all_zero=zero,
-        warnings=tuple(messages),
+        warnings=tuple(warnings),
         seconds=time.perf_counter() - started,
         unverifiable=plan.unverifiable,
     )
 
 
-def _check_all_written(parameters: dict[str, Parameter], plan: Plan, stats: LoadStats) -> None:
-    planned = [entry.name for entry in plan.parameters]
-    unwritten = sorted((parameters.keys() | set(planned)) - set(stats.written))
-    if unwritten or sorted(planned) != sorted(parameters):
-        names = unwritten or sorted(parameters.keys() ^ set(planned))
+def _check_all_written(parameters: Mapping[str, Parameter], plan: Plan, stats: LoadStats) -> None:
+    planned, held = {entry.name for entry in plan.parameters}, parameters.keys()
+    if lost := sorted((held | planned) - set(stats.written)) or sorted(held ^ planned):
         raise LoadNotProven(
-            f"{len(names)} of the network's {len(parameters)} parameters were not loaded: {', '.join(names[:5])}; "
-            f"{_BUG}"
+            f"{len(lost)} of the network's {len(parameters)} parameters were not loaded: {', '.join(lost[:5])}; {_BUG}"
         )
     if stats.bytes_read != plan.bytes_to_read:
         found = f"{stats.bytes_read} bytes were read from the files, but the parameters need {plan.bytes_to_read}"
@@ -154,10 +147,15 @@ def _held(parameter: Parameter, entry: ParameterPlan) -> Array:
 
 def _compare(entry: ParameterPlan, copy: SliceCopy, values: Array, files: Files, strict: bool) -> int:
     """Compare a slice with its file; return how many rows were compared."""
-    held = copy.target_in(values)
+    tensor, region = copy.tensor, copy.region
+    file, held = files(tensor.file), copy.target_in(values)
     rows, columns = held.shape
     for block in _blocks(rows, columns, strict):
-        expected = cast_like_numpy(_read_rows(copy, block, files), TARGET_DTYPES[entry.dtype])
+        stored = np.empty((len(block), columns), SOURCE_DTYPES[tensor.dtype])
+        for number, row in enumerate(block):
+            offset = tensor.offset + (region.source + row * region.source_stride) * stored.itemsize
+            file.read_at(offset, stored[number].view(np.uint8).data, tensor.name)
+        expected = cast_like_numpy(stored, TARGET_DTYPES[entry.dtype])
         found = np.ascontiguousarray(held[block.start : block.stop])
         bits = f"u{expected.itemsize}"
         different = np.argwhere(expected.view(bits) != found.view(bits))
@@ -165,7 +163,7 @@ def _compare(entry: ParameterPlan, copy: SliceCopy, values: Array, files: Files,
             row, column = different[0]
             raise LoadNotProven(
                 f"parameter {entry.name} does not hold what the checkpoint says: at row {block.start + row}, "
-                f"column {column} of its part from tensor {copy.tensor.name} (file {copy.tensor.file.name}) it has "
+                f"column {column} of its part from tensor {tensor.name} (file {tensor.file.name}) it has "
                 f"{found[row, column]}, the file {expected[row, column]} ({len(different)} of the {expected.size} "
                 "values compared there differ); either something has written to the file or the model meanwhile, "
                 f"or {_BUG}"
@@ -173,23 +171,10 @@ def _compare(entry: ParameterPlan, copy: SliceCopy, values: Array, files: Files,
     return rows if strict else min(rows, _SAMPLED_ROWS)
 
 
-def _read_rows(copy: SliceCopy, block: range, files: Files) -> Array:
-    """Read some rows of what was copied, ``[rows, columns]`` in the file's dtype."""
-    tensor, region = copy.tensor, copy.region
-    file = files(tensor.file)
-    rows = np.empty((len(block), region.columns), SOURCE_DTYPES[tensor.dtype])
-    for number, row in enumerate(block):
-        offset = tensor.offset + (region.source + row * region.source_stride) * rows.itemsize
-        file.read_at(offset, rows[number].view(np.uint8).data, tensor.name)
-    return rows
-
-
-def _blocks(rows: int, row_length: int, strict: bool) -> Iterator[range]:
-    """Yield the rows to compare: all of them in blocks, or some one by one, first and last among them."""
+def _blocks(rows: int, row_length: int, strict: bool) -> list[range]:
+    """Return the rows to compare: all of them in blocks, or some one by one, first and last among them."""
     if strict or rows <= _SAMPLED_ROWS:
         step = max(1, _BLOCK_ELEMENTS // row_length)
-        yield from (range(start, min(start + step, rows)) for start in range(0, rows, step))
-        return
-    for number in range(_SAMPLED_ROWS):
-        row = number * (rows - 1) // (_SAMPLED_ROWS - 1)
-        yield range(row, row + 1)
+        return [range(start, min(start + step, rows)) for start in range(0, rows, step)]
+    sampled = [number * (rows - 1) // (_SAMPLED_ROWS - 1) for number in range(_SAMPLED_ROWS)]
+    return [range(row, row + 1) for row in sampled]
