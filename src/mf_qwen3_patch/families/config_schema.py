@@ -1,31 +1,23 @@
 """The language in which a family's config is described: fields, neutral and harmless keys, aliases.
 
-Explicit lists, on purpose: stock MindFormers refuses keys that it does not know, and HuggingFace
-adds new ones with every release, so each key must be carried over, dropped, or refused by name.
+Explicit lists, on purpose: stock MindFormers refuses keys that it does not know, and HuggingFace adds new ones with
+every release, so each key must be carried over, dropped, or refused by name. HuggingFace's own model is the judge:
 
-HuggingFace's own model is the judge of what a key can do:
-
-- A key that it reads is a field (carried over), or neutral (refused unless it has the one value that
-  MindFormers computes with), or known to be harmless. A test holds these lists against its source.
-- A key that it does not read, but that other models or other people's Qwen3 read and that would change what they
-  compute (soft capping, scaling factors, extra biases), is neutral, too: such a checkpoint was not made for
-  HuggingFace's Qwen3.
-- Any other key can't change what HuggingFace's Qwen3 computes. It is ignored, as there, with one warning that
-  names it.
+- A key that it reads is a field (carried over), or neutral (refused unless it has the one value that MindFormers
+  computes with), or known to be harmless. A test holds these lists against its source.
+- A key that only other models or other people's Qwen3 read, and that would change what those compute (soft capping,
+  scaling factors, extra biases), is neutral, too: such a checkpoint was not made for HuggingFace's Qwen3.
+- Any other key can't change the output. It is ignored, as there, with one warning that names it.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, fields
 from typing import Any
 
 from mf_qwen3_patch.families.tensors import ModelDims
-
-_MAX_DIMENSION = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +31,7 @@ class Field:
 
 def is_dimension(value: Any) -> bool:
     """Return whether ``value`` is a size of a tensor."""
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MAX_DIMENSION
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**31
 
 
 def is_positive(value: Any) -> bool:
@@ -140,27 +132,25 @@ HARMLESS = frozenset(
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 """The values of ``torch_dtype`` (``dtype`` since transformers 4.56)."""
 
-ALIASES: Mapping[str, str] = MappingProxyType(
-    {
-        alias: name
-        for name, aliases in {
-            "num_hidden_layers": ("num_layers", "n_layer"),
-            "num_attention_heads": ("num_heads", "n_head"),
-            "num_key_value_heads": ("n_kv_heads", "num_query_groups"),
-            "intermediate_size": ("ffn_hidden_size",),
-            "head_dim": ("kv_channels",),
-            "rms_norm_eps": ("layernorm_epsilon", "layer_norm_epsilon"),
-            "rope_theta": ("theta", "rotary_base"),
-            "attention_bias": ("qkv_has_bias", "add_qkv_bias"),
-            "initializer_range": ("init_method_std",),
-            "moe_intermediate_size": ("moe_ffn_hidden_size",),
-            "num_experts_per_tok": ("moe_router_topk",),
-            "num_experts": ("num_moe_experts", "n_routed_experts", "expert_num"),
-            "torch_dtype": ("dtype",),
-        }.items()
-        for alias in aliases
-    }
-)
+ALIASES: Mapping[str, str] = {
+    alias: name
+    for name, aliases in {
+        "num_hidden_layers": ("num_layers", "n_layer"),
+        "num_attention_heads": ("num_heads", "n_head"),
+        "num_key_value_heads": ("n_kv_heads", "num_query_groups"),
+        "intermediate_size": ("ffn_hidden_size",),
+        "head_dim": ("kv_channels",),
+        "rms_norm_eps": ("layernorm_epsilon", "layer_norm_epsilon"),
+        "rope_theta": ("theta", "rotary_base"),
+        "attention_bias": ("qkv_has_bias", "add_qkv_bias"),
+        "initializer_range": ("init_method_std",),
+        "moe_intermediate_size": ("moe_ffn_hidden_size",),
+        "num_experts_per_tok": ("moe_router_topk",),
+        "num_experts": ("num_moe_experts", "n_routed_experts", "expert_num"),
+        "torch_dtype": ("dtype",),
+    }.items()
+    for alias in aliases
+}
 """MindFormers' other names for a key (its ``COMMON_CONFIG_MAPPING``), as YAML files use them."""
 
 
@@ -176,4 +166,4 @@ class ConfigSchema:
     @property
     def dimensions(self) -> tuple[str, ...]:
         """The fields that the weights themselves can confirm or contradict."""
-        return tuple(field.name for field in dataclasses.fields(ModelDims) if field.name in self.fields)
+        return tuple(field.name for field in fields(ModelDims) if field.name in self.fields)

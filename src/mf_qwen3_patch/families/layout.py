@@ -46,8 +46,8 @@ class Placement:
     """The place of a matrix in a flat array; all numbers are elements.
 
     Element (row, column) is at ``offset + row // block_rows * block_stride + row % block_rows * row_stride +
-    column * column_stride``. ``block_rows`` rows make a block; by default all do.
-    ``column_stride`` is 1 unless the matrix is transposed.
+    column * column_stride``. ``block_rows`` rows make a block; by default all do. ``column_stride`` is 1 unless the
+    matrix is transposed.
     """
 
     offset: int

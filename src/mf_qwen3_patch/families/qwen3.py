@@ -76,12 +76,7 @@ QWEN3 = Family(
         FusedParameter("linear_qkv", ("linear_q", "linear_k", "linear_v"), blocks="num_key_value_heads"),
         FusedParameter("linear_fc1", ("gating", "hidden"), blocks="intermediate_size"),
     ),
-    parameter_roots=(
-        "embedding.word_embeddings.",
-        "decoder.layers.",
-        "decoder.final_layernorm.",
-        "output_layer.",
-    ),
+    parameter_roots=("embedding.word_embeddings.", "decoder.layers.", "decoder.final_layernorm.", "output_layer."),
     module="mindformers.models.qwen3",
     inference_class="modeling_qwen3_infer.InferenceQwen3ForCausalLM",
     training_class="modeling_qwen3_train.TrainingQwen3ForCausalLM",

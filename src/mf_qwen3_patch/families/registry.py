@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.qwen3 import QWEN3
 from mf_qwen3_patch.families.qwen3_moe import QWEN3_MOE
 
-FAMILIES: Mapping[str, Family] = MappingProxyType({family.model_type: family for family in (QWEN3, QWEN3_MOE)})
+FAMILIES: Mapping[str, Family] = {family.model_type: family for family in (QWEN3, QWEN3_MOE)}
 """By model_type."""
 
 

@@ -11,7 +11,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,15 +25,12 @@ Bits: TypeAlias = npt.NDArray[Any]
 """Elements as unsigned integers of the same width, one axis, contiguous."""
 
 _Convert: TypeAlias = Callable[[Bits, Bits], int]
-_CastOnly: TypeAlias = Callable[[Bits, Bits], None]
 
 _BFLOAT16, _FLOAT16, _FLOAT32 = (np.dtype(kind) for kind in (np_dtype.bfloat16, np.float16, np.float32))
-SOURCE_DTYPES: Mapping[str, Dtype] = MappingProxyType(
-    {"BF16": _BFLOAT16, "F16": _FLOAT16, "F32": _FLOAT32, "F64": np.dtype(np.float64)}
-)
+SOURCE_DTYPES: Mapping[str, Dtype] = {"BF16": _BFLOAT16, "F16": _FLOAT16, "F32": _FLOAT32, "F64": np.dtype(np.float64)}
 """The dtypes that a file may hold, by safetensors' names."""
 
-TARGET_DTYPES: Mapping[str, Dtype] = MappingProxyType({"float32": _FLOAT32, "float16": _FLOAT16, "bfloat16": _BFLOAT16})
+TARGET_DTYPES: Mapping[str, Dtype] = {"float32": _FLOAT32, "float16": _FLOAT16, "bfloat16": _BFLOAT16}
 """The dtypes that a parameter may have, by MindSpore's names."""
 
 # numpy.take makes 8-byte indices of its argument: a block's worth of them must stay in the cache.
@@ -64,11 +60,6 @@ class Cast:
         """
         return largest_magnitude(bits) if self.convert is None else self.convert(bits, out)
 
-    def count_from(self, bits: Bits, magnitude: int) -> int:
-        """Count the elements whose magnitude is ``magnitude`` or larger; NaN is larger than infinity."""
-        magnitudes = np.bitwise_and(bits, self.source.type(_magnitude_mask(self.source)))
-        return int(np.count_nonzero(magnitudes >= self.source.type(magnitude)))
-
     def makes_zero(self, magnitude: int) -> bool:
         """Return whether the cast makes zero of the element with these bits."""
         source = np.array([magnitude], self.source)
@@ -94,11 +85,13 @@ class TensorFindings:
         self.largest = max(self.largest, largest)
         if largest < cast.overflow:
             return
-        not_finite = cast.count_from(bits, cast.infinity)
-        nan = cast.count_from(bits, cast.infinity + 1)
+        magnitudes = bits & bits.dtype.type(_magnitude_mask(bits.dtype))
+        # NaN is larger than infinity.
+        limits = (bits.dtype.type(limit) for limit in (cast.overflow, cast.infinity, cast.infinity + 1))
+        overflowed, not_finite, nan = (int(np.count_nonzero(magnitudes >= limit)) for limit in limits)
         self.nan += nan
         self.infinite += not_finite - nan
-        self.overflowed += cast.count_from(bits, cast.overflow) - not_finite
+        self.overflowed += overflowed - not_finite
 
 
 @cache
@@ -109,13 +102,13 @@ def cast_between(source: str, target: str) -> Cast:
     if source_dtype == target_dtype:
         convert = None
     elif source == "BF16" and target == "float32":
-        convert = _after_a_look(_widen_bfloat16)
+        convert = _widen_bfloat16
     elif source == "BF16" and target == "float16":
         convert = _narrow_bfloat16()
     elif source_dtype.itemsize == 2:
-        convert = _after_a_look(partial(_look_up, _table(source_dtype, target_dtype)))
+        convert = partial(_look_up, _table(source_dtype, target_dtype))
     else:
-        convert = _after_a_look(partial(_cast_by_numpy, source_dtype, target_dtype))
+        convert = partial(_cast_by_numpy, source_dtype, target_dtype)
     infinity = _infinity(source_dtype)
     overflow = _smallest_overflow(source_dtype, target_dtype, infinity)
     return Cast(f"{source}->{target}", _bits(source_dtype), _bits(target_dtype), convert, infinity, overflow)
@@ -163,18 +156,11 @@ def _infinity(dtype: Dtype) -> int:
     return int(np.array(np.inf, np.float32).astype(dtype).view(_bits(dtype)))
 
 
-def _after_a_look(cast: _CastOnly) -> _Convert:
-    def convert(bits: Bits, out: Bits) -> int:
-        largest = largest_magnitude(bits)
-        cast(bits, out)
-        return largest
-
-    return convert
-
-
-def _widen_bfloat16(bits: Bits, out: Bits) -> None:
+def _widen_bfloat16(bits: Bits, out: Bits) -> int:
+    largest = largest_magnitude(bits)
     # bfloat16 is the upper half of a float32.
     np.left_shift(bits, 16, out=out, dtype=np.uint32)
+    return largest
 
 
 def _narrow_bfloat16() -> _Convert:
@@ -207,11 +193,13 @@ def _narrow_bfloat16() -> _Convert:
     return convert
 
 
-def _look_up(table: Bits, bits: Bits, out: Bits) -> None:
+def _look_up(table: Bits, bits: Bits, out: Bits) -> int:
+    largest = largest_magnitude(bits)
     for start in range(0, bits.size, _TABLE_BLOCK):
         block = slice(start, start + _TABLE_BLOCK)
         # Every index is in range; with mode="raise" numpy would work on a copy of out.
         np.take(table, bits[block], out=out[block], mode="wrap")
+    return largest
 
 
 def _table(source: Dtype, target: Dtype) -> Bits:
@@ -220,9 +208,11 @@ def _table(source: Dtype, target: Dtype) -> Bits:
     return table
 
 
-def _cast_by_numpy(source: Dtype, target: Dtype, bits: Bits, out: Bits) -> None:
+def _cast_by_numpy(source: Dtype, target: Dtype, bits: Bits, out: Bits) -> int:
+    largest = largest_magnitude(bits)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         np.copyto(out.view(target), bits.view(source), casting="unsafe")
+    return largest
 
 
 def _smallest_overflow(source: Dtype, target: Dtype, infinity: int) -> int:

@@ -97,10 +97,7 @@ def read_parameter(entry: ParameterPlan, loader: PieceLoader, findings: Findings
 
 
 def scan_values(plan: Plan, files: Files) -> LoadStats:
-    """Look at every value that a plan would read, and keep none; for what MindFormers' own loader writes.
-
-    Raises as ``read_parameters`` does.
-    """
+    """Look at every value as ``read_parameters`` does, and keep none; for what MindFormers' own loader writes."""
     started = time.perf_counter()
     loader, findings = PieceLoader(files), Findings()
     for entry in plan.parameters:
@@ -110,10 +107,7 @@ def scan_values(plan: Plan, files: Files) -> LoadStats:
 
 
 def _initial_values(entry: ParameterPlan, initializer_range: float) -> Array:
-    """Return ones for a norm, else values from a normal distribution around 0, as transformers does.
-
-    The seed is MindSpore's, if one is set.
-    """
+    """Return ones for a norm, else normally distributed values, as transformers does; by MindSpore's seed, if any."""
     if len(entry.shape) == 1:
         values = np.ones(entry.shape, np.float32)
     else:

@@ -9,29 +9,21 @@ from typing import Any
 from mf_qwen3_patch.families.family import Family, FusedParameter
 from mf_qwen3_patch.families.registry import FAMILIES
 
-# The path element of MindFormers' module that holds the experts.
-_EXPERTS = "experts"
-
 
 @dataclass(frozen=True)
 class Place:
-    """The parameter that a HuggingFace tensor becomes, or becomes a part of.
-
-    ``fused`` is None for a tensor that is a parameter of its own, and for one that is fused already; ``expert`` is
-    None but in a parameter that holds the matrices of all.
-    """
+    """The parameter that a HuggingFace tensor becomes, or becomes a part of."""
 
     parameter: str
-    fused: FusedParameter | None = None
+    fused: FusedParameter | None = None  # also None if the tensor is fused already
     part: int = 0
-    expert: int | None = None
+    expert: int | None = None  # in a parameter that holds the matrices of all
 
 
 def convert_name(model_class: Any, name: str) -> str:
     """Translate one HuggingFace tensor name by the class's ``weight_mapping``.
 
-    Unlike ``ModelMixin.convert_name`` this needs no instance and no context. Names that are
-    MindFormers' already come back unchanged.
+    Unlike ``ModelMixin.convert_name`` this needs no instance and no context; MindFormers' own names stay as they are.
     """
     for huggingface_part, mindformers_part in model_class.weight_mapping:
         name = name.replace(huggingface_part, mindformers_part)
@@ -43,7 +35,7 @@ def place_of(model_class: Any, name: str, family: Family) -> Place:
     path = convert_name(model_class, name).split(".")
     for fused in family.fused:
         if fused.stacked:
-            if len(path) > 4 and path[-4] == _EXPERTS and path[-3].isdecimal() and path[-2] in fused.parts:
+            if len(path) > 4 and path[-4] == "experts" and path[-3].isdecimal() and path[-2] in fused.parts:
                 part = fused.parts.index(path[-2])
                 return Place(".".join([*path[:-3], fused.target]), fused, part, int(path[-3]))
         elif len(path) > 1 and path[-2] in fused.parts:
@@ -81,8 +73,7 @@ def group_by_parameter(model_class: Any, names: Iterable[str], family: Family) -
 def of_another_family(parameters: Collection[str], family: Family) -> tuple[str, Family] | None:
     """Recognize the parameters of a mixture of experts where those of a dense model should be, and the reverse.
 
-    Returns the name of one that only the other family has, and that family; None if there is none, or if some are of
-    ``family`` alone.
+    Returns the name of one, and its family; None if there is none, or if some parameters are of ``family`` alone.
     """
 
     def first(elements: set[str]) -> str | None:

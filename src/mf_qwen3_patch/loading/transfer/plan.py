@@ -20,11 +20,6 @@ class SliceCopy:
     tensor: TensorInfo
     region: StridedCopy
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes that are read."""
-        return self.region.elements * DTYPE_BITS[self.tensor.dtype] // 8
-
     def target_in(self, flat: Array) -> Array:
         """Return the place of the elements in the flattened parameter, ``[rows, columns]``; it shares memory."""
         region = self.region
@@ -75,4 +70,5 @@ class Plan:
     @cached_property
     def bytes_to_read(self) -> int:
         """Bytes of tensor data that are read from the files."""
-        return sum(copy.nbytes for parameter in self.parameters for copy in parameter.copies)
+        copies = [copy for parameter in self.parameters for copy in parameter.copies]
+        return sum(copy.region.elements * DTYPE_BITS[copy.tensor.dtype] // 8 for copy in copies)

@@ -35,10 +35,9 @@ def plan(
     The network's parameters are not touched. Tensors go by HuggingFace name, or by the names that MindFormers gives
     the parts. A parameter with a part that is ``left_out`` is newly initialized, all of it.
 
-    Raises ``PlanNotPossible`` for a network that the fast loader does not know (quantized layers, an Ascend 310P,
-    pipeline parallelism), and one error for all parameters without a source (``IncompleteCheckpoint``), other shapes
-    than the network's (``ConfigMismatch``), and dtypes that can't be loaded or two tensors for one place
-    (``UnsupportedCheckpoint``).
+    Raises ``PlanNotPossible`` for a network that the fast loader does not know, else one error for all that is wrong:
+    parameters without a tensor (``IncompleteCheckpoint``), shapes that differ (``ConfigMismatch``), dtypes that can't
+    be loaded, and two tensors for one place (``UnsupportedCheckpoint``).
     """
     _refuse_devices_of_their_own()
     sources, problems = _sources(type(model), tensors, family)

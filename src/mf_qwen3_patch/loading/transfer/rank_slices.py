@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from math import prod
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from mindformers.parallel_core.inference.tensor_parallel import grouped_layers, layers
@@ -62,8 +60,8 @@ class Slice:
         return list(strided_copies(source, target, rows, columns, first_row=first_row, first_column=first_column))
 
 
-_Rule: TypeAlias = Callable[[Any, Parameter, int], tuple[Slice, ...]]
-"""Makes the slices out of the owner of a parameter, the parameter, and the number of tensors."""
+_Ranges: TypeAlias = tuple[int, list[tuple[int, int, int]]]
+"""An axis and, for each tensor, its whole length, the start of this rank's range, and the length of the range."""
 
 
 def slices_of(parameter: Parameter, parts: int, model: Any = None) -> tuple[Slice, ...]:
@@ -76,20 +74,22 @@ def slices_of(parameter: Parameter, parts: int, model: Any = None) -> tuple[Slic
     """
     loader = getattr(parameter, "weight_loader", None)
     if loader is None:  # stock's default_weight_loader copies the tensor as it is
-        return _of_one(_whole)(None, parameter, parts)
+        return _one_after_the_other(parameter, parts, _whole(None, parameter))
     owner: Any = getattr(loader, "__self__", None)
     kind = type(owner)
-    if kind not in _RULES:
+    if kind not in _RULES and kind not in _EXPERTS:
         raise PlanNotPossible(f"{parameter.name} belongs to a {kind.__name__}, an unknown kind of layer")
     method = type(getattr(owner, "quant_method", None))
     if method not in _UNQUANTIZED and kind is not TopKRouter:
         raise PlanNotPossible(f"{parameter.name} is stored by {method.__name__}: a quantized layer")
     experts = () if model is None else _local_experts(owner, model)
-    if kind in _GROUPED and parameter.shape[0] != (len(experts) or owner.config.num_moe_experts):
+    if kind not in _EXPERTS:
+        if experts:
+            return _router_of(owner, parameter, experts[0])
+        return _one_after_the_other(parameter, parts, _RULES[kind](owner, parameter))
+    if parameter.shape[0] != (len(experts) or owner.config.num_moe_experts):
         raise PlanNotPossible(_EXPERT_PARALLEL)
-    if experts and kind is TopKRouter:
-        return _router_of(owner, parameter, experts[0])
-    slices = _RULES[kind](owner, parameter, parts)
+    slices = _EXPERTS[kind](owner, parameter, parts)
     if not experts:
         return slices
     return tuple(
@@ -97,10 +97,26 @@ def slices_of(parameter: Parameter, parts: int, model: Any = None) -> tuple[Slic
     )
 
 
+def _one_after_the_other(parameter: Parameter, parts: int, found: _Ranges) -> tuple[Slice, ...]:
+    """Return the slices that follow each other in a parameter."""
+    axis, ranges = found
+    if len(ranges) == 1 != parts:
+        raise PlanNotPossible(f"{parameter.name} should be made of {parts} tensors, but its layer takes one")
+    if len(ranges) != parts or (parts > 1 and axis != 0):
+        raise PlanNotPossible(f"{parameter.name} is not {parts} tensors below each other")
+    slices, destination = [], 0
+    for full, start, length in ranges:
+        shape = list(parameter.shape)
+        shape[axis] = full
+        slices.append(Slice(tuple(shape), axis, start, length, destination))
+        destination += length
+    return tuple(slices)
+
+
 def _local_experts(owner: Any, model: Any) -> tuple[int, ...]:
     """Return the numbers of this rank's experts, in its order, if it holds only some of them."""
     total = getattr(getattr(owner, "config", None), "num_moe_experts", None)
-    if type(owner) not in (TopKRouter, *_GROUPED) or not total:
+    if type(owner) not in (TopKRouter, *_EXPERTS) or not total:
         return ()
     local = {number: model.model.map_global_expert_id_to_local_expert_id(number) for number in range(total)}
     held = sorted((place, number) for number, place in local.items() if place >= 0)
@@ -114,74 +130,45 @@ def _router_of(owner: Any, parameter: Parameter, first: int) -> tuple[Slice, ...
     return (own, Slice(shape, 0, 0, first, total - first, slot=0)) if first else (own,)
 
 
-def _whole(owner: Any, parameter: Parameter) -> Slice:
-    shape = tuple(parameter.shape)
-    return Slice(shape, axis=0, start=0, length=shape[0])
+def _whole(owner: Any, parameter: Parameter) -> _Ranges:
+    return 0, [(parameter.shape[0], 0, parameter.shape[0])]
 
 
-def _cut(parameter: Parameter, axis: int, full: int, start: int, length: int, destination: int = 0) -> Slice:
-    shape = list(parameter.shape)
-    shape[axis] = full
-    return Slice(tuple(shape), axis, start, length, destination)
-
-
-def _of_one(rule: Callable[[Any, Parameter], Slice]) -> _Rule:
-    """Make a rule of what gives the only slice of a parameter."""
-
-    def slices(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, ...]:
-        if parts != 1:
-            raise PlanNotPossible(f"{parameter.name} should be made of {parts} tensors, but its layer takes one")
-        return (rule(owner, parameter),)
-
-    return slices
-
-
-def _column(owner: Any, parameter: Parameter) -> Slice:
+def _column(owner: Any, parameter: Parameter) -> _Ranges:
     length = owner.output_size_per_partition
-    return _cut(parameter, parameter.output_dim, owner.output_size, owner.tp_group.rank * length, length)
+    return parameter.output_dim, [(owner.output_size, owner.tp_group.rank * length, length)]
 
 
-def _row(owner: Any, parameter: Parameter) -> Slice:
+def _row(owner: Any, parameter: Parameter) -> _Ranges:
     axis = getattr(parameter, "input_dim", None)
     if axis is None:  # a bias, whole on every rank
         return _whole(owner, parameter)
     length = owner.input_size_per_partition
-    return _cut(parameter, axis, owner.input_size, owner.tp_group.rank * length, length)
+    return axis, [(owner.input_size, owner.tp_group.rank * length, length)]
 
 
-def _vocabulary(owner: Any, parameter: Parameter) -> Slice:
-    start, length = owner.vocab_start_index, owner.num_embeddings_per_partition
-    return _cut(parameter, parameter.output_dim, owner.num_embeddings, start, length)
+def _vocabulary(owner: Any, parameter: Parameter) -> _Ranges:
+    return parameter.output_dim, [(owner.num_embeddings, owner.vocab_start_index, owner.num_embeddings_per_partition)]
 
 
-def _router(owner: Any, parameter: Parameter) -> Slice:
+def _router(owner: Any, parameter: Parameter) -> _Ranges:
     if owner.ep_group_size > 1:
         raise PlanNotPossible(_EXPERT_PARALLEL)
     return _whole(owner, parameter)
 
 
-def _merged_columns(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, ...]:
+def _merged_columns(owner: Any, parameter: Parameter) -> _Ranges:
     sizes = zip(owner.output_sizes, owner.output_partition_sizes, strict=True)
-    return _stacked_rows(parameter, parts, [(full, owner.tp_group.rank * length, length) for full, length in sizes])
+    return parameter.output_dim, [(full, owner.tp_group.rank * length, length) for full, length in sizes]
 
 
-def _query_key_value(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, ...]:
+def _query_key_value(owner: Any, parameter: Parameter) -> _Ranges:
     queries, keys = owner.num_heads * owner.head_size, owner.num_kv_heads * owner.head_size
     all_queries, all_keys = owner.total_num_heads * owner.head_size, owner.total_num_kv_heads * owner.head_size
     rank = owner.tp_group.rank
     # Fewer key/value heads than ranks: several ranks hold the same head.
     key_range = all_keys, rank // owner.num_kv_head_replicas * keys, keys
-    return _stacked_rows(parameter, parts, [(all_queries, rank * queries, queries), key_range, key_range])
-
-
-def _stacked_rows(parameter: Parameter, parts: int, ranges: list[tuple[int, int, int]]) -> tuple[Slice, ...]:
-    """Return slices that follow each other in the parameter; the ranges are all rows, the first one, and how many."""
-    if parts != len(ranges) or parameter.output_dim != 0:
-        raise PlanNotPossible(f"{parameter.name} is not {parts} tensors below each other")
-    destinations = accumulate((length for *_, length in ranges), initial=0)
-    return tuple(
-        _cut(parameter, 0, *span, destination) for span, destination in zip(ranges, destinations, strict=False)
-    )
+    return parameter.output_dim, [(all_queries, rank * queries, queries), key_range, key_range]
 
 
 def _experts_columns(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, ...]:
@@ -208,7 +195,6 @@ def _experts_rows(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, 
 
 
 _EXPERT_PARALLEL = "expert parallelism spreads the experts over ranks"
-_GROUPED = (grouped_layers.ColumnParallelGroupedLinear, grouped_layers.RowParallelGroupedLinear)
 _UNQUANTIZED = (
     layers.UnquantizedLinearMethod,
     layers.UnquantizedEmbeddingMethod,
@@ -216,16 +202,16 @@ _UNQUANTIZED = (
 )
 
 # Exact types: a subclass may mean anything by the same fields.
-_RULES: Mapping[type, _Rule] = MappingProxyType(
-    {
-        layers.ColumnParallelLinear: _of_one(_column),
-        layers.RowParallelLinear: _of_one(_row),
-        layers.ReplicatedLinear: _of_one(_whole),
-        layers.VocabParallelEmbedding: _of_one(_vocabulary),
-        layers.MergedColumnParallelLinear: _merged_columns,
-        layers.QKVParallelLinear: _query_key_value,
-        grouped_layers.ColumnParallelGroupedLinear: _experts_columns,
-        grouped_layers.RowParallelGroupedLinear: _experts_rows,
-        TopKRouter: _of_one(_router),
-    }
-)
+_RULES: Mapping[type, Callable[[Any, Parameter], _Ranges]] = {
+    layers.ColumnParallelLinear: _column,
+    layers.RowParallelLinear: _row,
+    layers.ReplicatedLinear: _whole,
+    layers.VocabParallelEmbedding: _vocabulary,
+    layers.MergedColumnParallelLinear: _merged_columns,
+    layers.QKVParallelLinear: _query_key_value,
+    TopKRouter: _router,
+}
+_EXPERTS: Mapping[type, Callable[[Any, Parameter, int], tuple[Slice, ...]]] = {
+    grouped_layers.ColumnParallelGroupedLinear: _experts_columns,
+    grouped_layers.RowParallelGroupedLinear: _experts_rows,
+}

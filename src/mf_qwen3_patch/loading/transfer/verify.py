@@ -130,8 +130,8 @@ def _check_all_written(parameters: Mapping[str, Parameter], plan: Plan, stats: L
             f"{len(lost)} of the network's {len(parameters)} parameters were not loaded: {', '.join(lost[:5])}; {_BUG}"
         )
     if stats.bytes_read != plan.bytes_to_read:
-        found = f"{stats.bytes_read} bytes were read from the files, but the parameters need {plan.bytes_to_read}"
-        raise LoadNotProven(f"{found}; {_BUG}")
+        needed = f"the parameters need {plan.bytes_to_read}; {_BUG}"
+        raise LoadNotProven(f"{stats.bytes_read} bytes were read from the files, but {needed}")
 
 
 def _held(parameter: Parameter, entry: ParameterPlan) -> Array:
