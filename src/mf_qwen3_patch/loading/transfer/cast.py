@@ -86,10 +86,9 @@ class TensorFindings:
         if largest < cast.overflow:
             return
         magnitudes = bits & bits.dtype.type(_magnitude_mask(bits.dtype))
-        # NaN is larger than infinity.
         limits = (bits.dtype.type(limit) for limit in (cast.overflow, cast.infinity, cast.infinity + 1))
         overflowed, not_finite, nan = (int(np.count_nonzero(magnitudes >= limit)) for limit in limits)
-        self.nan += nan
+        self.nan += nan  # which is larger than infinity
         self.infinite += not_finite - nan
         self.overflowed += overflowed - not_finite
 

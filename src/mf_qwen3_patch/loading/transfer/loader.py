@@ -40,9 +40,8 @@ class LoadStats:
     """Account of what a load did and saw.
 
     ``casts`` counts the tensors of each dtype change, ``{"BF16->float32": 443}``; ``overflowed`` a tensor's finite
-    values that became infinite by the cast. ``zero_tensors`` are those of which all that was read is zero, or becomes
-    zero by the cast. Values are checked for NaN, infinity and zero: all that were read. ``written`` is in the
-    network's order.
+    values that became infinite by the cast. What was read of ``zero_tensors`` is all zero, or becomes zero by the cast.
+    All values that were read are checked for NaN, infinity and zero. ``written`` is in the network's order.
     """
 
     bytes_read: int
