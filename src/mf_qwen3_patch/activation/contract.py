@@ -10,28 +10,19 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Symbol:
-    """One name of upstream's that the shim calls, wraps or replaces.
-
-    Attributes:
-        module: Where it is.
-        name: Its name there; dots lead into a class.
-        used_for: What for.
-        parameters: What it takes in each release that is known, newest last; a name with ``=`` has a default.
-            Empty: only that it is there matters.
-    """
+    """One name of upstream's that the shim calls, wraps or replaces."""
 
     module: str
-    name: str
+    name: str  # dots lead into a class
     used_for: str
-    parameters: tuple[str, ...] = ()
+    parameters: tuple[str, ...]  # in each release that is known, newest last; empty: only that it is there matters
 
     @property
     def path(self) -> str:
@@ -41,24 +32,17 @@ class Symbol:
 
 @dataclass(frozen=True)
 class Finding:
-    """The state of one symbol in the installed release.
-
-    Attributes:
-        symbol: Which one.
-        kept: Whether it is there and takes what a known release takes.
-        found: What it takes here; why it is not there; or "there".
-    """
+    """The state of one symbol in the installed release."""
 
     symbol: Symbol
-    kept: bool
-    found: str
+    kept: bool  # whether it is there and takes what a known release takes
+    found: str  # what it takes here; why it is not there; or "there"
 
     def __str__(self) -> str:
         """Return one line: the symbol and, if it has changed, what was expected and what is there."""
-        if self.kept:
-            return f"{self.symbol.path} ({self.symbol.used_for})"
+        line = f"{self.symbol.path} ({self.symbol.used_for})"
         expected = " or ".join(f"({known})" for known in self.symbol.parameters) or "there"
-        return f"{self.symbol.path} ({self.symbol.used_for}): expected {expected}, found {self.found}"
+        return line if self.kept else f"{line}: expected {expected}, found {self.found}"
 
 
 def check_contract() -> tuple[Finding, ...]:
@@ -66,7 +50,7 @@ def check_contract() -> tuple[Finding, ...]:
 
     While the patches are applied some of it is the shim's own: call ``deactivate()`` before.
     """
-    return tuple(_look_up(symbol) for symbol in CONTRACT)
+    return tuple(map(_look_up, CONTRACT))
 
 
 def parameters_of(value: Any) -> str:
@@ -80,8 +64,7 @@ def parameters_of(value: Any) -> str:
 
 def _look_up(symbol: Symbol) -> Finding:
     try:
-        module: ModuleType = importlib.import_module(symbol.module)
-        value = functools.reduce(getattr, symbol.name.split("."), module)
+        value = functools.reduce(getattr, symbol.name.split("."), importlib.import_module(symbol.module))
     except (ImportError, AttributeError) as error:
         return Finding(symbol, False, f"{type(error).__name__}: {error}")
     if not symbol.parameters:
@@ -93,149 +76,149 @@ def _look_up(symbol: Symbol) -> Finding:
     return Finding(symbol, found in symbol.parameters, f"({found})")
 
 
-_MODELS = "mindformers.models"
-_PARALLEL = "mindformers.parallel_core"
-_LAYERS = f"{_PARALLEL}.inference.tensor_parallel.layers"
-_GROUPED_LAYERS = f"{_PARALLEL}.inference.tensor_parallel.grouped_layers"
+def _symbols(table: str) -> Iterator[Symbol]:
+    module = ""
+    for line in table.strip().splitlines():
+        if not line.startswith(" "):
+            module = line
+            continue
+        signature, _, used_for = line.strip().partition(": ")
+        name, has_parameters, parameters = signature.removesuffix(")").partition("(")
+        yield Symbol(module, name, used_for, tuple(parameters.split(") or (")) if has_parameters else ())
 
-_LOAD_CHECKPOINT = (
-    "ckpt_file_name, net=, strict_load=, filter_prefix=, dec_key=, dec_mode=, specify_prefix=, choice_func=, "
-    "crc_check=, remove_redundancy=, format="
-)
 
-# By module: name, purpose, and what it takes in each known release.
-_SYMBOLS: Mapping[str, tuple[tuple[str, ...], ...]] = {
-    "mindspore.train.serialization": (("load_checkpoint", "wrapped", _LOAD_CHECKPOINT),),
-    "mindspore": (
-        ("get_context", "which device it is", "attr_key"),
-        ("get_seed", "the values of parameters that start anew", ""),
-        ("Parameter.set_data", "hands loaded memory over", "self, data, slice_shape="),
-        ("Tensor.from_numpy", "adopts memory without a copy", "array"),
-        ("runtime.launch_blocking", "the CPU kernels: no pipeline to wait for", ""),
-    ),
-    "mindspore.context": (("_context", "the mode that a script has set", ""),),
-    "mindspore.common.np_dtype": (("bfloat16", "numpy's bfloat16"),),
-    "mindspore.common.initializer": (("initializer", "lazy embeddings", "init, shape=, dtype="),),
-    "mindspore.nn.utils": (("no_init_parameters", "builds without filling"),),
-    "mindspore.communication": (
-        ("GlobalComm", "the world group, on the CPU"),
-        ("get_group_size", "the world group, on the CPU", "group="),
-    ),
-    "mindformers": (("build_context", "a context for scripts without one", "config"),),
-    "mindformers.core.context.build_context": (
-        ("Context", "whether there is a context"),
-        ("Context.is_exists", "whether there is a context", ""),
-        ("is_legacy_model", "which code path generate takes", ""),
-        ("Context.reset_instance", "undoes a failed build", ""),
-        ("MFContextOperator", "which code path generate takes"),
-        ("MFContextOperator.reset_instance", "undoes a failed build", ""),
-        ("MFContextOperator.get_mf_ctx_instance", "whether there is a context", ""),
-    ),
-    "mindformers.tools.logger": (("logger", "log lines"),),
-    "mindformers.tools.utils": (("is_pynative", "eager mode", ""),),
-    "mindformers.version_control": (("is_310p", "leaves such devices to stock; their dtypes", ""),),
-    f"{_MODELS}.auto.configuration_auto": (
-        ("AutoConfig", "patched"),
-        ("AutoConfig.from_pretrained", "wrapped", "yaml_name_or_path, **kwargs"),
-        ("CONFIG_MAPPING", "steps aside if qwen3 is in it"),
-    ),
-    f"{_MODELS}.auto.modeling_auto": (
-        ("AutoModel", "patched"),
-        ("AutoModel.from_pretrained", "wrapped", "*model_args, **kwargs"),
-        ("AutoModelForCausalLM", "patched"),
-        ("AutoModelForCausalLM.from_pretrained", "wrapped", "*model_args, **kwargs"),
-    ),
-    f"{_MODELS}.auto.tokenization_auto": (
-        ("AutoTokenizer", "patched"),
-        ("AutoTokenizer.from_pretrained", "wrapped", "yaml_name_or_path, *args, **kwargs"),
-        ("tokenizer_class_from_name", "steps aside if it finds Qwen3's tokenizer", "class_name"),
-    ),
-    f"{_MODELS}.build_config": (("merge_model_config", "replaced: the launcher's", "pretrain_model_dir, config"),),
-    f"{_MODELS}.modeling_utils": (
-        ("PreTrainedModel", "the base of the classes that are patched"),
-        ("PreTrainedModel.from_pretrained", "wrapped", "pretrained_model_name_or_dir, *model_args, **kwargs"),
-        ("PreTrainedModel.save_pretrained", "wrapped", "self, save_directory, save_name=, **kwargs"),
-    ),
-    f"{_MODELS}.qwen3.configuration_qwen3": (("Qwen3Config", "built"),),
-    f"{_MODELS}.qwen3.utils": (
-        ("Qwen3PreTrainedModel", "patched"),
-        ("Qwen3PreTrainedModel.weight_mapping", "the names of the weights"),
-    ),
-    f"{_MODELS}.qwen3.modeling_qwen3_infer": (("InferenceQwen3ForCausalLM", "built and patched", "config"),),
-    f"{_MODELS}.qwen3.modeling_qwen3_train": (
-        ("TrainingQwen3ForCausalLM.convert_weight_dict", "converts", "self, source_dict, **kwargs"),
-        ("TrainingQwen3ForCausalLM.convert_map_dict", "converts an index", "self, hf_name_map_dict, **kwargs"),
-    ),
-    f"{_MODELS}.qwen3_moe.configuration_qwen3_moe": (("Qwen3MoeConfig", "built"),),
-    f"{_MODELS}.qwen3_moe.utils": (
-        ("Qwen3MoePreTrainedModel", "patched"),
-        ("Qwen3MoePreTrainedModel.weight_mapping", "the names of the weights"),
-    ),
-    f"{_MODELS}.qwen3_moe.modeling_qwen3_moe_infer": (("InferenceQwen3MoeForCausalLM", "built and patched"),),
-    f"{_MODELS}.qwen3_moe.modeling_qwen3_moe_train": (
-        ("TrainingQwen3MoeForCausalLM.convert_weight_dict", "converts"),
-        ("TrainingQwen3MoeForCausalLM.convert_map_dict", "converts an index"),
-    ),
-    "mindformers.generation.text_generator": (
-        ("GenerationMixin", "patched"),
-        ("GenerationMixin._incremental_infer_mcore", "wrapped", "self, model_inputs, prefill, gather_decode="),
-        ("GenerationMixin.generate", "wrapped"),
-    ),
-    "mindformers.generation": (("GenerationConfig", "made of generation_config.json", "**kwargs"),),
-    "mindformers.generation.logits_process": (("run_using_numpy", "sampling, on the CPU", ""),),
-    f"{_PARALLEL}.inference.model_utils": (
-        ("InferModelMixin", "patched"),
-        ("InferModelMixin.set_dynamic_inputs", "wrapped", "self, **kwargs"),
-        ("InferModelMixin.load_weights", "replaced", "self, weights_path=, weights="),
-        ("InferModelMixin._safetensors_weights_iterator", "loads with stock", "self, weights_files"),
-        ("InferModelMixin.generate_mapping", "loads with stock", "self"),
-        ("InferModelMixin.check_hf_weight", "loads with stock", "self, weights_files=, weights="),
-        ("InferModelMixin.process_weights_after_loading", "loads with stock", "self, root, name_prefix="),
-    ),
-    f"{_PARALLEL}.inference.parallel_state": (
-        ("get_tensor_model_parallel_rank", "which slices are ours", ""),
-        ("get_tensor_model_parallel_world_size", "which slices are ours", ""),
-        ("get_pipeline_model_parallel_world_size", "must be 1", ""),
-        ("ProcessGroup.__init__", "the world group, on the CPU", "self, group=, global_ranks=, size=, rank="),
-        ("_TENSOR_MODEL_PARALLEL_GROUP", "builds layers as another rank has them"),
-    ),
-    _LAYERS: (
-        ("ColumnParallelLinear", "slices"),
-        ("RowParallelLinear", "slices"),
-        ("ReplicatedLinear", "slices"),
-        ("VocabParallelEmbedding", "slices"),
-        ("MergedColumnParallelLinear", "slices"),
-        ("QKVParallelLinear", "slices"),
-        ("UnquantizedLinearMethod", "tells quantized layers"),
-        ("UnquantizedEmbeddingMethod", "tells quantized layers", ""),
-    ),
-    _GROUPED_LAYERS: (
-        ("ColumnParallelGroupedLinear", "slices of experts"),
-        ("RowParallelGroupedLinear", "slices of experts"),
-        ("UnquantizedGroupedLinearMethod", "tells quantized experts"),
-    ),
-    f"{_PARALLEL}.inference.transformer.moe.router": (("TopKRouter", "whole on every rank"),),
-    f"{_PARALLEL}.process_group_config": (("default_model_comm_pgs", "layers as another rank has them"),),
-    f"{_PARALLEL}.transformer_config_utils": (
-        ("convert_to_transformer_config", "its errors are forgotten"),
-        ("COMMON_CONFIG_MAPPING", "which config fields there are"),
-        ("DEFAULT_WHITE_KEY", "which config fields there are"),
-    ),
-    f"{_PARALLEL}.inference.base_models.common.embeddings.rope_utils": (("_ROPE_DICT", "yarn's angles are forgotten"),),
-    f"{_PARALLEL}.utils.model_mixin": (
-        ("ModelMixin", "has the stubs that raise"),
-        ("ModelMixin.convert_weight_dict", "the stub that raises", "source_dict, **kwargs"),
-        ("TrainModelMixin", "merges Q|K|V and gate|up"),
-    ),
-    "mindformers.utils.load_checkpoint_utils": (("Process", "replaced: converts files in a child"),),
-    "mindformers.utils.safetensors.convert_safetensors": (
-        ("Process", "replaced: converts files in a child"),
-        ("save_file", "replaced: writes converted files", "tensor_dict, filename, metadata="),
-    ),
-}
+# By module: a name with what it takes, if that matters, and its purpose. What takes a default ends in "="; where known
+# releases differ: ``name(self) or (self, data=): purpose``.
+_TABLE = """
+mindspore.train.serialization
+    load_checkpoint(ckpt_file_name, net=, strict_load=, filter_prefix=, dec_key=, dec_mode=, specify_prefix=, \
+choice_func=, crc_check=, remove_redundancy=, format=): wrapped
+mindspore
+    get_context(attr_key): which device it is
+    get_seed(): the values of parameters that start anew
+    Parameter.set_data(self, data, slice_shape=): hands loaded memory over
+    Tensor.from_numpy(array): adopts memory without a copy
+    runtime.launch_blocking(): the CPU kernels: no pipeline to wait for
+mindspore.context
+    _context(): the mode that a script has set
+mindspore.common.np_dtype
+    bfloat16: numpy's bfloat16
+mindspore.common.initializer
+    initializer(init, shape=, dtype=): lazy embeddings
+mindspore.nn.utils
+    no_init_parameters: builds without filling
+mindspore.communication
+    GlobalComm: the world group, on the CPU
+    get_group_size(group=): the world group, on the CPU
+mindformers
+    build_context(config): a context for scripts without one
+mindformers.core.context.build_context
+    Context: whether there is a context
+    Context.is_exists(): whether there is a context
+    is_legacy_model(): which code path generate takes
+    Context.reset_instance(): undoes a failed build
+    MFContextOperator: which code path generate takes
+    MFContextOperator.reset_instance(): undoes a failed build
+    MFContextOperator.get_mf_ctx_instance(): whether there is a context
+mindformers.tools.logger
+    logger: log lines
+mindformers.tools.utils
+    is_pynative(): eager mode
+mindformers.version_control
+    is_310p(): leaves such devices to stock; their dtypes
+mindformers.models.auto.configuration_auto
+    AutoConfig: patched
+    AutoConfig.from_pretrained(yaml_name_or_path, **kwargs): wrapped
+    CONFIG_MAPPING: steps aside if qwen3 is in it
+mindformers.models.auto.modeling_auto
+    AutoModel: patched
+    AutoModel.from_pretrained(*model_args, **kwargs): wrapped
+    AutoModelForCausalLM: patched
+    AutoModelForCausalLM.from_pretrained(*model_args, **kwargs): wrapped
+mindformers.models.auto.tokenization_auto
+    AutoTokenizer: patched
+    AutoTokenizer.from_pretrained(yaml_name_or_path, *args, **kwargs): wrapped
+    tokenizer_class_from_name(class_name): steps aside if it finds Qwen3's tokenizer
+mindformers.models.build_config
+    merge_model_config(pretrain_model_dir, config): replaced: the launcher's
+mindformers.models.modeling_utils
+    PreTrainedModel: the base of the classes that are patched
+    PreTrainedModel.from_pretrained(pretrained_model_name_or_dir, *model_args, **kwargs): wrapped
+    PreTrainedModel.save_pretrained(self, save_directory, save_name=, **kwargs): wrapped
+mindformers.models.qwen3.configuration_qwen3
+    Qwen3Config: built
+mindformers.models.qwen3.utils
+    Qwen3PreTrainedModel: patched
+    Qwen3PreTrainedModel.weight_mapping: the names of the weights
+mindformers.models.qwen3.modeling_qwen3_infer
+    InferenceQwen3ForCausalLM(config): built and patched
+mindformers.models.qwen3.modeling_qwen3_train
+    TrainingQwen3ForCausalLM.convert_weight_dict(self, source_dict, **kwargs): converts
+    TrainingQwen3ForCausalLM.convert_map_dict(self, hf_name_map_dict, **kwargs): converts an index
+mindformers.models.qwen3_moe.configuration_qwen3_moe
+    Qwen3MoeConfig: built
+mindformers.models.qwen3_moe.utils
+    Qwen3MoePreTrainedModel: patched
+    Qwen3MoePreTrainedModel.weight_mapping: the names of the weights
+mindformers.models.qwen3_moe.modeling_qwen3_moe_infer
+    InferenceQwen3MoeForCausalLM: built and patched
+mindformers.models.qwen3_moe.modeling_qwen3_moe_train
+    TrainingQwen3MoeForCausalLM.convert_weight_dict: converts
+    TrainingQwen3MoeForCausalLM.convert_map_dict: converts an index
+mindformers.generation.text_generator
+    GenerationMixin: patched
+    GenerationMixin._incremental_infer_mcore(self, model_inputs, prefill, gather_decode=): wrapped
+    GenerationMixin.generate: wrapped
+mindformers.generation
+    GenerationConfig(**kwargs): made of generation_config.json
+mindformers.generation.logits_process
+    run_using_numpy(): sampling, on the CPU
+mindformers.parallel_core.inference.model_utils
+    InferModelMixin: patched
+    InferModelMixin.set_dynamic_inputs(self, **kwargs): wrapped
+    InferModelMixin.load_weights(self, weights_path=, weights=): replaced
+    InferModelMixin._safetensors_weights_iterator(self, weights_files): loads with stock
+    InferModelMixin.generate_mapping(self): loads with stock
+    InferModelMixin.check_hf_weight(self, weights_files=, weights=): loads with stock
+    InferModelMixin.process_weights_after_loading(self, root, name_prefix=): loads with stock
+mindformers.parallel_core.inference.parallel_state
+    get_tensor_model_parallel_rank(): which slices are ours
+    get_tensor_model_parallel_world_size(): which slices are ours
+    get_pipeline_model_parallel_world_size(): must be 1
+    ProcessGroup.__init__(self, group=, global_ranks=, size=, rank=): the world group, on the CPU
+    _TENSOR_MODEL_PARALLEL_GROUP: builds layers as another rank has them
+mindformers.parallel_core.inference.tensor_parallel.layers
+    ColumnParallelLinear: slices
+    RowParallelLinear: slices
+    ReplicatedLinear: slices
+    VocabParallelEmbedding: slices
+    MergedColumnParallelLinear: slices
+    QKVParallelLinear: slices
+    UnquantizedLinearMethod: tells quantized layers
+    UnquantizedEmbeddingMethod(): tells quantized layers
+mindformers.parallel_core.inference.tensor_parallel.grouped_layers
+    ColumnParallelGroupedLinear: slices of experts
+    RowParallelGroupedLinear: slices of experts
+    UnquantizedGroupedLinearMethod: tells quantized experts
+mindformers.parallel_core.inference.transformer.moe.router
+    TopKRouter: whole on every rank
+mindformers.parallel_core.process_group_config
+    default_model_comm_pgs: layers as another rank has them
+mindformers.parallel_core.transformer_config_utils
+    convert_to_transformer_config: its errors are forgotten
+    COMMON_CONFIG_MAPPING: which config fields there are
+    DEFAULT_WHITE_KEY: which config fields there are
+mindformers.parallel_core.inference.base_models.common.embeddings.rope_utils
+    _ROPE_DICT: yarn's angles are forgotten
+mindformers.parallel_core.utils.model_mixin
+    ModelMixin: has the stubs that raise
+    ModelMixin.convert_weight_dict(source_dict, **kwargs): the stub that raises
+    TrainModelMixin: merges Q|K|V and gate|up
+mindformers.utils.load_checkpoint_utils
+    Process: replaced: converts files in a child
+mindformers.utils.safetensors.convert_safetensors
+    Process: replaced: converts files in a child
+    save_file(tensor_dict, filename, metadata=): replaced: writes converted files
+"""
 
-CONTRACT = tuple(
-    Symbol(module, name, used_for, tuple(parameters))
-    for module, symbols in _SYMBOLS.items()
-    for name, used_for, *parameters in symbols
-)
+CONTRACT = tuple(_symbols(_TABLE))

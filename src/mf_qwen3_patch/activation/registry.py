@@ -1,30 +1,30 @@
 """The list of patches, and the machinery that applies and reverts them.
 
-A patch is data: a name, the module whose import makes it possible, and the module under
-``mf_qwen3_patch.patches`` that describes it. That module has a ``PATCH`` with three methods:
+A patch is data: a name, the module whose import makes it possible, and what describes it: an object under
+``mf_qwen3_patch.patches`` with three methods:
 
 * ``supports() -> str | None``: None, or the reason why the patch must step aside here;
 * ``apply() -> None`` and ``revert() -> None``, which mirror each other.
 
-It is imported only by the post-import hook of its target, so that activating the shim imports
-neither MindSpore nor MindFormers. A release that the patches of its target were not made for, a
-probe finds out before: their modules could not even be imported there.
+It is imported only by the post-import hook of its target, so that activating the shim imports neither MindSpore nor
+MindFormers. A MindFormers release that the patches were not made for is found out before (see ``release``): they could
+not even be imported there.
 """
 
 from __future__ import annotations
 
-import functools
 import importlib
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from types import ModuleType
+from typing import Any
 
 import wrapt
 
 from mf_qwen3_patch._warn import warn
+from mf_qwen3_patch.activation import release
 from mf_qwen3_patch.errors import ActivationError, PatchWarning
 from mf_qwen3_patch.ranks import is_first_rank
 from mf_qwen3_patch.settings import Settings
@@ -32,20 +32,22 @@ from mf_qwen3_patch.settings import Settings
 
 @dataclass(frozen=True)
 class Patch:
-    """One change to somebody else's module.
+    """One change to somebody else's module."""
 
-    Attributes:
-        name: What ``status()`` and ``MF_QWEN3_PATCH_DISABLE`` call it.
-        target: The module whose import triggers it.
-        implementation: The module that has the ``PATCH``.
-        probe: The module whose ``unsupported() -> str | None`` says why this release of the target is not
-            one that can be patched; empty if every release can.
-    """
+    name: str  # in ``status()`` and ``MF_QWEN3_PATCH_DISABLE``
+    target: str  # the module whose import triggers it
+    implementation: str  # ``module:NAME``
 
-    name: str
-    target: str
-    implementation: str
-    probe: str = ""
+    def load(self) -> Any:
+        """Import the implementation."""
+        module, _, name = self.implementation.partition(":")
+        return getattr(importlib.import_module(module), name)
+
+    def step_aside_reason(self) -> str | None:
+        """Return why it must not be applied to what is installed, None if it can be; not while it is applied."""
+        unsupported = release.unsupported() if self.target == "mindformers" else None
+        reason: str | None = unsupported or self.load().supports()
+        return reason
 
 
 @dataclass(frozen=True)
@@ -65,29 +67,21 @@ class PatchStatus:
     reason: str = ""
 
 
-_PROBES = {"mindformers": "mf_qwen3_patch.activation.release"}
-
-
-def _patch(name: str, target: str) -> Patch:
-    return Patch(name, target, f"mf_qwen3_patch.patches.{name}", _PROBES.get(target, ""))
-
-
-# The packages, not the modules that hold the target: a hook on one of those fires while the rest of its
-# package is half imported, and whatever the patch needs might not be there yet.
-PATCHES: tuple[Patch, ...] = (
-    _patch("load_checkpoint", "mindspore"),
-    _patch("convert_weight_dict", "mindformers"),
-    _patch("convert_safetensors", "mindformers"),
-    _patch("load_weights", "mindformers"),
-    _patch("save_pretrained", "mindformers"),
-    _patch("eager_prefill", "mindformers"),
-    _patch("decode_mask", "mindformers"),
-    _patch("prompt_length", "mindformers"),
-    _patch("from_pretrained", "mindformers"),
-    _patch("auto_model", "mindformers"),
-    _patch("auto_config", "mindformers"),
-    _patch("auto_tokenizer", "mindformers"),
-    _patch("model_config", "mindformers"),
+# The targets are packages, not the modules that hold what is patched: a hook on one of those fires while the rest of
+# its package is half imported, and whatever the patch needs might not be there yet.
+PATCHES: tuple[Patch, ...] = tuple(
+    Patch(name, target, f"mf_qwen3_patch.patches.{module}:{name.upper()}")
+    for target, module, names in (
+        ("mindspore", "load_checkpoint", ["load_checkpoint"]),
+        ("mindformers", "convert_weight_dict", ["convert_weight_dict"]),
+        ("mindformers", "convert_safetensors", ["convert_safetensors"]),
+        ("mindformers", "load_weights", ["load_weights"]),
+        ("mindformers", "save_pretrained", ["save_pretrained"]),
+        ("mindformers", "generation", ["eager_prefill", "decode_mask", "prompt_length"]),
+        ("mindformers", "from_pretrained", ["from_pretrained", "auto_model", "auto_config", "auto_tokenizer"]),
+        ("mindformers", "model_config", ["model_config"]),
+    )
+    for name in names
 )
 
 
@@ -96,16 +90,11 @@ class Registry:
 
     Every method may be called from any thread. The lock guards the states only: no foreign module
     is imported and no patch applied while it is held, since the import system has locks of its own.
-
-    Args:
-        patches: The patches, in the order in which ``status`` lists them.
     """
 
     def __init__(self, patches: Iterable[Patch] = PATCHES) -> None:
-        self._patches = {patch.name: patch for patch in patches}
-        self._status = {
-            patch.name: PatchStatus(patch.name, patch.target, "inactive") for patch in self._patches.values()
-        }
+        self._patches = tuple(patches)
+        self._status = {patch.name: PatchStatus(patch.name, patch.target, "inactive") for patch in self._patches}
         self._changed = threading.Condition()
         self._busy: set[str] = set()
         self._hooked: set[str] = set()
@@ -116,38 +105,29 @@ class Registry:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all patches."""
-        return tuple(self._patches)
-
-    @property
-    def active(self) -> bool:
-        """Whether patches are applied as their targets are imported."""
-        return self._active
+        return tuple(patch.name for patch in self._patches)
 
     def status(self) -> tuple[PatchStatus, ...]:
         """Return what became of each patch."""
         with self._changed:
-            return tuple(self._status[name] for name in self._patches)
+            return tuple(self._status.values())
 
     def activate(self, settings: Settings) -> None:
         """Arm every patch; apply at once those whose target is already imported.
 
-        Args:
-            settings: Which patches to leave out, and whether a failure raises.
-
-        Raises:
-            ActivationError: With ``settings.strict``, a patch failed.
+        Raises ActivationError if a patch failed and ``settings.strict`` is set.
         """
         with self._changed:
             self._active = True
             self._strict = settings.strict
-            for patch in self._patches.values():
+            for patch in self._patches:
                 if self._status[patch.name].state not in ("inactive", "failed"):
                     continue
                 if patch.name in settings.disabled:
                     self._set(patch, "skipped", "left out by MF_QWEN3_PATCH_DISABLE")
                 else:
                     self._set(patch, "pending")
-        for patch in self._patches.values():
+        for patch in self._patches:
             with _nobody_importing(patch.target):
                 self._hook(patch)
             if patch.target in sys.modules:
@@ -156,29 +136,26 @@ class Registry:
     def deactivate(self) -> None:
         """Disarm every patch and restore every original, in reverse order.
 
-        Raises:
-            ActivationError: A patch could not be reverted; all others are.
+        Raises ActivationError if a patch could not be reverted; all others are.
         """
         failures: list[str] = []
         with self._changed:
             self._active = False
-        for patch in reversed(self._patches.values()):
+        for patch in reversed(self._patches):
             with self._changed:
-                self._changed.wait_for(functools.partial(self._is_idle, patch))
+                while patch.name in self._busy:
+                    self._changed.wait()
                 applied = self._status[patch.name].state == "applied"
                 self._set(patch, "inactive")
             if not applied:
                 continue
             try:
-                importlib.import_module(patch.implementation).PATCH.revert()
+                patch.load().revert()
             except Exception as error:  # noqa: BLE001 - the others must be reverted all the same
                 self._set(patch, "failed", f"not reverted: {error}")
                 failures.append(f"{patch.name}: {error}")
         if failures:
             raise ActivationError("could not be reverted: " + "; ".join(failures))
-
-    def _is_idle(self, patch: Patch) -> bool:
-        return patch.name not in self._busy
 
     def _hook(self, patch: Patch) -> None:
         with self._changed:
@@ -187,8 +164,7 @@ class Registry:
             self._hooked.add(patch.name)
         # wrapt offers no way to take a hook back: a hook that fires after deactivate() finds the
         # patch inactive and does nothing.
-        hook: Callable[[ModuleType], None] = lambda module: self._apply(patch)  # noqa: E731
-        wrapt.register_post_import_hook(hook, patch.target)
+        wrapt.register_post_import_hook(lambda module: self._apply(patch), patch.target)
 
     def _apply(self, patch: Patch) -> None:
         with self._changed:
@@ -198,9 +174,9 @@ class Registry:
             strict = self._strict
         state, reason, cause = "applied", "", None
         try:
-            step_aside = step_aside_reason(patch)
+            step_aside = patch.step_aside_reason()
             if step_aside is None:
-                importlib.import_module(patch.implementation).PATCH.apply()
+                patch.load().apply()
             else:
                 state, reason = "skipped", step_aside
         except Exception as error:  # noqa: BLE001 - the host's import must survive whatever upstream changed
@@ -209,41 +185,21 @@ class Registry:
             with self._changed:
                 self._busy.discard(patch.name)
                 self._set(patch, state, reason)
+                news = state == "skipped" and reason not in self._warned  # one reason may concern several patches
+                self._warned.add(reason)
                 self._changed.notify_all()
         if state == "failed":
             message = f"mf_qwen3_patch: {patch.name} not applied to {patch.target}: {reason}"
             if strict:
                 raise ActivationError(message) from cause
             warn(message, PatchWarning)
-        elif state == "skipped":
-            self._warn_stepped_aside(reason)
-        else:
+        elif news:
+            warn(f"mf_qwen3_patch stepped aside: {reason}", PatchWarning)
+        elif state == "applied":
             _log_applied(patch)
-
-    def _warn_stepped_aside(self, reason: str) -> None:
-        """Warn once of what may concern several patches."""
-        with self._changed:
-            if reason in self._warned:
-                return
-            self._warned.add(reason)
-        warn(f"mf_qwen3_patch stepped aside: {reason}", PatchWarning)
 
     def _set(self, patch: Patch, state: str, reason: str = "") -> None:
         self._status[patch.name] = PatchStatus(patch.name, patch.target, state, reason)
-
-
-def step_aside_reason(patch: Patch) -> str | None:
-    """Return why a patch must not be applied to what is installed, None if it can be.
-
-    Args:
-        patch: Not applied; its target is imported.
-    """
-    if patch.probe:
-        unsupported: str | None = importlib.import_module(patch.probe).unsupported()
-        if unsupported is not None:
-            return unsupported
-    reason: str | None = importlib.import_module(patch.implementation).PATCH.supports()
-    return reason
 
 
 # One per process, and here, so that reloading mf_qwen3_patch itself goes on with the patches that it finds applied.

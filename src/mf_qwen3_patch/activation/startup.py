@@ -50,17 +50,12 @@ def installed_pth() -> Path | None:
 
 
 def with_injection(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment in which this interpreter, started anew, and its children activate the shim.
+    """Return ``environ`` so that this interpreter, started anew, and its children activate the shim.
 
-    Args:
-        environ: The environment to start from. ``MF_QWEN3_PATCH`` is kept if it is set.
-
-    Raises:
-        ValueError: The interpreter's options forbid both ways of getting in.
+    ``MF_QWEN3_PATCH`` is kept if it is set. Raises ValueError if the interpreter's options forbid both ways of getting
+    in.
     """
-    result = dict(environ)
-    if not result.get("MF_QWEN3_PATCH"):
-        result["MF_QWEN3_PATCH"] = "1"
+    result = {**environ, "MF_QWEN3_PATCH": environ.get("MF_QWEN3_PATCH") or "1"}
     if installed_pth() is not None:
         return result
     if sys.flags.no_site or sys.flags.ignore_environment:

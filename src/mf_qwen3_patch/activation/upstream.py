@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
-from mf_qwen3_patch.activation.registry import PATCHES, step_aside_reason
+from mf_qwen3_patch.activation.registry import PATCHES
 
 # What the test suite ran on, as whole stacks: versions of a stack that fit together.
 TESTED_STACKS: tuple[Mapping[str, str], ...] = (
@@ -15,39 +16,32 @@ TESTED_STACKS: tuple[Mapping[str, str], ...] = (
     {"mindformers": "1.9.0", "mindspore": "2.9.0"},
 )
 
-_DISTRIBUTIONS = ("mindformers", "mindspore", "numpy", "safetensors", "transformers", "wrapt")
-
 
 def installed_versions() -> dict[str, str | None]:
     """Return the version of each package that matters, None for one that is not installed."""
-    return {name: _version(name) for name in _DISTRIBUTIONS}
+    names = ("mindformers", "mindspore", "numpy", "safetensors", "transformers", "wrapt")
+    versions: dict[str, str | None] = dict.fromkeys(names)
+    for name in names:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 def is_tested(versions: Mapping[str, str | None]) -> bool:
     """Return whether these versions of MindFormers and MindSpore were tested together."""
-    return any(all(versions.get(name) == tested for name, tested in stack.items()) for stack in TESTED_STACKS)
+    return any(stack.items() <= versions.items() for stack in TESTED_STACKS)
 
 
 def provided_upstream() -> dict[str, str]:
-    """Probe what upstream does itself, by capability and not by version number.
+    """Return the patches that would step aside here: name to the reason, found by capability, not by version number.
 
     Must be called while the patches are not applied, or the shim would be taken for upstream.
     Imports mindspore and mindformers.
-
-    Returns:
-        The patches that would step aside here: name to the reason.
     """
     provided = {}
     for patch in PATCHES:
         importlib.import_module(patch.target)
-        reason = step_aside_reason(patch)
+        reason = patch.step_aside_reason()
         if reason is not None:
             provided[patch.name] = reason
     return provided
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None

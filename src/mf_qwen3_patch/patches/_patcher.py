@@ -5,35 +5,31 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
+from mf_qwen3_patch._warn import warn
+from mf_qwen3_patch.errors import LatePatchWarning
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.registry import FAMILIES
-from mf_qwen3_patch.patches._rebinding import rebind
 
 _ABSENT = object()
+_OURS_TO_REBIND = ("__main__", "mindspore", "mindformers")
 
 
 @dataclass(frozen=True)
 class MethodPatch:
-    """One attribute of a class or module, and what takes its place.
+    """One attribute of a class or module, and what takes its place."""
 
-    Attributes:
-        owner: ``module:Class`` or ``module``; imported when the patch is applied, its package is complete then.
-        name: The attribute.
-        make: Makes the replacement of what is there, own or inherited, None if nothing is; the same object if
-            nothing shall change.
-        expected_owner: The class that must define the attribute; anything else means that upstream has changed.
-        everywhere: Whether other modules have copied the name (see ``rebind``).
-    """
-
-    owner: str
+    owner: str  # ``module:Class`` or ``module``; imported when the patch is applied, its package is complete then
     name: str
+    # Makes the replacement of what is there, own or inherited, None if nothing is; the same object changes nothing.
     make: Callable[[Any], Any]
-    expected_owner: str = ""
-    everywhere: bool = False
+    expected_owner: str = ""  # the class that must define it; anything else means that upstream has changed
+    everywhere: bool = False  # whether other modules have copied the name (see ``_rebind``)
 
     def reason(self) -> str | None:
         """Return why the attribute must be left alone, None if it can be replaced."""
@@ -50,27 +46,21 @@ class MethodPatch:
 
 
 class MethodPatches:
-    """The attributes that change together, or not at all.
-
-    Args:
-        patches: Applied in this order, and reverted in the reverse one.
-        supports: Returns why all of them must step aside, None if they need not.
-    """
+    """The attributes that change together, or not at all, unless ``supports`` returns why they must not."""
 
     def __init__(self, *patches: MethodPatch, supports: Callable[[], str | None] = lambda: None) -> None:
-        self.patches = patches
+        self._patches = patches
         self._supports = supports
         self._undo: list[Callable[[], object]] = []
 
     def supports(self) -> str | None:
         """Return why the patch must step aside in this release, None if it can be applied."""
-        reasons = (patch.reason() for patch in self.patches)
-        return self._supports() or next(filter(None, reasons), None)
+        return self._supports() or next(filter(None, (patch.reason() for patch in self._patches)), None)
 
     def apply(self) -> None:
         """Replace every attribute, or none if one cannot be."""
         try:
-            for patch in self.patches:
+            for patch in self._patches:
                 self._replace(patch)
         except BaseException:
             self.revert()
@@ -88,8 +78,8 @@ class MethodPatches:
         if replacement is stock:
             return
         if patch.everywhere:
-            self._undo.append(lambda: rebind(vars(owner)[patch.name], stock))
-            rebind(stock, replacement)
+            self._undo.append(lambda: _rebind(vars(owner)[patch.name], stock))
+            _rebind(stock, replacement)
             return
         # Not ``stock``, which may be a base class's: a copy of it would hide what that class has later.
         original = vars(owner).get(patch.name, _ABSENT)
@@ -104,15 +94,50 @@ def resolve(path: str) -> Any:
     return functools.reduce(getattr, filter(None, name.split(".")), importlib.import_module(module))
 
 
-def inference_classes() -> list[tuple[Family, str]]:
-    """Return each family and the path of its inference class."""
-    return [(family, _path(family, family.inference_class)) for family in FAMILIES.values()]
+def around(replacement: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Let ``replacement(stock, *args, **kwargs)`` answer every call."""
+
+    def make(stock: Callable[..., Any]) -> Callable[..., Any]:
+        # A plain function, not a wrapper object: it pickles by name like the original.
+        @functools.wraps(stock)
+        def patched(*args: Any, **kwargs: Any) -> Any:
+            return replacement(stock, *args, **kwargs)
+
+        return patched
+
+    return make
 
 
-def base_classes() -> list[tuple[Family, str]]:
-    """Return each family and the path of the class that its others inherit from."""
-    return [(family, _path(family, family.base_class)) for family in FAMILIES.values()]
+def inference_method(name: str, make: Callable[[Any], Any], expected_owner: str = "") -> list[MethodPatch]:
+    """Return the patches of a method of each family's inference class."""
+    classes = [class_path(family, family.inference_class) for family in FAMILIES.values()]
+    return [MethodPatch(cls, name, make, expected_owner) for cls in classes]
 
 
-def _path(family: Family, name: str) -> str:
+def class_path(family: Family, name: str) -> str:
+    """Return a class of a family as ``module:Class``."""
     return ":".join(f"{family.module}.{name}".rsplit(".", 1))
+
+
+def _rebind(old: object, new: object) -> None:
+    """Bind every module-level name of ``old`` to ``new``.
+
+    ``from mindspore import load_checkpoint`` copies the function object: whoever did so before keeps the old one.
+    MindSpore's and MindFormers' own modules and ``__main__`` are rebound; every other module is left alone and named in
+    a warning, because rewriting somebody else's namespace is not ours to do.
+    """
+    kept: list[str] = []
+    for module_name, module in sorted(sys.modules.copy().items()):
+        if not isinstance(module, ModuleType) or module_name.startswith("mf_qwen3_patch"):
+            continue
+        for name in [name for name, value in list(vars(module).items()) if value is old]:
+            if module_name.split(".")[0] in _OURS_TO_REBIND:
+                setattr(module, name, new)
+            else:
+                kept.append(f"{module_name}.{name}")
+    if kept:
+        warn(
+            f"imported before the patch was applied or reverted, and still the old function: {', '.join(kept)}. "
+            "Import mf_qwen3_patch before them, or import the name again.",
+            LatePatchWarning,
+        )

@@ -8,31 +8,31 @@ each file, which has to have the shim in it, too. A spawned child imports this m
 
 from __future__ import annotations
 
-import functools
 import multiprocessing
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from mf_qwen3_patch.families.layout import INFERENCE, layout_metadata
-from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, resolve
+from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, around, resolve
 
 _MODULE = "mindformers.utils.safetensors.convert_safetensors"
 
 
-def _taking_parameters(stock: Callable[..., None]) -> Callable[..., None]:
-    @functools.wraps(stock)
-    def save_file(tensor_dict: dict[str, Any], filename: Any, metadata: dict[str, str] | None = None) -> None:
-        from mindspore import Parameter
+def save_file(
+    stock: Callable[..., None], tensor_dict: dict[str, Any], filename: Any, metadata: dict[str, str] | None = None
+) -> None:
+    """Write Parameters as arrays, with the layout that they are in.
 
-        from mf_qwen3_patch.loading.runtime.parameters import to_numpy
+    They come from our conversion alone; those of other models, and the training class's, give arrays.
+    """
+    from mindspore import Parameter
 
-        # Parameters come from our conversion alone; those of other models, and the training class's, give arrays.
-        if all(isinstance(value, Parameter) for value in tensor_dict.values()):
-            tensor_dict = {name: to_numpy(value) for name, value in tensor_dict.items()}
-            metadata = {**(metadata or {}), **layout_metadata(INFERENCE)}
-        stock(tensor_dict, filename, metadata)
+    from mf_qwen3_patch.loading.runtime.parameters import to_numpy
 
-    return save_file
+    if all(isinstance(value, Parameter) for value in tensor_dict.values()):
+        tensor_dict = {name: to_numpy(value) for name, value in tensor_dict.items()}
+        metadata = {**(metadata or {}), **layout_metadata(INFERENCE)}
+    stock(tensor_dict, filename, metadata)
 
 
 def call(target: Callable[..., Any], *args: Any) -> None:
@@ -60,8 +60,8 @@ def _instead_of_process(ours: Any) -> Callable[[Any], Any]:
     return lambda stock: ours if stock is multiprocessing.Process else stock
 
 
-PATCH = MethodPatches(
-    MethodPatch(_MODULE, "save_file", _taking_parameters),
+CONVERT_SAFETENSORS = MethodPatches(
+    MethodPatch(_MODULE, "save_file", around(save_file)),
     MethodPatch(_MODULE, "Process", _instead_of_process(_process)),
     MethodPatch("mindformers.utils.load_checkpoint_utils", "Process", _instead_of_process(_forked_process)),
     supports=_other_writer,

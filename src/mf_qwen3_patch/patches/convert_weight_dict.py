@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mf_qwen3_patch.families.family import Family
-from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, inference_classes, resolve
+from mf_qwen3_patch.families.registry import FAMILIES
+from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, inference_method
 
 if TYPE_CHECKING:
     from mindspore import Parameter
@@ -21,16 +22,10 @@ _MIXIN = "mindformers.parallel_core.utils.model_mixin:ModelMixin"
 def convert_weight_dict(cls: type, source_dict: Mapping[str, Any], **kwargs: Any) -> dict[str, Parameter]:
     """Convert a HuggingFace weight dict to the MindFormers inference layout.
 
-    Args:
-        cls: The inference class.
-        source_dict: HuggingFace (or MindFormers) names to Parameters, Tensors or numpy arrays.
-        kwargs: ``model_config``, ``qkv_dict`` and ``condition``, as stock MindFormers passes them.
-
-    Returns:
-        MindFormers names to Parameters, named, with ``requires_grad=False``.
-
-    Raises:
-        IncompleteCheckpoint: A layer has a part of Q, K, V or of gate, up, but not the others, or some experts only.
+    ``source_dict`` has HuggingFace (or MindFormers) names to Parameters, Tensors or numpy arrays; ``kwargs`` are
+    ``model_config``, ``qkv_dict`` and ``condition``, as stock MindFormers passes them. The Parameters are named, with
+    ``requires_grad=False``. Raises IncompleteCheckpoint if a layer has a part of Q, K, V or of gate, up, but not the
+    others, or some experts only.
     """
     from mf_qwen3_patch.loading import weight_dict
 
@@ -38,15 +33,9 @@ def convert_weight_dict(cls: type, source_dict: Mapping[str, Any], **kwargs: Any
 
 
 def convert_map_dict(cls: type, source_dict: Mapping[str, str], **kwargs: Any) -> dict[str, str]:
-    """Convert a HuggingFace ``weight_map`` (tensor to file) to MindFormers names.
+    """Convert a HuggingFace ``weight_map`` (tensor to file) to MindFormers names (parameter to file).
 
-    Args:
-        cls: The inference class.
-        source_dict: HuggingFace tensor names to file names.
-        kwargs: ``qkv_concat``: whether the files hold merged parameters, or still the parts.
-
-    Returns:
-        MindFormers parameter names to file names.
+    ``qkv_concat`` among ``kwargs`` says whether the files hold merged parameters, or still the parts.
     """
     from mf_qwen3_patch.loading import weight_dict
 
@@ -54,26 +43,20 @@ def convert_map_dict(cls: type, source_dict: Mapping[str, str], **kwargs: Any) -
 
 
 def obtain_name_map(cls: type, load_checkpoint_files: Iterable[str]) -> dict[str, str]:
-    """Map the MindFormers name of every tensor in some files to its name there.
-
-    Args:
-        cls: The inference class.
-        load_checkpoint_files: Paths of safetensors files.
-    """
+    """Map the MindFormers name of every tensor in some safetensors files to its name there."""
     from mf_qwen3_patch.loading import weight_dict
 
     return weight_dict.obtain_name_map(cls, load_checkpoint_files)
 
 
 def _family_of(cls: type) -> Family:
-    return next(family for family, path in inference_classes() if issubclass(cls, resolve(path)))
+    return next(family for family in FAMILIES.values() if issubclass(cls, family.load(family.inference_class)))
 
 
-def _patch(cls: str, function: Callable[..., Any], expected_owner: str = "") -> MethodPatch:
-    return MethodPatch(cls, function.__name__, lambda stub: classmethod(function), expected_owner)
+def _method(function: Callable[..., Any], expected_owner: str = "") -> list[MethodPatch]:
+    return inference_method(function.__name__, lambda stub: classmethod(function), expected_owner)
 
 
-PATCH = MethodPatches(
-    *(_patch(cls, convert_weight_dict, _MIXIN) for _, cls in inference_classes()),
-    *(_patch(cls, function) for _, cls in inference_classes() for function in (convert_map_dict, obtain_name_map)),
+CONVERT_WEIGHT_DICT = MethodPatches(
+    *_method(convert_weight_dict, _MIXIN), *_method(convert_map_dict), *_method(obtain_name_map)
 )

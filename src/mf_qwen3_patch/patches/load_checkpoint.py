@@ -2,40 +2,32 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.files.safetensors_header import read_header
-from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, resolve
+from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, around, resolve
 
 _MODULE = "mindspore.train.serialization"
 _FORMAT_ARGUMENT = "format"
 
 
-def _naming_parameters(stock: Callable[..., Any]) -> Callable[..., Any]:
-    # A plain function, not a wrapper object: it pickles by name like the original.
-    signature = inspect.signature(stock)
+def load_checkpoint(stock: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Name what stock reads; refuse a damaged file by name: stock's errors say neither which file nor what to do."""
+    from mf_qwen3_patch.loading.runtime.parameters import named_parameters
 
-    @functools.wraps(stock)
-    def load_checkpoint(*args: Any, **kwargs: Any) -> Any:
-        from mf_qwen3_patch.loading.runtime.parameters import named_parameters
-
-        try:
-            arguments = signature.bind(*args, **kwargs).arguments
-        except TypeError:
-            arguments = {}  # stock raises the error
-        if arguments.get(_FORMAT_ARGUMENT) != "safetensors":
-            return stock(*args, **kwargs)
-        # Refuses a damaged file by name; stock's errors say neither which file nor what to do.
-        path = arguments.get("ckpt_file_name")
-        if isinstance(path, str) and Path(path).exists():
-            read_header(Path(path))
-        return named_parameters(stock(*args, **kwargs))
-
-    return load_checkpoint
+    try:
+        arguments = inspect.signature(stock).bind(*args, **kwargs).arguments
+    except TypeError:
+        arguments = {}  # stock raises the error
+    if arguments.get(_FORMAT_ARGUMENT) != "safetensors":
+        return stock(*args, **kwargs)
+    path = arguments.get("ckpt_file_name")
+    if isinstance(path, str) and Path(path).exists():
+        read_header(Path(path))
+    return named_parameters(stock(*args, **kwargs))
 
 
 def _no_safetensors() -> str | None:
@@ -44,6 +36,6 @@ def _no_safetensors() -> str | None:
     return None
 
 
-PATCH = MethodPatches(
-    MethodPatch(_MODULE, "load_checkpoint", _naming_parameters, everywhere=True), supports=_no_safetensors
+LOAD_CHECKPOINT = MethodPatches(
+    MethodPatch(_MODULE, "load_checkpoint", around(load_checkpoint), everywhere=True), supports=_no_safetensors
 )

@@ -6,37 +6,34 @@ Stock passes on what config.json says as it is: keys of newer transformers relea
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.files.directory import is_qwen3_directory
-from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, resolve
+from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, around, resolve
 
-# Where it is used, too.
-_MODULE = "mindformers.models.build_config"
-_PARAMETERS = ["pretrain_model_dir", "config"]
+_MODULE = "mindformers.models.build_config"  # where it is used, too
 
 
-def _merging(stock: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(stock)
-    def merged(pretrain_model_dir: Any, config: Any) -> Any:
-        from mf_qwen3_patch.loading.mindformers_config import merge_model_config
-        from mf_qwen3_patch.loading.runtime.context import is_training_run
+def merge_model_config(stock: Callable[..., Any], pretrain_model_dir: Any, config: Any) -> Any:
+    """Normalize config.json before the YAML is laid over it."""
+    from mf_qwen3_patch.loading import mindformers_config
+    from mf_qwen3_patch.loading.runtime.context import is_training_run
 
-        if not is_qwen3_directory(pretrain_model_dir) or is_training_run():
-            return stock(pretrain_model_dir, config)
-        return merge_model_config(pretrain_model_dir, config.to_dict() if hasattr(config, "to_dict") else config)
-
-    return merged
+    if not is_qwen3_directory(pretrain_model_dir) or is_training_run():
+        return stock(pretrain_model_dir, config)
+    values = config.to_dict() if hasattr(config, "to_dict") else config
+    return mindformers_config.merge_model_config(pretrain_model_dir, values)
 
 
 def _merges_in_another_way() -> str | None:
     stock = getattr(resolve(_MODULE), "merge_model_config", None)
-    if stock is None or list(inspect.signature(stock).parameters) != _PARAMETERS:
+    if stock is None or list(inspect.signature(stock).parameters) != ["pretrain_model_dir", "config"]:
         return "this MindFormers' launcher merges config.json and the YAML in another way"
     return None
 
 
-PATCH = MethodPatches(MethodPatch(_MODULE, "merge_model_config", _merging), supports=_merges_in_another_way)
+MODEL_CONFIG = MethodPatches(
+    MethodPatch(_MODULE, "merge_model_config", around(merge_model_config)), supports=_merges_in_another_way
+)

@@ -6,43 +6,36 @@ written when it is asked for: with ``save_name``, ``save_json``, ``state_dict`` 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
-from mf_qwen3_patch.families.family import Family
-from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, inference_classes
+from mf_qwen3_patch.patches._patcher import MethodPatches, around, inference_method
 
 _BASE = "mindformers.models.modeling_utils:PreTrainedModel"
 _STOCKS = ("save_name", "save_json", "state_dict")
 _NOT_HERE = {"push_to_hub": False, "safe_serialization": True, "variant": None}
 
 
-def _writing_huggingface(family: Family, stock: Callable[..., Any]) -> Callable[..., None]:
-    @functools.wraps(stock)
-    def method(self: Any, save_directory: Any, *args: Any, auto_convert: bool = True, **kwargs: Any) -> None:
-        from mf_qwen3_patch.checkpoint.writing.safetensors_writer import parse_size
-        from mf_qwen3_patch.loading.save_pretrained import save_pretrained
+def save_pretrained(
+    stock: Callable[..., Any], self: Any, save_directory: Any, *args: Any, auto_convert: bool = True, **kwargs: Any
+) -> None:
+    """Write a HuggingFace directory, or what stock writes."""
+    from mf_qwen3_patch.checkpoint.writing.safetensors_writer import parse_size
+    from mf_qwen3_patch.loading import save_pretrained as ours
+    from mf_qwen3_patch.loading.runtime.network import family_of
 
-        if args or not auto_convert or any(kwargs.get(name) for name in _STOCKS):
-            stock(self, save_directory, *args, **kwargs)
-            return
-        rest = {name: value for name, value in kwargs.items() if name not in (*_STOCKS, "token")}
-        is_main_process, size = rest.pop("is_main_process", True), rest.pop("max_shard_size", "5GB")
-        for name, value in rest.items():
-            if name not in _NOT_HERE:
-                raise TypeError(f"save_pretrained() got an unexpected keyword argument {name!r}")
-            if value != _NOT_HERE[name]:
-                raise ValueError(f"{name}={value!r} can't be done here: plain safetensors are written to a directory")
-        if is_main_process:
-            save_pretrained(self, save_directory, family, max_shard_bytes=parse_size(size))
-
-    return method
+    if args or not auto_convert or any(kwargs.get(name) for name in _STOCKS):
+        stock(self, save_directory, *args, **kwargs)
+        return
+    rest = {name: value for name, value in kwargs.items() if name not in (*_STOCKS, "token")}
+    is_main_process, size = rest.pop("is_main_process", True), rest.pop("max_shard_size", "5GB")
+    for name, value in rest.items():
+        if name not in _NOT_HERE:
+            raise TypeError(f"save_pretrained() got an unexpected keyword argument {name!r}")
+        if value != _NOT_HERE[name]:
+            raise ValueError(f"{name}={value!r} can't be done here: plain safetensors are written to a directory")
+    if is_main_process:
+        ours.save_pretrained(self, save_directory, family_of(self), max_shard_bytes=parse_size(size))
 
 
-PATCH = MethodPatches(
-    *(
-        MethodPatch(cls, "save_pretrained", functools.partial(_writing_huggingface, family), _BASE)
-        for family, cls in inference_classes()
-    )
-)
+SAVE_PRETRAINED = MethodPatches(*inference_method("save_pretrained", around(save_pretrained), _BASE))

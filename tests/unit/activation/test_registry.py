@@ -51,7 +51,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
             IMPLEMENTATION.format(target=target, reason=reason, apply=apply or "pass", revert=revert or "pass")
         )
         importlib.invalidate_caches()
-        return Registry([Patch("example", target, implementation)]), target, implementation
+        return Registry([Patch("example", target, f"{implementation}:PATCH")]), target, implementation
 
     return _make
 
@@ -191,9 +191,12 @@ def test_every_patch_has_an_implementation_of_its_own_name() -> None:
 
     assert len({patch.name for patch in PATCHES}) == len(PATCHES)
     for patch in PATCHES:
-        source = (root / "patches" / f"{patch.name}.py").read_text()
-        assert "PATCH = MethodPatches(" in source
+        module, name = patch.implementation.split(":")
+        source = (root / "patches" / f"{module.rpartition('.')[2]}.py").read_text()
+        assert name == patch.name.upper()
+        assert f"\n{name} = MethodPatches(" in source
         # It is imported while MindFormers' modules are: what it needs of ours must not need them.
         assert not re.search(r"^(from|import) (mindspore|mindformers|mf_qwen3_patch\.loading)", source, re.MULTILINE)
-    doors = {path.stem for path in (root / "patches").glob("*.py") if not path.stem.startswith("_")}
-    assert doors == {patch.name for patch in PATCHES}
+    sources = "".join(path.read_text() for path in (root / "patches").glob("*.py"))
+    declared = re.findall(r"^(\w+) = MethodPatches\(", sources, re.MULTILINE)
+    assert sorted(declared) == sorted(patch.name.upper() for patch in PATCHES)

@@ -1,0 +1,77 @@
+"""Three repairs of ``generate``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mf_qwen3_patch.patches._patcher import MethodPatches, around, inference_method
+
+_GENERATION = "mindformers.generation.text_generator:GenerationMixin"
+
+
+def incremental_infer(
+    stock: Callable[..., Any], self: Any, model_inputs: dict[str, Any], prefill: bool, *args: Any, **kwargs: Any
+) -> Any:
+    """Prefill in every ``generate()`` call in eager mode; stock does so in the first call only.
+
+    Stock switches the network between prefill and decode with flags that it sets once per model
+    (``_exec_add_flags``). A compiled graph remembers its own; in eager mode the flag stays on decode, so the second
+    prompt is silently run through paged attention and gives wrong tokens.
+    """
+    from mindformers.tools.utils import is_pynative
+
+    if prefill and is_pynative():
+        self._exec_add_flags = True
+    return stock(self, model_inputs, prefill, *args, **kwargs)
+
+
+def set_dynamic_inputs(stock: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Give the attention mask of a decode step the dtype that the network declares for it.
+
+    Stock makes the mask in bfloat16 (float16 on an Ascend 310P) when it builds the model, and declares the compute
+    dtype for it before the first step: a float16 model prefills, and its first decoded token is a TypeError.
+    """
+    from mindspore import Tensor
+
+    if self.hard_mask.dtype != self.compute_dtype:
+        self.hard_mask = Tensor([[0]], dtype=self.compute_dtype)  # made on the host: nothing is launched
+    return stock(self, *args, **kwargs)
+
+
+def generate(stock: Callable[..., Any], self: Any, input_ids: Any, *args: Any, **kwargs: Any) -> Any:
+    """Refuse a prompt that is longer than the model's ``seq_length``.
+
+    Stock cuts ``max_length`` to ``seq_length`` and then complains that ``max_length`` is too small, which no value of
+    it can mend.
+    """
+    length, most = _longest(input_ids), self.config.seq_length
+    if length > most:
+        raise ValueError(
+            f"the prompt has {length} tokens, but the model was built for sequences of {most}: load it with a "
+            f"larger seq_length, e.g. from_pretrained(..., seq_length={2 * length}), which takes prompt and answer "
+            "together"
+        )
+    return stock(self, input_ids, *args, **kwargs)
+
+
+def _longest(input_ids: Any) -> int:
+    """Return the number of tokens of the longest prompt, of one or of a batch, in whatever they are."""
+    if not isinstance(input_ids, (list, tuple)):
+        shape = getattr(input_ids, "shape", ())
+        return int(shape[-1]) if shape else 0
+    nested = any(np.ndim(row) for row in input_ids)
+    return max(int(np.size(row)) for row in input_ids) if nested else len(input_ids)
+
+
+EAGER_PREFILL = MethodPatches(*inference_method("_incremental_infer_mcore", around(incremental_infer), _GENERATION))
+DECODE_MASK = MethodPatches(
+    *inference_method(
+        "set_dynamic_inputs",
+        around(set_dynamic_inputs),
+        "mindformers.parallel_core.inference.model_utils:InferModelMixin",
+    )
+)
+PROMPT_LENGTH = MethodPatches(*inference_method("generate", around(generate), _GENERATION))
