@@ -40,8 +40,7 @@ def drop_variables(words: list[str]) -> list[str]:
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(exit_on_error=False)
     subparsers = result.add_subparsers(required=True)
-    for command in cli._COMMANDS:
-        command.add_parser(subparsers)
+    cli.add_commands(subparsers)
     return result
 
 

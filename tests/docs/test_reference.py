@@ -45,8 +45,7 @@ def subparsers() -> dict[str, argparse.ArgumentParser]:
     """Return the parser of each command."""
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers()
-    for command in cli._COMMANDS:
-        command.add_parser(commands)
+    cli.add_commands(commands)
     return dict(commands.choices)
 
 

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mf_qwen3_patch.checkpoint.checks.preflight import Preflight, preflight
 from mf_qwen3_patch.checkpoint.config.mindformers_yaml import YamlSettings, read_yaml
 from mf_qwen3_patch.checkpoint.files.resolve import Location
-from mf_qwen3_patch.cli._arguments import positive_int
+from mf_qwen3_patch.cli._shared import add_json, positive_int
 from mf_qwen3_patch.errors import CheckpointWarning
 
-if TYPE_CHECKING:
-    # Generic in the type stubs only.
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+HELP = "say whether a HuggingFace Qwen3 directory will load, and why not"
+DESCRIPTION = (
+    "Check config.json, the index and the file headers of a HuggingFace Qwen3 directory. "
+    "Exit code 0: it will load; 1: it won't; 2: wrong usage."
+)
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "check",
-        help="say whether a HuggingFace Qwen3 directory will load, and why not",
-        description="Check config.json, the index and the file headers of a HuggingFace Qwen3 directory. "
-        "Exit code 0: it will load; 1: it won't; 2: wrong usage.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the directory, and what it shall be loaded with."""
     parser.add_argument(
         "directory",
         metavar="DIR",
@@ -34,8 +31,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--tp", metavar="N", type=positive_int, help="tensor-parallel ranks (default: the YAML's, or 1)"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-    parser.set_defaults(run=run)
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -49,21 +45,22 @@ def run(arguments: argparse.Namespace) -> int:
         tensor_parallel=ranks,
         device_memory=settings.device_memory,
     )
-    print(json.dumps(_as_json(result, ranks)) if arguments.json else _as_text(result, ranks))
+    found = _as_json(result, ranks)
+    print(json.dumps(found) if arguments.json else _as_text(result, found))
     return 1 if result.problems else 0
 
 
 def _as_json(result: Preflight, ranks: int) -> dict[str, Any]:
-    shape, memory = result.dims, result.memory
+    checkpoint, memory = result.checkpoint, result.memory
     return {
-        "directory": str(result.checkpoint.directory),
+        "directory": str(checkpoint.directory),
         "loadable": not result.problems,
         "problems": [problem.as_dict() for problem in result.problems],
-        "warnings": _warnings(result),
-        "files": [path.name for path in result.checkpoint.files],
-        "tensors": len(result.checkpoint.tensors),
-        "bytes": _stored_bytes(result),
-        "shape": {name: getattr(shape, name) for name in shape.__dataclass_fields__},
+        "warnings": [str(CheckpointWarning(text)) for text in result.warnings],  # with their code, as a load gives them
+        "files": [path.name for path in checkpoint.files],
+        "tensors": len(checkpoint.tensors),
+        "bytes": sum(info.nbytes for info in checkpoint.tensors.values()),
+        "shape": dataclasses.asdict(result.dims),
         "tensor_parallel": ranks,
         "memory": {
             "parameters": memory.parameters,
@@ -75,48 +72,33 @@ def _as_json(result: Preflight, ranks: int) -> dict[str, Any]:
     }
 
 
-def _as_text(result: Preflight, ranks: int) -> str:
+def _as_text(result: Preflight, found: dict[str, Any]) -> str:
     count = len(result.problems)
     verdict = f"will not load: {_plural(count, 'problem')}" if count else "will load"
-    lines = [f"{result.checkpoint.directory}: {verdict}"]
+    lines = [f"{found['directory']}: {verdict}"]
     if not count:
-        lines += _summary(result, ranks)
+        lines += _summary(result, found)
     for number, problem in enumerate(result.problems, start=1):
-        head, *rest = str(problem).split("\n")
-        lines += [f"  {number}. {head}", *(f"     {line}" for line in rest)]
-    lines += [f"  warning: {warning}" for warning in _warnings(result)]
+        lines.append(f"  {number}. " + str(problem).replace("\n", "\n     "))
+    lines += [f"  warning: {warning}" for warning in found["warnings"]]
     return "\n".join(lines)
 
 
-def _warnings(result: Preflight) -> list[str]:
-    """Return the warnings as a load would give them, with their code."""
-    return [str(CheckpointWarning(text)) for text in result.warnings]
-
-
-def _stored_bytes(result: Preflight) -> int:
-    return sum(info.nbytes for info in result.checkpoint.tensors.values())
-
-
-def _summary(result: Preflight, ranks: int) -> list[str]:
-    checkpoint, shape, memory = result.checkpoint, result.dims, result.memory
+def _summary(result: Preflight, found: dict[str, Any]) -> list[str]:
+    shape, memory = result.dims, result.memory
     tied = "tied" if shape.tie_word_embeddings else "untied"
     experts = f", {shape.num_experts} experts of {shape.moe_intermediate_size}" if shape.num_experts else ""
     free = "" if memory.host_free is None else f" ({_size(memory.host_free)} free)"
     model = (
-        f"{_parameters(memory.parameters)} parameters, {shape.num_hidden_layers} layers, "
-        f"hidden_size {shape.hidden_size}, {shape.num_attention_heads} heads, "
-        f"{shape.num_key_value_heads} key-value heads of {shape.head_dim}, "
-        f"vocab_size {shape.vocab_size}, {tied}{experts}"
+        f"{_size(memory.parameters, 'billion', 'million')} parameters, {shape.num_hidden_layers} layers, "
+        f"hidden_size {shape.hidden_size}, {shape.num_attention_heads} heads, {shape.num_key_value_heads} key-value "
+        f"heads of {shape.head_dim}, vocab_size {shape.vocab_size}, {tied}{experts}"
     )
-    files = f"{len(checkpoint.tensors)} tensors in {_plural(len(checkpoint.files), 'file')}"
-    needed = (
-        f"{_size(memory.device_per_rank)} per device on {_plural(ranks, 'rank')}, "
-        f"{_size(memory.host)} on the host{free}"
-    )
+    needed = f"{_size(memory.device_per_rank)} per device on {_plural(found['tensor_parallel'], 'rank')}"
     return [
         f"  model: Qwen3, {model}",
-        f"  files: {files}, {_size(_stored_bytes(result))}",
-        f"  memory in {memory.dtype}: {needed}",
+        f"  files: {found['tensors']} tensors in {_plural(len(found['files']), 'file')}, {_size(found['bytes'])}",
+        f"  memory in {memory.dtype}: {needed}, {_size(memory.host)} on the host{free}",
     ]
 
 
@@ -124,9 +106,5 @@ def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _size(count: int) -> str:
-    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.2f} MB"
-
-
-def _parameters(count: int) -> str:
-    return f"{count / 1e9:.2f} billion" if count >= 1e8 else f"{count / 1e6:.2f} million"
+def _size(count: int, large: str = "GB", small: str = "MB") -> str:
+    return f"{count / 1e9:.2f} {large}" if count >= 1e8 else f"{count / 1e6:.2f} {small}"

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from mf_qwen3_patch.cli._arguments import add_shard_size, positive_int
-from mf_qwen3_patch.cli._output import resumable, stdout_for_us_alone, written_lines
+from mf_qwen3_patch.cli._shared import add_shard_size, positive_int, print_written, resumable
 from mf_qwen3_patch.errors import CheckpointWarning
 from mf_qwen3_patch.families.layout import INFERENCE, TRAINING
 
-if TYPE_CHECKING:
-    # Generic in the type stubs only.
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+HELP = "convert a HuggingFace Qwen3 directory to MindFormers' names and merged layout"
+DESCRIPTION = (
+    "Convert a HuggingFace Qwen3 directory, dense or a mixture of experts, file to file, without a device. OUT_DIR "
+    "appears when it is whole; until then it grows in OUT_DIR.partial, where a run that was stopped is continued. "
+    "Exit code 0: converted; 2: it was not, and why."
+)
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "convert",
-        help="convert a HuggingFace Qwen3 directory to MindFormers' names and merged layout",
-        description="Convert a HuggingFace Qwen3 directory, dense or a mixture of experts, file to file, without a "
-        "device. OUT_DIR appears when it is whole; until then it grows in OUT_DIR.partial, where a run that was "
-        "stopped is continued. Exit code 0: converted; 2: it was not, and why.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the two directories, and how to write the second."""
     parser.add_argument("source", metavar="HF_DIR", help="the HuggingFace directory; only read")
     parser.add_argument("target", metavar="OUT_DIR", help="the directory to make: not there yet, or empty")
     parser.add_argument(
@@ -47,14 +40,11 @@ def add_parser(subparsers: Subparsers) -> None:
         "--dtype", choices=("bfloat16", "float16", "float32"), help="of the written tensors (default: as they are)"
     )
     add_shard_size(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert, print, and return 0."""
-    with stdout_for_us_alone() as stdout, resumable(arguments.target):
-        if not Path(arguments.source).is_dir():
-            raise NotADirectoryError(f"{arguments.source} is not a directory with a HuggingFace model: check the path")
+    with resumable(arguments.source, "a HuggingFace model", arguments.target) as stdout:
         if arguments.tp > 1:
             _on_the_cpu()
         from mf_qwen3_patch.convert.to_mindformers import convert_to_mindformers
@@ -69,13 +59,13 @@ def run(arguments: argparse.Namespace) -> int:
         )
         for warning in done.warnings:
             print(f"warning: {CheckpointWarning(warning)}", file=sys.stderr)
-        each = "" if arguments.tp == 1 else f" for each of {arguments.tp} ranks"
+        each = use = ""
+        if arguments.tp > 1:
+            each = f" for each of {arguments.tp} ranks"
+            use = f"  in a YAML: load_checkpoint: {done.written.directory}, pretrained_model_dir: {arguments.source}"
         contents = f"{done.parameters} parameters{each} in the {arguments.layout} layout"
         more = [f"  not converted: {name} (Qwen3 has no such parameter)" for name in done.ignored]
-        use = ""
-        if arguments.tp > 1:
-            use = f"  in a YAML: load_checkpoint: {done.written.directory}, pretrained_model_dir: {arguments.source}"
-        print(*written_lines(done.written, contents, *more, use=use), sep="\n", file=stdout)
+        print_written(done.written, stdout, contents, *more, use=use)
     return 0
 
 

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from mf_qwen3_patch.cli._arguments import add_shard_size
-from mf_qwen3_patch.cli._output import resumable, stdout_for_us_alone, written_lines
+from mf_qwen3_patch.cli._shared import add_shard_size, print_written, resumable
+from mf_qwen3_patch.errors import some
 from mf_qwen3_patch.families.layout import INFERENCE, TRAINING
 
-if TYPE_CHECKING:
-    # Generic in the type stubs only.
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+HELP = "export MindFormers Qwen3 weights to a HuggingFace directory"
+DESCRIPTION = (
+    "Export safetensors with MindFormers' names and merged parameters, of a dense Qwen3 or a mixture of experts, to "
+    "HuggingFace's, file to file, without a device. HF_DIR appears when it is whole; until then it grows in "
+    "HF_DIR.partial, where a run that was stopped is continued. Exit code 0: exported; 2: it was not, and why."
+)
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "export",
-        help="export MindFormers Qwen3 weights to a HuggingFace directory",
-        description="Export safetensors with MindFormers' names and merged parameters, of a dense Qwen3 or a mixture "
-        "of experts, to HuggingFace's, file to file, without a device. HF_DIR appears when it is whole; until then it "
-        "grows in HF_DIR.partial, where a run that was stopped is continued. Exit code 0: exported; 2: it was not, and "
-        "why.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the two directories, and how the first was written."""
     parser.add_argument("source", metavar="MF_DIR", help="whole parameters, not the slices of ranks; only read")
     parser.add_argument("target", metavar="HF_DIR", help="the directory to make: not there yet, or empty")
     parser.add_argument(
@@ -50,7 +43,6 @@ def add_parser(subparsers: Subparsers) -> None:
         help="the model's config.json, or the HuggingFace directory with it and the tokenizer (default: MF_DIR)",
     )
     add_shard_size(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -58,9 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     contiguous = arguments.contiguous_attention or arguments.contiguous_mlp
     if contiguous and arguments.layout != TRAINING:
         raise ValueError("--contiguous-attention and --contiguous-mlp say more about --layout training: give that, too")
-    with stdout_for_us_alone() as stdout, resumable(arguments.target):
-        if not Path(arguments.source).is_dir():
-            raise NotADirectoryError(f"{arguments.source} is not a directory with MindFormers weights: check the path")
+    with resumable(arguments.source, "MindFormers weights", arguments.target) as stdout:
         from mf_qwen3_patch.convert.detect_layout import Layouts
         from mf_qwen3_patch.convert.to_huggingface import export_to_huggingface
 
@@ -80,10 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
         attention, mlp = done.layouts.linear_qkv, done.layouts.linear_fc1
         layout = attention if attention == mlp else f"{attention} (attention) and {mlp} (MLP)"
-        more = []
-        if done.ignored:
-            shown = ", ".join(done.ignored[:5]) + (", ..." if len(done.ignored) > 5 else "")
-            more.append(f"  not exported, as they are not of the model: {len(done.ignored)} tensors ({shown})")
+        count = len(done.ignored)
+        ignored = f"  not exported, as they are not of the model: {count} tensors ({some(done.ignored, most=5)})"
         contents = f"{done.tensors} tensors from the {layout} layout"
-        print(*written_lines(done.written, contents, *more), sep="\n", file=stdout)
+        print_written(done.written, stdout, contents, *([ignored] if count else []))
     return 0

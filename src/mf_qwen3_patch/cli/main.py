@@ -6,31 +6,47 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from mf_qwen3_patch.cli import check, convert, export, run, selftest, startup_file, status
 from mf_qwen3_patch.errors import Qwen3PatchError
 
-_COMMANDS = (check, convert, export, run, selftest, startup_file, status)
+if TYPE_CHECKING:
+    # Generic in the type stubs only.
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+# Each has a HELP and a DESCRIPTION, add_arguments(parser), and run(arguments), which returns the exit code.
+_COMMANDS = {
+    "check": check,
+    "convert": convert,
+    "export": export,
+    "run": run,
+    "selftest": selftest,
+    "startup-file": startup_file,
+    "status": status,
+}
 _USAGE = 2
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
+def add_commands(subparsers: Subparsers) -> None:
+    """Add the parser of each command."""
+    for name, command in _COMMANDS.items():
+        parser = subparsers.add_parser(name, help=command.HELP, description=command.DESCRIPTION)
+        command.add_arguments(parser)
+        parser.set_defaults(run=command.run)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Run the command that ``argv``, by default the process' own, asks for.
 
-    Args:
-        argv: The arguments; by default the process' own.
-
-    Returns:
-        The exit code: 0 all is well, 1 the command found problems, 2 wrong usage, 130 interrupted.
+    Returns the exit code: 0 all is well, 1 the command found problems, 2 wrong usage, 130 interrupted.
     """
     parser = argparse.ArgumentParser(
         prog="python -m mf_qwen3_patch",
         description="Tools for loading HuggingFace Qwen3 checkpoints into MindFormers.",
     )
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in _COMMANDS:
-        command.add_parser(subparsers)
+    add_commands(parser.add_subparsers(title="commands", metavar="COMMAND", required=True))
     try:
         arguments = parser.parse_args(argv)
     except SystemExit as stop:  # argparse has printed its message

@@ -11,36 +11,26 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from mf_qwen3_patch.activation.startup import with_injection
 
-if TYPE_CHECKING:
-    # Generic in the type stubs only.
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+HELP = "run a Python program with the shim in it and in its children"
+DESCRIPTION = (
+    "Run a Python program as `python PROGRAM ARGUMENT ...` would, with mf_qwen3_patch active in it and in the Python "
+    "processes that it starts."
+)
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "run",
-        help="run a Python program with the shim in it and in its children",
-        description="Run a Python program as `python PROGRAM ARGUMENT ...` would, with mf_qwen3_patch active in it "
-        "and in the Python processes that it starts.",
-        usage="%(prog)s [--cpu] (PROGRAM | -m MODULE) [ARGUMENT ...]",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options, and all that follows them for the program."""
+    parser.usage = "%(prog)s [--cpu] (PROGRAM | -m MODULE) [ARGUMENT ...]"
     parser.add_argument("--cpu", action="store_true", help="use the CPU stand-ins for kernels that only Ascend has")
     parser.add_argument("-m", dest="as_module", action="store_true", help="run a module instead of a file")
     parser.add_argument("program", nargs=argparse.REMAINDER, metavar="PROGRAM [ARGUMENT ...]")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Become the program; does not return.
-
-    Raises:
-        ValueError: No program was named, or the shim cannot get into it.
-    """
+    """Become the program; does not return. Raises ValueError without a program, or if the shim cannot get into it."""
     if not arguments.program:
         raise ValueError("which program shall run? Give a file, or -m and a module")
     environ = with_injection(os.environ)
@@ -55,12 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _interpreter_options(orig_argv: Sequence[str], argv: Sequence[str]) -> list[str]:
-    """Return the options that Python itself was started with: ``-X dev``, ``-u``, ...
-
-    Args:
-        orig_argv: ``sys.orig_argv``: all of the command line.
-        argv: ``sys.argv``: what is left of it for the program.
-    """
+    """Return the options that Python itself was started with (``-X dev``, ``-u``, ...): what ``sys.argv`` lacks."""
     *options, program = orig_argv[1 : len(orig_argv) - len(argv) + 1]
     if program == "mf_qwen3_patch" and options:  # python -um mf_qwen3_patch
         flag = options.pop()[:-1]

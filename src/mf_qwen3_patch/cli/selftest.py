@@ -6,22 +6,22 @@ import argparse
 import importlib
 import json
 import os
-import platform
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 import mf_qwen3_patch
-from mf_qwen3_patch.activation.upstream import installed_versions, is_tested
-from mf_qwen3_patch.cli._output import stdout_for_us_alone
+from mf_qwen3_patch.cli._shared import add_json, installation, packages, stdout_for_us_alone
 from mf_qwen3_patch.errors import DeviceUnavailable
 
-if TYPE_CHECKING:
-    # Generic in the type stubs only.
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+HELP = "load a tiny Qwen3 on this machine's device and compare what it says with HuggingFace"
+DESCRIPTION = (
+    "Load the tiny Qwen3 that comes with the package on the device, with the device's own kernels (on a CPU: the "
+    "stand-ins), and compare tokens and logits with HuggingFace's. Prints a report to paste into a bug. Exit code 0: "
+    "all the same; 1: not; 2: it cannot be tried, and why."
+)
 
 MICRO_QWEN3 = Path(mf_qwen3_patch.__file__).parent / "micro_qwen3"
 """The tiny Qwen3 that the package ships."""
@@ -33,37 +33,10 @@ GOLDEN_NAME = "golden.json"
 _FLOAT32_TOLERANCE = 1e-3
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """The continuation of one greeting."""
-
-    prompt: str
-    expected_text: str
-    text: str
-    tokens: list[int]
-    expected_tokens: list[int]
-    difference: float
-    tolerance: float
-    seconds: float
-
-    @property
-    def passed(self) -> bool:
-        # Not "larger than": NaN is neither larger nor smaller.
-        return self.tokens == self.expected_tokens and self.difference <= self.tolerance
-
-
-def add_parser(subparsers: Subparsers) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "selftest",
-        help="load a tiny Qwen3 on this machine's device and compare what it says with HuggingFace",
-        description="Load the tiny Qwen3 that comes with the package on the device, with the device's own kernels (on "
-        "a CPU: the stand-ins), and compare tokens and logits with HuggingFace's. Prints a report to paste into a bug. "
-        "Exit code 0: all the same; 1: not; 2: it cannot be tried, and why.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
     parser.add_argument("--device", choices=("Ascend", "CPU"), help="default: MindSpore's own choice")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-    parser.set_defaults(run=run)
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -74,46 +47,30 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if found["passed"] else 1
 
 
-def _report(device: str | None) -> dict[str, Any]:
-    device = _use_device(device)
+def _report(wanted: str | None) -> dict[str, Any]:
+    device = _use_device(wanted)
     golden = json.loads((MICRO_QWEN3 / GOLDEN_NAME).read_text(encoding="utf-8"))
-    outcomes: list[_Outcome] = []
+    continuations: list[dict[str, Any]] = []
     reached = ["an operator has run on the device"] if device != "CPU" else []
     failure = report = None
     try:
-        model, tokenizer = _load()
+        auto_tokenizer = importlib.import_module("transformers").AutoTokenizer
+        model = importlib.import_module("mindformers").AutoModel.from_pretrained(MICRO_QWEN3)
+        tokenizer = auto_tokenizer.from_pretrained(MICRO_QWEN3)
         report = str(model.mf_qwen3_report)
         reached.append(f"the model is loaded and verified, to compute in {_dtype(model)}")
-        outcomes = [_continue(model, tokenizer, golden, continuation) for continuation in golden["continuations"]]
+        continuations = [_continue(model, tokenizer, golden, expected) for expected in golden["continuations"]]
     except Exception as error:  # noqa: BLE001 - whatever it is belongs in the report
         failure = f"{type(error).__name__}: {error}"
-    versions = installed_versions()
     return {
-        "passed": failure is None and all(outcome.passed for outcome in outcomes),
+        "passed": failure is None and all(one["passed"] for one in continuations),
         "device": device,
         "cpu_kernels": mf_qwen3_patch.cpu_kernels.is_enabled(),
         "failure": failure,
         "reached": reached,
-        "continuations": [
-            {
-                "passed": outcome.passed,
-                "prompt": outcome.prompt,
-                "text": outcome.text,
-                "expected_text": outcome.expected_text,
-                "tokens": outcome.tokens,
-                "expected_tokens": outcome.expected_tokens,
-                "largest_logit_difference": outcome.difference if np.isfinite(outcome.difference) else None,
-                "tolerance": outcome.tolerance,
-                "seconds": round(outcome.seconds, 3),
-            }
-            for outcome in outcomes
-        ],
+        "continuations": continuations,
         "load": report,
-        "mf_qwen3_patch": mf_qwen3_patch.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "versions": versions,
-        "tested": is_tested(versions),
+        **installation(),
         "golden": golden["versions"],
         "patches": [
             {"name": patch.name, "state": patch.state, "reason": patch.reason} for patch in mf_qwen3_patch.status()
@@ -122,11 +79,7 @@ def _report(device: str | None) -> dict[str, Any]:
 
 
 def _use_device(wanted: str | None) -> str:
-    """Set the device and see that it answers.
-
-    Raises:
-        DeviceUnavailable: It does not.
-    """
+    """Set the device and see that it answers; raise DeviceUnavailable if it does not."""
     # The forward pass of a CPU needs them, and they are in the way of no other device.
     os.environ.setdefault("RUN_MODE", "predict")
     mindspore = importlib.import_module("mindspore")
@@ -150,17 +103,9 @@ def _use_device(wanted: str | None) -> str:
     return device
 
 
-def _load() -> tuple[Any, Any]:
-    transformers = importlib.import_module("transformers")
-    mindformers = importlib.import_module("mindformers")
-    return (
-        mindformers.AutoModel.from_pretrained(MICRO_QWEN3),
-        transformers.AutoTokenizer.from_pretrained(MICRO_QWEN3),
-    )
-
-
-def _continue(model: Any, tokenizer: Any, golden: dict[str, Any], continuation: dict[str, Any]) -> _Outcome:
-    prompt, expected = continuation["prompt"], np.array(continuation["logits"], np.float32)
+def _continue(model: Any, tokenizer: Any, golden: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
+    """Continue one greeting, and compare with what is expected."""
+    prompt, expected_logits = expected["prompt"], np.array(expected["logits"], np.float32)
     started = time.perf_counter()
     out = model.generate(
         [prompt],
@@ -171,25 +116,25 @@ def _continue(model: Any, tokenizer: Any, golden: dict[str, Any], continuation: 
     )
     seconds = time.perf_counter() - started
     sequence = [int(token) for token in out["sequences"][0]]
+    tokens = sequence[len(prompt) :]
     logits = np.asarray(out["logits"][0][0], np.float32)
-    same_shape = logits.shape == expected.shape
-    return _Outcome(
-        prompt=continuation["prompt_text"],
-        expected_text=continuation["text"],
-        text=str(tokenizer.decode(sequence, skip_special_tokens=True)),
-        tokens=sequence[len(prompt) :],
-        expected_tokens=continuation["tokens"],
-        difference=float(np.abs(logits - expected).max()) if same_shape else float("nan"),
-        tolerance=_tolerance(model, continuation),
-        seconds=seconds,
-    )
-
-
-def _tolerance(model: Any, continuation: dict[str, Any]) -> float:
-    """Return how much a logit may differ: in half precision, by less than could change any of the tokens."""
-    if _dtype(model) == "float32":
-        return _FLOAT32_TOLERANCE
-    return float(continuation["smallest_margin"]) / 2
+    same_shape = logits.shape == expected_logits.shape
+    difference = float(np.abs(logits - expected_logits).max()) if same_shape else float("nan")
+    # In half precision, a logit may differ by less than could change any of the tokens.
+    half_precision = _dtype(model) != "float32"
+    tolerance = float(expected["smallest_margin"]) / 2 if half_precision else _FLOAT32_TOLERANCE
+    return {
+        # Not "larger than": NaN is neither larger nor smaller.
+        "passed": tokens == expected["tokens"] and difference <= tolerance,
+        "prompt": expected["prompt_text"],
+        "text": str(tokenizer.decode(sequence, skip_special_tokens=True)),
+        "expected_text": expected["text"],
+        "tokens": tokens,
+        "expected_tokens": expected["tokens"],
+        "largest_logit_difference": difference if np.isfinite(difference) else None,
+        "tolerance": tolerance,
+        "seconds": round(seconds, 3),
+    }
 
 
 def _dtype(model: Any) -> str:
@@ -221,7 +166,7 @@ def _as_text(found: dict[str, Any]) -> str:
     )
     lines += [
         f"  mf_qwen3_patch {found['mf_qwen3_patch']}, python {found['python']}, {found['platform']}",
-        "  packages: " + ", ".join(f"{name} {number or 'not installed'}" for name, number in found["versions"].items()),
+        packages(found["versions"]),
         f"  these versions were tested together: {'yes' if found['tested'] else 'no'}",
         f"  expected by transformers {found['golden']['transformers']}, torch {found['golden']['torch']}",
         f"  patches: {states}",

@@ -6,25 +6,18 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mf_qwen3_patch.activation.startup import startup_file
 
-if TYPE_CHECKING:
-    # Generic in the type stubs only.
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+HELP = "print the file that PYTHONSTARTUP shall point at"
+DESCRIPTION = (
+    "Print the path for PYTHONSTARTUP. Python reads PYTHONSTARTUP in interactive sessions only; for scripts use `run`, "
+    "or MF_QWEN3_PATCH=1. A startup file of your own goes on working if you name it in MF_QWEN3_PATCH_STARTUP_NEXT."
+)
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "startup-file",
-        help="print the file that PYTHONSTARTUP shall point at",
-        description="Print the path for PYTHONSTARTUP. Python reads PYTHONSTARTUP in interactive sessions only; for "
-        "scripts use `run`, or MF_QWEN3_PATCH=1. A startup file of your own goes on working if you name it in "
-        "MF_QWEN3_PATCH_STARTUP_NEXT.",
-    )
-    parser.set_defaults(run=run)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add none."""
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from mf_qwen3_patch.cli._arguments import shard_size
+from mf_qwen3_patch.cli._shared import shard_size
 from mf_qwen3_patch.cli.main import main
 
 

@@ -1,0 +1,101 @@
+"""Parts that several commands have: arguments, and standard output."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import mf_qwen3_patch
+from mf_qwen3_patch.activation.upstream import installed_versions, is_tested
+from mf_qwen3_patch.checkpoint.writing.safetensors_writer import parse_size
+
+if TYPE_CHECKING:
+    from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import Written
+
+
+def positive_int(text: str) -> int:
+    """Read a whole number from 1."""
+    if not text.isascii() or not text.isdigit() or not 1 <= len(text) <= 6 or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def shard_size(text: str) -> int:
+    """Read a size, see ``parse_size``."""
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def add_shard_size(parser: argparse.ArgumentParser) -> None:
+    """Add ``--max-shard-size``."""
+    help_text = "of one weight file, unless a single tensor is larger (default: 5GB)"
+    parser.add_argument("--max-shard-size", metavar="SIZE", type=shard_size, default="5GB", help=help_text)
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add ``--json``."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+
+
+@contextmanager
+def stdout_for_us_alone() -> Iterator[TextIO]:
+    """Give out what is standard output now, and send to stderr whatever others write to it from here on.
+
+    MindFormers logs to stdout, MindSpore's C++ writes there past ``sys.stdout``, and both do so until the process
+    has ended; one line of theirs and ``--json`` is no JSON any more.
+    """
+    sys.stdout.flush()
+    with os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors) as ours:
+        os.dup2(2, 1)
+        yield ours
+
+
+@contextmanager
+def resumable(source: str, contents: str, target: str) -> Iterator[TextIO]:
+    """Give out standard output if ``source`` is a directory, and say on Ctrl-C that nothing is lost."""
+    with stdout_for_us_alone() as stdout:
+        if not Path(source).is_dir():
+            raise NotADirectoryError(f"{source} is not a directory with {contents}: check the path")
+        try:
+            yield stdout
+        except KeyboardInterrupt:
+            print(f"stopped; the same command goes on with what is whole in {target}.partial", file=sys.stderr)
+            raise
+
+
+def print_written(written: Written, file: TextIO, contents: str, *more: str, use: str = "") -> None:
+    """Say what is in a directory that a command has made, how to use it, and more; nothing new if it was there."""
+    if written.already:
+        print(f"{written.directory} is there, whole, and made from the same source: nothing to do", file=file)
+        return
+    lines = [f"{written.directory}: {contents}, {len(written.files)} files, {written.nbytes / 1e9:.2f} GB"]
+    if use:
+        lines.append(use)
+    if written.kept:
+        lines.append(f"  {written.kept} of the files were whole already and are kept")
+    print(*lines, *more, sep="\n", file=file)
+
+
+def installation() -> dict[str, Any]:
+    """Return the versions of everything that matters."""
+    versions = installed_versions()
+    return {
+        "mf_qwen3_patch": mf_qwen3_patch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": versions,
+        "tested": is_tested(versions),
+    }
+
+
+def packages(versions: Mapping[str, str | None]) -> str:
+    """Return the versions of packages as a line of text."""
+    return "  packages: " + ", ".join(f"{name} {number or 'not installed'}" for name, number in versions.items())
