@@ -1,4 +1,4 @@
-"""Attention on the CPU: causal prefill, the paged key/value cache, and decoding from it.
+"""Attention on the CPU: rotary embedding, causal prefill, the paged key/value cache, and decoding from it.
 
 All tensors are in MindFormers' flattened "TH" layout: the tokens of all sequences one after the
 other, ``[tokens, heads * head_dim]``. Scores and softmax are computed in float32.
@@ -6,6 +6,8 @@ other, ``[tokens, heads * head_dim]``. Scores and softmax are computed in float3
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,27 +15,36 @@ from mindspore import Tensor
 
 _Array: TypeAlias = np.ndarray[Any, Any]
 
-
-def _attend(query: _Array, key: _Array, value: _Array, first_position: int, scale: float) -> _Array:
-    """Causal attention of one sequence, in float32: ``[q_len, heads, head_dim]``.
-
-    The queries' positions begin at ``first_position``, those of the keys, ``[kv_len, kv_heads, head_dim]``, at 0.
-    """
-    group = query.shape[1] // key.shape[1]
-    key = np.repeat(key, group, axis=1)
-    value = np.repeat(value, group, axis=1)
-    scores = np.einsum("qhd,khd->hqk", query, key) * np.float32(scale)
-    visible = np.arange(key.shape[0])[None, :] <= first_position + np.arange(query.shape[0])[:, None]
-    scores = np.where(visible[None], scores, -np.inf)
-    scores -= scores.max(axis=-1, keepdims=True)
-    weights = np.exp(scores)
-    weights /= weights.sum(axis=-1, keepdims=True)
-    attended: _Array = np.einsum("hqk,khd->qhd", weights, value)
-    return attended
+_ROTATE_HALF = 2
 
 
-def _lengths(tensor: Any) -> list[int]:
-    return [int(length) for length in np.asarray(tensor.asnumpy() if isinstance(tensor, Tensor) else tensor).ravel()]
+class ApplyRotaryPosEmb:
+    """Stands in for the kernel of the same name, in its "rotate half" form (Su et al., 2021, RoFormer)."""
+
+    def __init__(self, cos_format: int = _ROTATE_HALF) -> None:
+        if cos_format != _ROTATE_HALF:
+            raise NotImplementedError(f"the CPU stand-in knows cos_format={_ROTATE_HALF}, not {cos_format}")
+
+    def __call__(
+        self, query: Tensor, key: Tensor, cos: Tensor, sin: Tensor, batch_valid_length: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Rotate query and key, ``[tokens, heads * head_dim]``, by their positions, and return them.
+
+        ``cos`` and ``sin`` are ``[max_position, head_dim]`` at prefill; ``[tokens, head_dim]``, already gathered, when
+        decoding. ``batch_valid_length``, ``[batch]``, has the tokens of each sequence, those in the cache included.
+        """
+        lengths = _lengths(batch_valid_length)
+        tokens = query.shape[0]
+        cosine, sine = (x.asnumpy().astype(np.float32) for x in (cos, sin))
+        if sum(lengths) == tokens:
+            positions = np.concatenate([np.arange(length) for length in lengths])
+            cosine, sine = cosine[positions], sine[positions]
+        elif cosine.shape[0] != tokens:
+            raise NotImplementedError(
+                f"{tokens} tokens of {len(lengths)} sequences with {sum(lengths)} tokens in all: "
+                "the CPU stand-in prefills whole prompts only"
+            )
+        return _rotate(query, cosine, sine), _rotate(key, cosine, sine)
 
 
 class FlashAttentionScore:
@@ -67,17 +78,13 @@ class FlashAttentionScore:
 
         Returns the kernel's four results, of which MindFormers uses the last: ``[tokens, heads * head_dim]``.
         """
-        q = query.asnumpy()
-        head_dim = q.shape[-1] // self._heads
-        k, v = (x.asnumpy().astype(np.float32).reshape(q.shape[0], -1, head_dim) for x in (key, value))
-        out = np.empty((q.shape[0], self._heads, head_dim), np.float32)
-        heads = q.astype(np.float32).reshape(out.shape)
-        start = 0
-        for length in _lengths(actual_seq_qlen):
-            tokens = slice(start, start + length)
-            out[tokens] = _attend(heads[tokens], k[tokens], v[tokens], 0, self._scale)
-            start += length
-        return None, None, None, Tensor.from_numpy(out.reshape(q.shape).astype(q.dtype))
+        head_dim = query.shape[-1] // self._heads
+        k, v = (x.asnumpy().reshape(x.shape[0], -1, head_dim) for x in (key, value))
+        lengths = _lengths(actual_seq_qlen)
+        ends = accumulate(lengths)
+        own = (slice(end - length, end) for length, end in zip(lengths, ends, strict=True))
+        sequences = ((k[tokens], v[tokens]) for tokens in own)
+        return None, None, None, _attend(query, self._heads, self._scale, lengths, sequences)
 
 
 class ReshapeAndCache:
@@ -129,21 +136,52 @@ class PagedAttention:
         blocks of each sequence in order, ``context_lens``, ``[batch]``, its tokens in the cache, the current ones
         included.
         """
-        q = query.asnumpy()
-        heads = q.astype(np.float32).reshape(q.shape[0], self._heads, -1)
         keys, values, tables = key_cache.asnumpy(), value_cache.asnumpy(), block_tables.asnumpy()
         context = _lengths(context_lens)
         counts = _lengths(q_seq_lens) if q_seq_lens is not None else [1] * len(context)
-        block_size = keys.shape[1]
-        out = np.empty_like(heads)
-        start = 0
-        for row, (length, count) in enumerate(zip(context, counts, strict=True)):
-            blocks = tables[row, : -(-length // block_size)]
-            k, v = (
-                cache[blocks].reshape(-1, self._kv_heads, heads.shape[-1])[:length].astype(np.float32)
-                for cache in (keys, values)
-            )
-            tokens = slice(start, start + count)
-            out[tokens] = _attend(heads[tokens], k, v, length - count, self._scale)
-            start += count
-        return Tensor.from_numpy(out.reshape(q.shape).astype(q.dtype))
+
+        def cached() -> Iterator[tuple[_Array, _Array]]:
+            for row, length in enumerate(context):
+                blocks = tables[row, : -(-length // keys.shape[1])]
+                k, v = (x[blocks].reshape(-1, self._kv_heads, x.shape[-1])[:length] for x in (keys, values))
+                yield k, v
+
+        return _attend(query, self._heads, self._scale, counts, cached())
+
+
+def _attend(
+    query: Tensor, heads: int, scale: float, counts: Iterable[int], sequences: Iterable[tuple[_Array, _Array]]
+) -> Tensor:
+    """Compute causal attention of each sequence, in float32; returns the shape and dtype of ``query``.
+
+    Of each sequence there are so many queries, and all keys and values, ``[kv_len, kv_heads, head_dim]``: the queries'
+    own are the last.
+    """
+    array = query.asnumpy()
+    wide = array.astype(np.float32).reshape(array.shape[0], heads, -1)
+    out = np.empty_like(wide)
+    start = 0
+    for count, keys_values in zip(counts, sequences, strict=True):
+        tokens = slice(start, start + count)
+        key, value = (np.repeat(x.astype(np.float32), heads // x.shape[1], axis=1) for x in keys_values)
+        scores = np.einsum("qhd,khd->hqk", wide[tokens], key) * np.float32(scale)
+        visible = np.arange(len(key))[None, :] <= len(key) - count + np.arange(count)[:, None]
+        scores = np.where(visible[None], scores, -np.inf)
+        scores -= scores.max(axis=-1, keepdims=True)
+        weights = np.exp(scores)
+        weights /= weights.sum(axis=-1, keepdims=True)
+        out[tokens] = np.einsum("hqk,khd->qhd", weights, value)
+        start += count
+    return Tensor.from_numpy(out.reshape(array.shape).astype(array.dtype))
+
+
+def _rotate(tensor: Tensor, cos: _Array, sin: _Array) -> Tensor:
+    array = tensor.asnumpy()
+    heads = array.astype(np.float32).reshape(array.shape[0], -1, cos.shape[-1])
+    first, second = np.split(heads, 2, axis=-1)
+    rotated = heads * cos[:, None] + np.concatenate([-second, first], axis=-1) * sin[:, None]
+    return Tensor.from_numpy(rotated.reshape(array.shape).astype(array.dtype))
+
+
+def _lengths(tensor: Any) -> list[int]:
+    return [int(length) for length in np.asarray(tensor.asnumpy() if isinstance(tensor, Tensor) else tensor).ravel()]
