@@ -34,14 +34,16 @@ class Symbol:
 class Finding:
     """The state of one symbol in the installed release."""
 
-    symbol: Symbol
-    kept: bool  # whether it is there and takes what a known release takes
+    symbol: str
+    used_for: str
+    expected: tuple[str, ...]
     found: str  # what it takes here; why it is not there; or "there"
+    kept: bool  # whether it is there and takes what a known release takes
 
     def __str__(self) -> str:
         """Return one line: the symbol and, if it has changed, what was expected and what is there."""
-        line = f"{self.symbol.path} ({self.symbol.used_for})"
-        expected = " or ".join(f"({known})" for known in self.symbol.parameters) or "there"
+        line = f"{self.symbol} ({self.used_for})"
+        expected = " or ".join(f"({known})" for known in self.expected) or "there"
         return line if self.kept else f"{line}: expected {expected}, found {self.found}"
 
 
@@ -63,35 +65,35 @@ def parameters_of(value: Any) -> str:
 
 
 def _look_up(symbol: Symbol) -> Finding:
+    found, kept = "there", True
     try:
         value = functools.reduce(getattr, symbol.name.split("."), importlib.import_module(symbol.module))
+        if symbol.parameters:
+            parameters = parameters_of(value)
+            found, kept = f"({parameters})", parameters in symbol.parameters
     except (ImportError, AttributeError) as error:
-        return Finding(symbol, False, f"{type(error).__name__}: {error}")
-    if not symbol.parameters:
-        return Finding(symbol, True, "there")
-    try:
-        found = parameters_of(value)
+        found, kept = f"{type(error).__name__}: {error}", False
     except (TypeError, ValueError) as error:
-        return Finding(symbol, False, f"nothing that can be called: {error}")
-    return Finding(symbol, found in symbol.parameters, f"({found})")
+        found, kept = f"nothing that can be called: {error}", False
+    return Finding(symbol.path, symbol.used_for, symbol.parameters, found, kept)
 
 
 def _symbols(table: str) -> Iterator[Symbol]:
     module = ""
     for line in table.strip().splitlines():
         if not line.startswith(" "):
-            module = line
-            continue
+            module, _, line = line.partition(": ")
         signature, _, used_for = line.strip().partition(": ")
         name, has_parameters, parameters = signature.removesuffix(")").partition("(")
-        yield Symbol(module, name, used_for, tuple(parameters.split(") or (")) if has_parameters else ())
+        if name:
+            yield Symbol(module, name, used_for, tuple(parameters.split(") or (")) if has_parameters else ())
 
 
-# By module: a name with what it takes, if that matters, and its purpose. What takes a default ends in "="; where known
-# releases differ: ``name(self) or (self, data=): purpose``.
+# The module; a name in it with what it takes, if that matters; and its purpose. What has a default ends in "="; where
+# known releases differ: ``name(self) or (self, data=): purpose``.
 _TABLE = """
-mindspore.train.serialization
-    load_checkpoint(ckpt_file_name, net=, strict_load=, filter_prefix=, dec_key=, dec_mode=, specify_prefix=, \
+mindspore.train.serialization: load_checkpoint(\
+ckpt_file_name, net=, strict_load=, filter_prefix=, dec_key=, dec_mode=, specify_prefix=, \
 choice_func=, crc_check=, remove_redundancy=, format=): wrapped
 mindspore
     get_context(attr_key): which device it is
@@ -99,19 +101,14 @@ mindspore
     Parameter.set_data(self, data, slice_shape=): hands loaded memory over
     Tensor.from_numpy(array): adopts memory without a copy
     runtime.launch_blocking(): the CPU kernels: no pipeline to wait for
-mindspore.context
-    _context(): the mode that a script has set
-mindspore.common.np_dtype
-    bfloat16: numpy's bfloat16
-mindspore.common.initializer
-    initializer(init, shape=, dtype=): lazy embeddings
-mindspore.nn.utils
-    no_init_parameters: builds without filling
+mindspore.context: _context(): the mode that a script has set
+mindspore.common.np_dtype: bfloat16: numpy's bfloat16
+mindspore.common.initializer: initializer(init, shape=, dtype=): lazy embeddings
+mindspore.nn.utils: no_init_parameters: builds without filling
 mindspore.communication
     GlobalComm: the world group, on the CPU
     get_group_size(group=): the world group, on the CPU
-mindformers
-    build_context(config): a context for scripts without one
+mindformers: build_context(config): a context for scripts without one
 mindformers.core.context.build_context
     Context: whether there is a context
     Context.is_exists(): whether there is a context
@@ -120,12 +117,9 @@ mindformers.core.context.build_context
     MFContextOperator: which code path generate takes
     MFContextOperator.reset_instance(): undoes a failed build
     MFContextOperator.get_mf_ctx_instance(): whether there is a context
-mindformers.tools.logger
-    logger: log lines
-mindformers.tools.utils
-    is_pynative(): eager mode
-mindformers.version_control
-    is_310p(): leaves such devices to stock; their dtypes
+mindformers.tools.logger: logger: log lines
+mindformers.tools.utils: is_pynative(): eager mode
+mindformers.version_control: is_310p(): leaves such devices to stock; their dtypes
 mindformers.models.auto.configuration_auto
     AutoConfig: patched
     AutoConfig.from_pretrained(yaml_name_or_path, **kwargs): wrapped
@@ -139,29 +133,24 @@ mindformers.models.auto.tokenization_auto
     AutoTokenizer: patched
     AutoTokenizer.from_pretrained(yaml_name_or_path, *args, **kwargs): wrapped
     tokenizer_class_from_name(class_name): steps aside if it finds Qwen3's tokenizer
-mindformers.models.build_config
-    merge_model_config(pretrain_model_dir, config): replaced: the launcher's
+mindformers.models.build_config: merge_model_config(pretrain_model_dir, config): replaced: the launcher's
 mindformers.models.modeling_utils
     PreTrainedModel: the base of the classes that are patched
     PreTrainedModel.from_pretrained(pretrained_model_name_or_dir, *model_args, **kwargs): wrapped
     PreTrainedModel.save_pretrained(self, save_directory, save_name=, **kwargs): wrapped
-mindformers.models.qwen3.configuration_qwen3
-    Qwen3Config: built
+mindformers.models.qwen3.configuration_qwen3: Qwen3Config: built
 mindformers.models.qwen3.utils
     Qwen3PreTrainedModel: patched
     Qwen3PreTrainedModel.weight_mapping: the names of the weights
-mindformers.models.qwen3.modeling_qwen3_infer
-    InferenceQwen3ForCausalLM(config): built and patched
+mindformers.models.qwen3.modeling_qwen3_infer: InferenceQwen3ForCausalLM(config): built and patched
 mindformers.models.qwen3.modeling_qwen3_train
     TrainingQwen3ForCausalLM.convert_weight_dict(self, source_dict, **kwargs): converts
     TrainingQwen3ForCausalLM.convert_map_dict(self, hf_name_map_dict, **kwargs): converts an index
-mindformers.models.qwen3_moe.configuration_qwen3_moe
-    Qwen3MoeConfig: built
+mindformers.models.qwen3_moe.configuration_qwen3_moe: Qwen3MoeConfig: built
 mindformers.models.qwen3_moe.utils
     Qwen3MoePreTrainedModel: patched
     Qwen3MoePreTrainedModel.weight_mapping: the names of the weights
-mindformers.models.qwen3_moe.modeling_qwen3_moe_infer
-    InferenceQwen3MoeForCausalLM: built and patched
+mindformers.models.qwen3_moe.modeling_qwen3_moe_infer: InferenceQwen3MoeForCausalLM: built and patched
 mindformers.models.qwen3_moe.modeling_qwen3_moe_train
     TrainingQwen3MoeForCausalLM.convert_weight_dict: converts
     TrainingQwen3MoeForCausalLM.convert_map_dict: converts an index
@@ -169,10 +158,8 @@ mindformers.generation.text_generator
     GenerationMixin: patched
     GenerationMixin._incremental_infer_mcore(self, model_inputs, prefill, gather_decode=): wrapped
     GenerationMixin.generate: wrapped
-mindformers.generation
-    GenerationConfig(**kwargs): made of generation_config.json
-mindformers.generation.logits_process
-    run_using_numpy(): sampling, on the CPU
+mindformers.generation: GenerationConfig(**kwargs): made of generation_config.json
+mindformers.generation.logits_process: run_using_numpy(): sampling, on the CPU
 mindformers.parallel_core.inference.model_utils
     InferModelMixin: patched
     InferModelMixin.set_dynamic_inputs(self, **kwargs): wrapped
@@ -200,22 +187,18 @@ mindformers.parallel_core.inference.tensor_parallel.grouped_layers
     ColumnParallelGroupedLinear: slices of experts
     RowParallelGroupedLinear: slices of experts
     UnquantizedGroupedLinearMethod: tells quantized experts
-mindformers.parallel_core.inference.transformer.moe.router
-    TopKRouter: whole on every rank
-mindformers.parallel_core.process_group_config
-    default_model_comm_pgs: layers as another rank has them
+mindformers.parallel_core.inference.transformer.moe.router: TopKRouter: whole on every rank
+mindformers.parallel_core.process_group_config: default_model_comm_pgs: layers as another rank has them
 mindformers.parallel_core.transformer_config_utils
     convert_to_transformer_config: its errors are forgotten
     COMMON_CONFIG_MAPPING: which config fields there are
     DEFAULT_WHITE_KEY: which config fields there are
-mindformers.parallel_core.inference.base_models.common.embeddings.rope_utils
-    _ROPE_DICT: yarn's angles are forgotten
+mindformers.parallel_core.inference.base_models.common.embeddings.rope_utils: _ROPE_DICT: yarn's angles are forgotten
 mindformers.parallel_core.utils.model_mixin
     ModelMixin: has the stubs that raise
     ModelMixin.convert_weight_dict(source_dict, **kwargs): the stub that raises
     TrainModelMixin: merges Q|K|V and gate|up
-mindformers.utils.load_checkpoint_utils
-    Process: replaced: converts files in a child
+mindformers.utils.load_checkpoint_utils: Process: replaced: converts files in a child
 mindformers.utils.safetensors.convert_safetensors
     Process: replaced: converts files in a child
     save_file(tensor_dict, filename, metadata=): replaced: writes converted files

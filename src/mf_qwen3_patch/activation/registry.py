@@ -7,8 +7,8 @@ A patch is data: a name, the module whose import makes it possible, and what des
 * ``apply() -> None`` and ``revert() -> None``, which mirror each other.
 
 It is imported only by the post-import hook of its target, so that activating the shim imports neither MindSpore nor
-MindFormers. A MindFormers release that the patches were not made for is found out before (see ``release``): they could
-not even be imported there.
+MindFormers. A MindFormers release that the patches were not made for is recognized before (see ``unsupported``): they
+could not even be imported there.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import importlib
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import wrapt
 
 from mf_qwen3_patch._warn import warn
-from mf_qwen3_patch.activation import release
+from mf_qwen3_patch.activation.upstream import unsupported
 from mf_qwen3_patch.errors import ActivationError, PatchWarning
 from mf_qwen3_patch.ranks import is_first_rank
 from mf_qwen3_patch.settings import Settings
@@ -45,9 +45,8 @@ class Patch:
 
     def step_aside_reason(self) -> str | None:
         """Return why it must not be applied to what is installed, None if it can be; not while it is applied."""
-        unsupported = release.unsupported() if self.target == "mindformers" else None
-        reason: str | None = unsupported or self.load().supports()
-        return reason
+        reason: str | None = unsupported() if self.target == "mindformers" else None
+        return reason or self.load().supports()
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,7 @@ PATCHES: tuple[Patch, ...] = tuple(
     Patch(name, target, f"mf_qwen3_patch.patches.{module}:{name.upper()}")
     for target, module, names in (
         ("mindspore", "load_checkpoint", ["load_checkpoint"]),
-        ("mindformers", "convert_weight_dict", ["convert_weight_dict"]),
-        ("mindformers", "convert_safetensors", ["convert_safetensors"]),
+        ("mindformers", "conversion", ["convert_weight_dict", "convert_safetensors"]),
         ("mindformers", "load_weights", ["load_weights"]),
         ("mindformers", "save_pretrained", ["save_pretrained"]),
         ("mindformers", "generation", ["eager_prefill", "decode_mask", "prompt_length"]),
@@ -99,8 +97,7 @@ class Registry:
         self._busy: set[str] = set()
         self._hooked: set[str] = set()
         self._warned: set[str] = set()
-        self._active = False
-        self._strict = False
+        self._settings: Settings | None = None  # while active
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -118,8 +115,7 @@ class Registry:
         Raises ActivationError if a patch failed and ``settings.strict`` is set.
         """
         with self._changed:
-            self._active = True
-            self._strict = settings.strict
+            self._settings = settings
             for patch in self._patches:
                 if self._status[patch.name].state not in ("inactive", "failed"):
                     continue
@@ -140,17 +136,16 @@ class Registry:
         """
         failures: list[str] = []
         with self._changed:
-            self._active = False
+            self._settings = None
         for patch in reversed(self._patches):
             with self._changed:
                 while patch.name in self._busy:
                     self._changed.wait()
                 applied = self._status[patch.name].state == "applied"
                 self._set(patch, "inactive")
-            if not applied:
-                continue
             try:
-                patch.load().revert()
+                if applied:
+                    patch.load().revert()
             except Exception as error:  # noqa: BLE001 - the others must be reverted all the same
                 self._set(patch, "failed", f"not reverted: {error}")
                 failures.append(f"{patch.name}: {error}")
@@ -168,10 +163,10 @@ class Registry:
 
     def _apply(self, patch: Patch) -> None:
         with self._changed:
-            if not self._active or self._status[patch.name].state != "pending" or patch.name in self._busy:
+            settings = self._settings
+            if settings is None or self._status[patch.name].state != "pending" or patch.name in self._busy:
                 return
             self._busy.add(patch.name)
-            strict = self._strict
         state, reason, cause = "applied", "", None
         try:
             step_aside = patch.step_aside_reason()
@@ -190,7 +185,7 @@ class Registry:
                 self._changed.notify_all()
         if state == "failed":
             message = f"mf_qwen3_patch: {patch.name} not applied to {patch.target}: {reason}"
-            if strict:
+            if settings.strict:
                 raise ActivationError(message) from cause
             warn(message, PatchWarning)
         elif news:
@@ -214,11 +209,10 @@ def _nobody_importing(module_name: str) -> Iterator[None]:
     is not in ``sys.modules`` yet, or not complete. A hook registered at that moment would never fire.
     Python has no public name for this lock; without it, or in a deadlock, that one race remains.
     """
-    manager = getattr(importlib._bootstrap, "_ModuleLockManager", None)
+    manager = getattr(importlib._bootstrap, "_ModuleLockManager", nullcontext)
     with ExitStack() as stack:
-        if manager is not None:
-            with suppress(RuntimeError):  # _DeadlockError is one
-                stack.enter_context(manager(module_name))
+        with suppress(RuntimeError):  # _DeadlockError is one
+            stack.enter_context(manager(module_name))
         yield
 
 

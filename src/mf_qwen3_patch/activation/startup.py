@@ -63,8 +63,8 @@ def with_injection(environ: Mapping[str, str]) -> dict[str, str]:
             f"{PTH} is not in this interpreter's site-packages, and -S, -E or -I keeps it from being reached "
             "by PYTHONPATH; install mf_qwen3_patch with pip, or leave the option out"
         )
-    entries = [entry for entry in result.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    wanted = [str(_INJECTION), *(entry for entry in entries if Path(entry) != _INJECTION)]
+    entries = result.get("PYTHONPATH", "").split(os.pathsep)
+    wanted = [str(_INJECTION), *(entry for entry in entries if entry and Path(entry) != _INJECTION)]
     if str(_PACKAGE_PARENT) not in wanted and _PACKAGE_PARENT not in map(Path, site.getsitepackages()):
         wanted.append(str(_PACKAGE_PARENT))
     result["PYTHONPATH"] = os.pathsep.join(wanted)

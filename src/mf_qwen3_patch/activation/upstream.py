@@ -1,13 +1,13 @@
-"""The releases that the shim was tested with, and what upstream provides itself."""
+"""The releases that the shim was tested with, and those that it cannot patch."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-
-from mf_qwen3_patch.activation.registry import PATCHES
+from importlib.util import find_spec
 
 # What the test suite ran on, as whole stacks: versions of a stack that fit together.
 TESTED_STACKS: tuple[Mapping[str, str], ...] = (
@@ -15,6 +15,7 @@ TESTED_STACKS: tuple[Mapping[str, str], ...] = (
     {"mindformers": "1.8.0", "mindspore": "2.7.2"},
     {"mindformers": "1.9.0", "mindspore": "2.9.0"},
 )
+_QWEN3 = "mindformers.models.qwen3"
 
 
 def installed_versions() -> dict[str, str | None]:
@@ -32,16 +33,33 @@ def is_tested(versions: Mapping[str, str | None]) -> bool:
     return any(stack.items() <= versions.items() for stack in TESTED_STACKS)
 
 
-def provided_upstream() -> dict[str, str]:
-    """Return the patches that would step aside here: name to the reason, found by capability, not by version number.
+@cache
+def unsupported() -> str | None:
+    """Return why no patch can be applied to this MindFormers, None if they can.
 
-    Must be called while the patches are not applied, or the shim would be taken for upstream.
-    Imports mindspore and mindformers.
+    Asked before any of them is imported, and answered by what is there, not by version numbers: a patched release says
+    the same of itself tomorrow, whatever it will be called. What the patches build upon must be there. What else there
+    is does not matter: 1.9.0 already has the ``weight_converters`` of the 2.x sources beside it.
     """
-    provided = {}
-    for patch in PATCHES:
-        importlib.import_module(patch.target)
-        reason = patch.step_aside_reason()
-        if reason is not None:
-            provided[patch.name] = reason
-    return provided
+    reason = _missing()
+    return f"this MindFormers{reason}; nothing was patched; use MindFormers 1.7.0, 1.8.0 or 1.9.0" if reason else None
+
+
+def _missing() -> str | None:
+    if not _exists(f"{_QWEN3}.modeling_qwen3_infer"):
+        return " has no inference class for Qwen3"
+    if not _exists(f"{_QWEN3}.modeling_qwen3_train"):
+        return " has no training class for Qwen3, as in 1.6.0 and before, whose conversion is needed"
+    if not hasattr(importlib.import_module(f"{_QWEN3}.utils").Qwen3PreTrainedModel, "weight_mapping"):
+        return " does not say by weight_mapping what HuggingFace's weights are called in it"
+    training_class = importlib.import_module(f"{_QWEN3}.modeling_qwen3_train").TrainingQwen3ForCausalLM
+    if "convert_weight_dict" not in vars(training_class):
+        return "' training class for Qwen3 has no convert_weight_dict of its own"
+    return None
+
+
+def _exists(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package
+        return False

@@ -22,11 +22,8 @@ DESCRIPTION = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the directory, and what it shall be loaded with."""
-    parser.add_argument(
-        "directory",
-        metavar="DIR",
-        help="the directory with config.json and the weights, or a hub ID that a cache has",
-    )
+    help_text = "the directory with config.json and the weights, or a hub ID that a cache has"
+    parser.add_argument("directory", metavar="DIR", help=help_text)
     parser.add_argument("--config", metavar="YAML", help="a MindFormers YAML to check against the weights, too")
     parser.add_argument(
         "--tp", metavar="N", type=positive_int, help="tensor-parallel ranks (default: the YAML's, or 1)"

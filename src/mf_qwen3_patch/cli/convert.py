@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 
+import mf_qwen3_patch
 from mf_qwen3_patch.cli._shared import add_shard_size, positive_int, print_written, resumable
 from mf_qwen3_patch.errors import CheckpointWarning
 from mf_qwen3_patch.families.layout import INFERENCE, TRAINING
@@ -46,7 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Convert, print, and return 0."""
     with resumable(arguments.source, "a HuggingFace model", arguments.target) as stdout:
         if arguments.tp > 1:
-            _on_the_cpu()
+            # The networks are looked at for their slices and never run: they are built without a device.
+            importlib.import_module("mindspore").set_context(device_target="CPU")
+            mf_qwen3_patch.enable_cpu_kernels()
         from mf_qwen3_patch.convert.to_mindformers import convert_to_mindformers
 
         done = convert_to_mindformers(
@@ -67,13 +71,3 @@ def run(arguments: argparse.Namespace) -> int:
         more = [f"  not converted: {name} (Qwen3 has no such parameter)" for name in done.ignored]
         print_written(done.written, stdout, contents, *more, use=use)
     return 0
-
-
-def _on_the_cpu() -> None:
-    """Let the networks, which are looked at for their slices and never run, be built without a device."""
-    import mindspore
-
-    from mf_qwen3_patch import cpu_kernels
-
-    mindspore.set_context(device_target="CPU")
-    cpu_kernels.enable()

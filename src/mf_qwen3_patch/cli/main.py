@@ -6,32 +6,20 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from mf_qwen3_patch.cli import check, convert, export, run, selftest, startup_file, status
 from mf_qwen3_patch.errors import Qwen3PatchError
 
-if TYPE_CHECKING:
-    # Generic in the type stubs only.
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
-
 # Each has a HELP and a DESCRIPTION, add_arguments(parser), and run(arguments), which returns the exit code.
-_COMMANDS = {
-    "check": check,
-    "convert": convert,
-    "export": export,
-    "run": run,
-    "selftest": selftest,
-    "startup-file": startup_file,
-    "status": status,
-}
+_COMMANDS = (check, convert, export, run, selftest, startup_file, status)
 _USAGE = 2
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
-def add_commands(subparsers: Subparsers) -> None:
+def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the parser of each command."""
-    for name, command in _COMMANDS.items():
+    for command in _COMMANDS:
+        name = command.__name__.rpartition(".")[2].replace("_", "-")
         parser = subparsers.add_parser(name, help=command.HELP, description=command.DESCRIPTION)
         command.add_arguments(parser)
         parser.set_defaults(run=command.run)

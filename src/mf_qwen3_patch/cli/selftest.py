@@ -23,14 +23,10 @@ DESCRIPTION = (
     "all the same; 1: not; 2: it cannot be tried, and why."
 )
 
+# The tiny Qwen3 that the package ships, and the reference data of HuggingFace transformers beside it.
 MICRO_QWEN3 = Path(mf_qwen3_patch.__file__).parent / "micro_qwen3"
-"""The tiny Qwen3 that the package ships."""
-
 GOLDEN_NAME = "golden.json"
-"""The reference data of HuggingFace transformers, beside it."""
-
-# In float32 only the order of summation differs.
-_FLOAT32_TOLERANCE = 1e-3
+_FLOAT32_TOLERANCE = 1e-3  # only the order of summation differs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

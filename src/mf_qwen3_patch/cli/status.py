@@ -15,7 +15,8 @@ import mf_qwen3_patch
 from mf_qwen3_patch import cpu_kernels
 from mf_qwen3_patch.activation import startup
 from mf_qwen3_patch.activation.contract import check_contract
-from mf_qwen3_patch.activation.upstream import TESTED_STACKS, installed_versions, provided_upstream
+from mf_qwen3_patch.activation.registry import PATCHES
+from mf_qwen3_patch.activation.upstream import TESTED_STACKS, installed_versions
 from mf_qwen3_patch.cli._shared import add_json, installation, packages, stdout_for_us_alone
 
 HELP = "say which versions are there, what each patch does on them, and how the shim gets into programs"
@@ -54,16 +55,7 @@ def _run_contract(stdout: TextIO, *, as_json: bool) -> int:
     findings = check_contract()
     kept = [finding for finding in findings if finding.kept]
     if as_json:
-        items = [
-            {
-                "symbol": finding.symbol.path,
-                "used_for": finding.symbol.used_for,
-                "expected": finding.symbol.parameters,
-                "found": finding.found,
-                "kept": finding.kept,
-            }
-            for finding in findings
-        ]
+        items = [dataclasses.asdict(finding) for finding in findings]
         print(json.dumps({"versions": installed_versions(), "contract": items}, ensure_ascii=False), file=stdout)
     else:
         lines = [f"{'ok    ' if finding.kept else 'BROKEN'} {finding}" for finding in findings]
@@ -77,7 +69,10 @@ def _look() -> dict[str, Any]:
     device = import_error = None
     try:
         device = importlib.import_module("mindspore").get_context("device_target")
-        provided = provided_upstream()
+        for patch in PATCHES:
+            importlib.import_module(patch.target)
+            if reason := patch.step_aside_reason():
+                provided[patch.name] = reason
     except Exception as error:  # noqa: BLE001 - whatever it is belongs in the bug report
         import_error = f"{type(error).__name__}: {error}"
     mf_qwen3_patch.activate()

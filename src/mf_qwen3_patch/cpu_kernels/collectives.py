@@ -22,16 +22,12 @@ def spanning_world(init: Callable[..., None]) -> Callable[..., None]:
     def of_world(
         self: Any, group: str | None = None, global_ranks: Sequence[int] | None = None, size: int = 1, rank: int = 0
     ) -> None:
-        if group is not None and size > 1 and _spans_world(size):
+        on_cpu = mindspore.get_context("device_target") == "CPU"
+        if group is not None and size > 1 and on_cpu and GlobalComm.INITED and size == get_group_size():
             group = GlobalComm.WORLD_COMM_GROUP
         init(self, group, global_ranks, size, rank)
 
     return of_world
-
-
-def _spans_world(size: int) -> bool:
-    on_cpu = mindspore.get_context("device_target") == "CPU"
-    return bool(on_cpu and GlobalComm.INITED and size == get_group_size())
 
 
 def all_reduce(tensor: Tensor, op: str = "sum", group: str | None = None, async_op: bool = False) -> Any:

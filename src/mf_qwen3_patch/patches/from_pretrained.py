@@ -15,6 +15,7 @@ from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, class_pa
 
 # What stock's various from_pretrained methods call their first argument.
 _PATH_ARGUMENTS = ("pretrained_model_name_or_path", "pretrained_model_name_or_dir", "yaml_name_or_path")
+_BASE = "mindformers.models.modeling_utils:PreTrainedModel"
 _AUTO = "mindformers.models.auto"
 _CONFIG, _MODEL, _TOKENIZER = (f"{_AUTO}.{name}_auto" for name in ("configuration", "modeling", "tokenization"))
 # AutoModel inherits the method from a base class, AutoModelForCausalLM has a copy of its own: each needs it.
@@ -84,13 +85,7 @@ def _known_tokenizer() -> str | None:
 # model is refused, not passed on.
 FROM_PRETRAINED = MethodPatches(
     *(
-        _patch(
-            class_path(family, family.base_class),
-            _LOAD_MODEL,
-            is_huggingface_directory,
-            family,
-            "mindformers.models.modeling_utils:PreTrainedModel",
-        )
+        _patch(class_path(family, family.base_class), _LOAD_MODEL, is_huggingface_directory, family, _BASE)
         for family in FAMILIES.values()
     )
 )

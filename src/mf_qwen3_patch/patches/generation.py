@@ -9,6 +9,7 @@ import numpy as np
 
 from mf_qwen3_patch.patches._patcher import MethodPatches, around, inference_method
 
+_INFERENCE = "mindformers.parallel_core.inference.model_utils:InferModelMixin"
 _GENERATION = "mindformers.generation.text_generator:GenerationMixin"
 
 
@@ -67,11 +68,5 @@ def _longest(input_ids: Any) -> int:
 
 
 EAGER_PREFILL = MethodPatches(*inference_method("_incremental_infer_mcore", around(incremental_infer), _GENERATION))
-DECODE_MASK = MethodPatches(
-    *inference_method(
-        "set_dynamic_inputs",
-        around(set_dynamic_inputs),
-        "mindformers.parallel_core.inference.model_utils:InferModelMixin",
-    )
-)
+DECODE_MASK = MethodPatches(*inference_method("set_dynamic_inputs", around(set_dynamic_inputs), _INFERENCE))
 PROMPT_LENGTH = MethodPatches(*inference_method("generate", around(generate), _GENERATION))
