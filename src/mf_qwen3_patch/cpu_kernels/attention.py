@@ -7,7 +7,6 @@ other, ``[tokens, heads * head_dim]``. Scores and softmax are computed in float3
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import accumulate
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -79,12 +78,10 @@ class FlashAttentionScore:
         Returns the kernel's four results, of which MindFormers uses the last: ``[tokens, heads * head_dim]``.
         """
         head_dim = query.shape[-1] // self._heads
-        k, v = (x.asnumpy().reshape(x.shape[0], -1, head_dim) for x in (key, value))
         lengths = _lengths(actual_seq_qlen)
-        ends = accumulate(lengths)
-        own = (slice(end - length, end) for length, end in zip(lengths, ends, strict=True))
-        sequences = ((k[tokens], v[tokens]) for tokens in own)
-        return None, None, None, _attend(query, self._heads, self._scale, lengths, sequences)
+        k, v = (x.asnumpy().reshape(x.shape[0], -1, head_dim) for x in (key, value))
+        keys, values = (np.split(x, np.cumsum(lengths))[:-1] for x in (k, v))  # the last are padding
+        return None, None, None, _attend(query, self._heads, self._scale, lengths, keys, values)
 
 
 class ReshapeAndCache:
@@ -136,34 +133,34 @@ class PagedAttention:
         blocks of each sequence in order, ``context_lens``, ``[batch]``, its tokens in the cache, the current ones
         included.
         """
-        keys, values, tables = key_cache.asnumpy(), value_cache.asnumpy(), block_tables.asnumpy()
-        context = _lengths(context_lens)
+        head_dim = query.shape[-1] // self._heads
+        tables, context = block_tables.asnumpy(), _lengths(context_lens)
         counts = _lengths(q_seq_lens) if q_seq_lens is not None else [1] * len(context)
 
-        def cached() -> Iterator[tuple[_Array, _Array]]:
+        def cached(cache: Tensor) -> Iterator[_Array]:
+            array = cache.asnumpy()
             for row, length in enumerate(context):
-                blocks = tables[row, : -(-length // keys.shape[1])]
-                k, v = (x[blocks].reshape(-1, self._kv_heads, x.shape[-1])[:length] for x in (keys, values))
-                yield k, v
+                blocks = array[tables[row, : -(-length // array.shape[1])]]
+                yield blocks.reshape(-1, self._kv_heads, head_dim)[:length]
 
-        return _attend(query, self._heads, self._scale, counts, cached())
+        return _attend(query, self._heads, self._scale, counts, cached(key_cache), cached(value_cache))
 
 
 def _attend(
-    query: Tensor, heads: int, scale: float, counts: Iterable[int], sequences: Iterable[tuple[_Array, _Array]]
+    query: Tensor, heads: int, scale: float, counts: list[int], keys: Iterable[_Array], values: Iterable[_Array]
 ) -> Tensor:
-    """Compute causal attention of each sequence, in float32; returns the shape and dtype of ``query``.
+    """Attend causally within each sequence, in float32; returns the shape and dtype of ``query``.
 
-    Of each sequence there are so many queries, and all keys and values, ``[kv_len, kv_heads, head_dim]``: the queries'
-    own are the last.
+    ``counts`` has the number of queries of each sequence: they are its last tokens. ``keys`` and ``values`` have all of
+    its tokens, ``[kv_len, kv_heads, head_dim]``.
     """
     array = query.asnumpy()
     wide = array.astype(np.float32).reshape(array.shape[0], heads, -1)
     out = np.empty_like(wide)
     start = 0
-    for count, keys_values in zip(counts, sequences, strict=True):
+    for count, *key_value in zip(counts, keys, values, strict=True):
         tokens = slice(start, start + count)
-        key, value = (np.repeat(x.astype(np.float32), heads // x.shape[1], axis=1) for x in keys_values)
+        key, value = (np.repeat(x.astype(np.float32), heads // x.shape[1], axis=1) for x in key_value)
         scores = np.einsum("qhd,khd->hqk", wide[tokens], key) * np.float32(scale)
         visible = np.arange(len(key))[None, :] <= len(key) - count + np.arange(count)[:, None]
         scores = np.where(visible[None], scores, -np.inf)
