@@ -117,7 +117,9 @@ mindformers.core.context.build_context
     MFContextOperator: which code path generate takes
     MFContextOperator.reset_instance(): undoes a failed build
     MFContextOperator.get_mf_ctx_instance(): whether there is a context
-mindformers.tools.logger: logger: log lines
+mindformers.tools.logger
+    logger: log lines
+    get_logger: log lines that name the caller
 mindformers.tools.utils: is_pynative(): eager mode
 mindformers.version_control: is_310p(): leaves such devices to stock; their dtypes
 mindformers.models.auto.configuration_auto

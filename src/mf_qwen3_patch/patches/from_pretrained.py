@@ -24,11 +24,7 @@ _LOAD_MODEL = "pretrained:load_pretrained"
 
 
 def _patch(
-    owner: str,
-    ours: str,
-    answers_for: Callable[[object], bool] = is_qwen3_directory,
-    family: Family | None = None,
-    expected_owner: str = "",
+    owner: str, ours: str, answers_for: Callable[[object], bool] = is_qwen3_directory, family: Family | None = None
 ) -> MethodPatch:
     """Let ``ours``, a function below ``loading``, answer for Qwen3 directories and hub IDs, and stock for the rest.
 
@@ -50,7 +46,7 @@ def _patch(
             if auto_convert and not trains:
                 location = Location.of(path, kwargs)
                 if location.says_qwen3(answers_for):
-                    rest = {} if family is None else {"family": family}
+                    rest: dict[str, Any] = {} if family is None else {"family": family}
                     rest.update((name, value) for name, value in kwargs.items() if name not in _PATH_ARGUMENTS)
                     answer = resolve(f"mf_qwen3_patch.loading.{ours}")
                     return answer(location, *(args if named else args[1:]), **rest)
@@ -58,7 +54,7 @@ def _patch(
 
         return classmethod(from_pretrained)  # type: ignore[arg-type]
 
-    return MethodPatch(owner, "from_pretrained", make, expected_owner)
+    return MethodPatch(owner, "from_pretrained", make, "" if family is None else _BASE)
 
 
 def _known_config() -> str | None:
@@ -85,7 +81,7 @@ def _known_tokenizer() -> str | None:
 # model is refused, not passed on.
 FROM_PRETRAINED = MethodPatches(
     *(
-        _patch(class_path(family, family.base_class), _LOAD_MODEL, is_huggingface_directory, family, _BASE)
+        _patch(class_path(family, family.base_class), _LOAD_MODEL, is_huggingface_directory, family)
         for family in FAMILIES.values()
     )
 )
