@@ -54,7 +54,7 @@ from mf_qwen3_patch.errors import (
 from mf_qwen3_patch.settings import Settings
 
 if TYPE_CHECKING:
-    from mf_qwen3_patch.checkpoint.checks.preflight import preflight
+    from mf_qwen3_patch.checkpoint.checks.preflight import Preflight, preflight
     from mf_qwen3_patch.loading.pretrained import load_pretrained, load_weights
     from mf_qwen3_patch.loading.report import LoadReport
     from mf_qwen3_patch.loading.weight_dict import convert_weight_dict
@@ -74,6 +74,7 @@ __all__ = [
     "LoadReport",
     "PatchStatus",
     "PatchWarning",
+    "Preflight",
     "Problem",
     "Qwen3PatchError",
     "UnsupportedCheckpoint",
@@ -92,6 +93,7 @@ __all__ = [
 # Imported when they are first asked for: most of them need MindFormers.
 _LAZY = {
     "LoadReport": "loading.report",
+    "Preflight": "checkpoint.checks.preflight",
     "convert_weight_dict": "loading.weight_dict",
     "load_pretrained": "loading.pretrained",
     "load_weights": "loading.pretrained",

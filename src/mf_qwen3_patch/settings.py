@@ -100,3 +100,8 @@ def thread_count(requested: int | None = None) -> int:
     if not value.isdecimal() or int(value) < 1:
         raise ValueError(f"{_THREADS}={value!r} is not a positive integer")
     return int(value)
+
+
+def is_training_run() -> bool:
+    """Return whether MindFormers' RUN_MODE says that this process trains; such calls are stock's business."""
+    return os.environ.get("RUN_MODE", "").lower() in ("train", "finetune")

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import wrapt
 
@@ -49,6 +49,9 @@ class Patch:
         return reason or self.load().supports()
 
 
+State: TypeAlias = Literal["inactive", "pending", "applied", "skipped", "failed"]
+
+
 @dataclass(frozen=True)
 class PatchStatus:
     """The state of one patch.
@@ -56,13 +59,13 @@ class PatchStatus:
     Attributes:
         name: The patch.
         target: The module that it waits for or changed.
-        state: ``inactive``, ``pending`` (its target is not imported yet), ``applied``, ``skipped`` or ``failed``.
+        state: ``pending`` means that its target is not imported yet.
         reason: Why it was skipped or failed, else the empty string.
     """
 
     name: str
     target: str
-    state: str
+    state: State
     reason: str = ""
 
 
@@ -167,7 +170,8 @@ class Registry:
             if settings is None or self._status[patch.name].state != "pending" or patch.name in self._busy:
                 return
             self._busy.add(patch.name)
-        state, reason, cause = "applied", "", None
+        state: State = "applied"
+        reason, cause = "", None
         try:
             step_aside = patch.step_aside_reason()
             if step_aside is None:
@@ -193,7 +197,7 @@ class Registry:
         elif state == "applied":
             _log_applied(patch)
 
-    def _set(self, patch: Patch, state: str, reason: str = "") -> None:
+    def _set(self, patch: Patch, state: State, reason: str = "") -> None:
         self._status[patch.name] = PatchStatus(patch.name, patch.target, state, reason)
 
 

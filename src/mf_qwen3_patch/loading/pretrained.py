@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from mf_qwen3_patch.checkpoint.checks.memory import forecast_device, forecast_memory, free_host_memory
 from mf_qwen3_patch.checkpoint.checks.preflight import CheckOptions, Preflight, check, parameter_dtype
@@ -37,20 +37,40 @@ from mf_qwen3_patch.loading.runtime.dtypes import DtypeChoice, choose_dtypes
 from mf_qwen3_patch.loading.runtime.log import say, warn
 from mf_qwen3_patch.loading.runtime.network import build_model, family_of
 
+if TYPE_CHECKING:
+    import mindspore
+    import torch
+    import transformers
+    from mindformers.generation import GenerationConfig
+    from mindformers.models.modeling_utils import PreTrainedModel
+    from mindformers.models.qwen3.configuration_qwen3 import Qwen3Config
+
+
+@overload
+def load_pretrained(
+    name: str | os.PathLike[str] | Location, *, output_loading_info: Literal[False] = False, **keywords: Any
+) -> PreTrainedModel: ...
+
+
+@overload
+def load_pretrained(
+    name: str | os.PathLike[str] | Location, *, output_loading_info: Literal[True], **keywords: Any
+) -> tuple[PreTrainedModel, dict[str, list[Any]]]: ...
+
 
 def load_pretrained(
     name: str | os.PathLike[str] | Location,
     *,
-    config: Any = None,
-    torch_dtype: Any = None,
-    dtype: Any = None,
+    config: Qwen3Config | transformers.PretrainedConfig | str | os.PathLike[str] | None = None,
+    torch_dtype: str | mindspore.Type | torch.dtype | None = None,
+    dtype: str | mindspore.Type | torch.dtype | None = None,
     output_loading_info: bool = False,
     ignore_mismatched_sizes: bool = False,
-    generation_config: Any = None,
+    generation_config: GenerationConfig | None = None,
     trust_remote_code: bool | None = None,
     family: Family | None = None,
     **keywords: Any,
-) -> Any:
+) -> PreTrainedModel | tuple[PreTrainedModel, dict[str, list[Any]]]:
     """Build the inference model that a HuggingFace Qwen3 directory describes, and load it.
 
     The keywords are those of transformers' ``from_pretrained``, with the same meaning.
@@ -131,7 +151,7 @@ def _say_memory(config: Any, found: Preflight, choice: DtypeChoice) -> None:
 
 
 def load_weights(
-    model: Any, directory: str | os.PathLike[str] | Directory, *, family: Family | None = None
+    model: PreTrainedModel, directory: str | os.PathLike[str] | Directory, *, family: Family | None = None
 ) -> LoadReport:
     """Load a directory into a model that is already built.
 

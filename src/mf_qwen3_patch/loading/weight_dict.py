@@ -14,10 +14,11 @@ import re
 from collections.abc import Collection, Iterable, Mapping, MutableMapping
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 from mindformers.parallel_core.utils.model_mixin import TrainModelMixin
-from mindspore import Parameter
+from mindspore import Parameter, Tensor
 from safetensors import safe_open
 
 from mf_qwen3_patch.checkpoint.checks.unsupported import MERGE_ADAPTER, is_of_an_adapter, quantization_of
@@ -27,6 +28,11 @@ from mf_qwen3_patch.families.qwen3 import QWEN3
 from mf_qwen3_patch.loading.runtime.parameters import to_numpy, to_parameter
 from mf_qwen3_patch.loading.transfer.cast import is_finite, not_finite
 from mf_qwen3_patch.loading.transfer.name_mapping import convert_name
+
+if TYPE_CHECKING:
+    from threading import Condition
+
+    from mindformers.models.modeling_utils import PreTrainedModel
 
 _COMPLETE = "pass the weights of all shards together, or complete the download"
 _NO_EXPERTS = dict.fromkeys(("num_layers", "num_moe_experts", "hidden_size", "moe_ffn_hidden_size"), 0)
@@ -45,12 +51,12 @@ class _ConversionHost(TrainModelMixin):  # type: ignore[misc]  # it has no type 
 
 
 def convert_weight_dict(
-    model_class: Any,
-    source: Mapping[str, Any],
+    model_class: type[PreTrainedModel],
+    source: Mapping[str, Tensor | np.ndarray[Any, Any]],
     *,
-    model_config: Any = None,
-    qkv_dict: MutableMapping[str, Any] | None = None,
-    condition: Any = None,
+    model_config: object = None,
+    qkv_dict: MutableMapping[str, Tensor] | None = None,
+    condition: Condition | None = None,
     family: Family = QWEN3,
 ) -> dict[str, Parameter]:
     """Convert HuggingFace weights to the inference layout; a dict in MindFormers' names passes through.

@@ -12,6 +12,7 @@ from mf_qwen3_patch.checkpoint.files.tokenizer_files import TOKENIZER_CLASS, is_
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.registry import FAMILIES
 from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, class_path, resolve
+from mf_qwen3_patch.settings import is_training_run
 
 # What stock's various from_pretrained methods call their first argument.
 _PATH_ARGUMENTS = ("pretrained_model_name_or_path", "pretrained_model_name_or_dir", "yaml_name_or_path")
@@ -38,8 +39,6 @@ def _patch(
 
         @functools.wraps(stock)
         def from_pretrained(cls: type, *args: Any, auto_convert: bool = True, **kwargs: Any) -> Any:
-            from mf_qwen3_patch.loading.runtime.context import is_training_run
-
             named = [name for name in _PATH_ARGUMENTS if kwargs.get(name) is not None]
             path = kwargs[named[0]] if named else (args[0] if args else None)
             trains = is_training_run() or (family is not None and cls is family.load(family.training_class))

@@ -1,4 +1,4 @@
-"""``mindspore.load_checkpoint(format="safetensors")`` returns named Parameters, never numpy arrays."""
+"""``mindspore.load_checkpoint(format="safetensors")`` returns what stock returns, named by the keys."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ from typing import Any
 
 from mf_qwen3_patch.checkpoint.files.safetensors_header import read_header
 from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, around, resolve
+from mf_qwen3_patch.settings import is_training_run
 
 _MODULE = "mindspore.train.serialization"
-_FORMAT_ARGUMENT = "format"
 
 
 def load_checkpoint(stock: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Name what stock reads; refuse a damaged file by name: stock's errors say neither which file nor what to do."""
+    """Name what stock reads, unless this process trains; refuse a damaged file by name, which stock's errors don't."""
     from mf_qwen3_patch.loading.runtime.parameters import named_parameters
 
     try:
         arguments = inspect.signature(stock).bind(*args, **kwargs).arguments
     except TypeError:
         arguments = {}  # stock raises the error
-    if arguments.get(_FORMAT_ARGUMENT) != "safetensors":
+    if arguments.get("format") != "safetensors" or is_training_run():
         return stock(*args, **kwargs)
     path = arguments.get("ckpt_file_name")
-    if isinstance(path, str) and Path(path).exists():
+    # Stock says what is wrong with any other file.
+    if isinstance(path, str) and path.endswith(".safetensors") and Path(path).exists():
         read_header(Path(path))
     return named_parameters(stock(*args, **kwargs))
 
 
 def _no_safetensors() -> str | None:
-    if _FORMAT_ARGUMENT not in inspect.signature(resolve(_MODULE).load_checkpoint).parameters:
+    if "format" not in inspect.signature(resolve(_MODULE).load_checkpoint).parameters:
         return "this MindSpore's load_checkpoint has no format= argument and reads no safetensors"
     return None
 

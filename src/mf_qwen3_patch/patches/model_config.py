@@ -12,6 +12,7 @@ from typing import Any
 
 from mf_qwen3_patch.checkpoint.files.directory import is_qwen3_directory
 from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, around, resolve
+from mf_qwen3_patch.settings import is_training_run
 
 _MODULE = "mindformers.models.build_config"  # where it is used, too
 
@@ -19,7 +20,6 @@ _MODULE = "mindformers.models.build_config"  # where it is used, too
 def merge_model_config(stock: Callable[..., Any], pretrain_model_dir: Any, config: Any) -> Any:
     """Normalize config.json before the YAML is laid over it."""
     from mf_qwen3_patch.loading import mindformers_config
-    from mf_qwen3_patch.loading.runtime.context import is_training_run
 
     if not is_qwen3_directory(pretrain_model_dir) or is_training_run():
         return stock(pretrain_model_dir, config)

@@ -67,7 +67,7 @@ def test_every_call_form_returns_parameters_named_by_their_key(file: str, call: 
     assert loaded
     assert all(isinstance(value, Parameter) for value in loaded.values())
     assert all(value.name == name for name, value in loaded.items())
-    assert not any(value.requires_grad for value in loaded.values())
+    assert all(value.requires_grad for value in loaded.values())
     if call == "choice_func":
         assert {name.split(".")[-2] for name in loaded} == {"q_proj"}
 
@@ -80,6 +80,57 @@ def test_the_network_passed_in_is_loaded(tmp_path: Path) -> None:
 
     np.testing.assert_array_equal(net.norm.asnumpy(), loaded["model.norm.weight"].asnumpy())
     assert net.norm.asnumpy().any()
+
+
+@pytest.mark.parametrize("mode", ["predict", "finetune"])
+def test_programs_that_train_get_what_stock_gives(mode: str, tmp_path: Path) -> None:
+    """The same networks, trainable parameters, saved files and errors as without the shim."""
+    script = """
+        import copy, pickle, sys
+        if sys.argv[1] == "shim":
+            import mf_qwen3_patch
+        import mindspore, numpy as np
+        from mindspore import Parameter, Tensor, nn
+
+        for file, value in (("a", 1.0), ("b", 2.0)):
+            weights = [{"name": "w", "data": Tensor(np.full(2, value, np.float32))}]
+            mindspore.save_checkpoint(weights, file + ".safetensors", format="safetensors")
+            mindspore.save_checkpoint(weights, file + ".ckpt")
+
+        def load(file):
+            return mindspore.load_checkpoint(file, format="safetensors")
+
+        class Two(nn.Cell):
+            def __init__(self):
+                super().__init__()
+                self.x, self.y = load("a.safetensors")["w"], load("b.safetensors")["w"]
+
+        two = Two()
+        mindspore.save_checkpoint(two, "two.safetensors", format="safetensors")
+        saved = {name: value.asnumpy().tolist() for name, value in load("two.safetensors").items()}
+        single = load("a.safetensors")["w"]
+        copies = [copy.deepcopy(single), pickle.loads(pickle.dumps(single))]
+        try:
+            load("a.ckpt")
+        except ValueError as error:
+            refused = str(error)
+        give([
+            [[parameter.name, parameter.requires_grad, type(parameter).__name__] for parameter in two.get_parameters()],
+            len(two.trainable_params()),
+            saved,
+            [[type(one) is type(Two().x), one.requires_grad, one.asnumpy().tolist()] for one in copies],
+            refused,
+            [single.name] + [one.name for one in copies] if sys.argv[1] == "shim" else None,
+        ])
+    """
+    results = []
+    for who in ("stock", "shim"):
+        place = tmp_path / who
+        place.mkdir()
+        *rest, names = run_script(script, who, cwd=place, env={"RUN_MODE": mode}).result
+        results.append(rest)
+    assert results[0] == results[1]
+    assert all(name.startswith("Parameter#") for name in names) if mode == "finetune" else names == ["w", "w", "w"]
 
 
 @pytest.mark.parametrize("module", RE_EXPORTS)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mf_qwen3_patch.activation.contract import CONTRACT
 from mf_qwen3_patch.activation.registry import PATCHES, Patch, Registry
 from mf_qwen3_patch.errors import ActivationError, PatchWarning
 from mf_qwen3_patch.settings import Settings
@@ -200,3 +201,13 @@ def test_every_patch_has_an_implementation_of_its_own_name() -> None:
     sources = "".join(path.read_text() for path in (root / "patches").glob("*.py"))
     declared = re.findall(r"^(\w+) = MethodPatches\(", sources, re.MULTILINE)
     assert sorted(declared) == sorted(patch.name.upper() for patch in PATCHES)
+
+
+@pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.name)
+def test_the_owner_of_whatever_is_replaced_is_in_the_contract(patch: Patch) -> None:
+    known = {symbol.path for symbol in CONTRACT} | {symbol.module for symbol in CONTRACT}
+    replaced = patch.load()._patches
+
+    assert replaced
+    assert [one.owner for one in replaced if one.owner not in known] == []
+    assert [one.expected_owner for one in replaced if one.expected_owner and one.expected_owner not in known] == []

@@ -31,16 +31,27 @@ from mf_qwen3_patch.families.tensors import ModelDims
 
 @dataclass(frozen=True)
 class Preflight:
-    """The answer of :func:`preflight`."""
+    """The answer of :func:`preflight`.
+
+    Attributes:
+        checkpoint: What was looked at, open as long as it is needed.
+        config: Values for MindFormers' Qwen3Config or Qwen3MoeConfig, the overrides applied.
+        dims: The model's dimensions.
+        problems: Why a load can't succeed, most important first; empty if it can.
+        warnings: What should be known but stops nothing.
+        memory: What the model takes, in bytes.
+        family: Which of the known models it is.
+        misfits: Tensors that are not loaded since their shape is not the config's, where that is allowed.
+    """
 
     checkpoint: Checkpoint
-    config: dict[str, Any]  # values for MindFormers' Qwen3Config or Qwen3MoeConfig, the overrides applied
+    config: dict[str, Any]
     dims: ModelDims
-    problems: tuple[Problem, ...]  # why a load can't succeed, most important first; empty if it can
-    warnings: tuple[str, ...]  # what should be known but stops nothing
+    problems: tuple[Problem, ...]
+    warnings: tuple[str, ...]
     memory: MemoryForecast
     family: Family
-    misfits: tuple[Misfit, ...] = ()  # not to be loaded as their shape is not the config's; only if that was allowed
+    misfits: tuple[Misfit, ...] = ()
 
     def raise_for_problems(self) -> None:
         """Raise one error with all problems, of the class of the most important one; nothing if there are none."""

@@ -22,11 +22,6 @@ _GRAPH_MODE, _PYNATIVE_MODE = 0, 1
 _NO_LIMIT_GB = 1024  # MindSpore's default
 
 
-def is_training_run() -> bool:
-    """Return whether RUN_MODE says that this process trains; such calls are stock's business."""
-    return os.environ.get("RUN_MODE", "").lower() in ("train", "finetune")
-
-
 def device_kind() -> DeviceKind:
     """Return the kind of device that this process computes on, as far as dtypes depend on it."""
     if mindspore.get_context("device_target") == "CPU":
