@@ -8,7 +8,7 @@ MindSpore's, MindFormers' or ``__main__``'s, and listed in a ``LatePatchWarning`
 **What.** ``AutoModel.from_pretrained(directory)`` and its siblings load a HuggingFace Qwen3 directory,
 ``AutoTokenizer.from_pretrained(directory)`` gives its tokenizer;
 ``InferenceQwen3ForCausalLM.convert_weight_dict`` works; ``mindspore.load_checkpoint`` returns named
-Parameters from safetensors; ``load_weights`` checks before it loads and proves that it did.
+Parameters from safetensors; ``load_weights`` checks before it loads and verifies what it has loaded.
 
 **Without the patches.** ``load_pretrained``, ``load_weights``, ``preflight`` and ``convert_weight_dict`` do the same by
 their own names. What this module exports is public; every module below it is private.

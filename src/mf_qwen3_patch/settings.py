@@ -2,7 +2,7 @@
 
 ===========================  =================================================================
 ``MF_QWEN3_PATCH``           ``1`` (default) on; ``0`` everything off; ``strict``: a patch that
-                             cannot be applied raises instead of warning, and the proof after a
+                             cannot be applied raises instead of warning, and the verification after a
                              load compares everything instead of a sample.
 ``MF_QWEN3_PATCH_DISABLE``   comma-separated names of patches to leave out.
 ``MF_QWEN3_PATCH_CPU``       ``1``: enable the CPU stand-ins for Ascend-only kernels.

@@ -9,7 +9,7 @@ from typing import Any
 
 from mf_qwen3_patch.families.config_schema import ConfigSchema
 from mf_qwen3_patch.families.layout import INFERENCE, TRAINING, Fusion, Layout
-from mf_qwen3_patch.families.tensors import Axes, ModelDims, Shape, names_of_role, parse_name, shape_of
+from mf_qwen3_patch.families.tensors import Axes, ModelDims, Shape, TensorName, names_of_role, parse_name, shape_of
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ class Family:
     base_class: str  # the others inherit from it
     router: str = ""  # the path element of the router's parameter, in a mixture of experts
 
-    def axes_of(self, name: str) -> Axes | None:
+    def axes_of(self, name: str | TensorName) -> Axes | None:
         """Return the axes of a HuggingFace tensor of the family, None for any other name."""
-        layer, _, role = parse_name(name)
+        layer, _, role = parse_name(name) if isinstance(name, str) else name
         return self.outer_tensors.get(role) if layer is None else self.layer_tensors.get(role)
 
     def expected_tensors(self, dims: ModelDims) -> dict[str, Shape]:

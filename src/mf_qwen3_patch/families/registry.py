@@ -8,6 +8,7 @@ from typing import Any
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.qwen3 import QWEN3
 from mf_qwen3_patch.families.qwen3_moe import QWEN3_MOE
+from mf_qwen3_patch.families.tensors import TensorName, parse_name
 
 FAMILIES: Mapping[str, Family] = {family.model_type: family for family in (QWEN3, QWEN3_MOE)}
 """By model_type."""
@@ -22,9 +23,10 @@ def find_family(raw: Mapping[str, Any]) -> Family | None:
     return next((family for family in FAMILIES.values() if family.architecture in names), None)
 
 
-def is_known(name: str) -> bool:
+def is_known(name: str | TensorName) -> bool:
     """Return whether a model of any family has a HuggingFace tensor of this name."""
-    return any(family.axes_of(name) is not None for family in FAMILIES.values())
+    parsed = parse_name(name) if isinstance(name, str) else name
+    return any(family.axes_of(parsed) is not None for family in FAMILIES.values())
 
 
 def is_parameter_name(name: str) -> bool:

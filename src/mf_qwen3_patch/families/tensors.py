@@ -70,10 +70,12 @@ def parse_name(name: str) -> TensorName:
 
 def _after_number(name: str, prefix: str) -> tuple[int | None, str]:
     """Split ``prefix``, a number and the rest; the number is None if the name is made otherwise."""
-    digits, _, rest = name.removeprefix(prefix).partition(".")
+    if not name.startswith(prefix):
+        return None, name
+    digits, _, rest = name[len(prefix) :].partition(".")
     # No leading zeros and at most six digits: "model.layers.00.x" is not a name of layer 0.
     plain = digits.isascii() and digits.isdigit() and len(digits) <= 6 and (digits == "0" or digits[0] != "0")
-    return (int(digits), rest) if name.startswith(prefix) and plain and rest else (None, name)
+    return (int(digits), rest) if plain and rest else (None, name)
 
 
 def is_expert_role(role: str) -> bool:

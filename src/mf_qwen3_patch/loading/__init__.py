@@ -1,1 +1,1 @@
-"""From a HuggingFace directory or weight dict to loaded, proven Parameters and models."""
+"""From a HuggingFace directory or weight dict to loaded, verified Parameters and models."""

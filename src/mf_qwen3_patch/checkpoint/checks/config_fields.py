@@ -9,7 +9,7 @@ from mf_qwen3_patch.checkpoint.config.overrides import KEYWORD_ARGUMENT
 from mf_qwen3_patch.checkpoint.config.problem import field_problem
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
 from mf_qwen3_patch.errors import ConfigMismatch, Problem, UnsupportedCheckpoint
-from mf_qwen3_patch.families.tensors import Axis, parse_name
+from mf_qwen3_patch.families.tensors import Axis
 
 # The field that says how long an axis is: itself, or a number of heads.
 _FIELDS: Mapping[Axis, str] = {
@@ -135,8 +135,9 @@ def _layers(compared: Comparison) -> Problem | None:
     unknown = found < says and compared.checkpoint.lost_unknown
     if found in (0, says) or _LAYERS in compared.config.invalid or unknown:
         return None
-    tensors = compared.checkpoint.tensors.values()
-    numbered = [(layer, info) for info in tensors if (layer := parse_name(info.name).layer) is not None]
+    checkpoint = compared.checkpoint
+    layers = ((checkpoint.names[name].layer, info) for name, info in checkpoint.tensors.items())
+    numbered = [(layer, info) for layer, info in layers if layer is not None]
     if not numbered:
         return None
     if found > says:

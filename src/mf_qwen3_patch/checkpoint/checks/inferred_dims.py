@@ -13,7 +13,7 @@ from mf_qwen3_patch.checkpoint.config.overrides import Overridden
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
 from mf_qwen3_patch.families.family import Family
-from mf_qwen3_patch.families.tensors import Axes, Axis, ModelDims, TensorName, parse_name
+from mf_qwen3_patch.families.tensors import Axes, Axis, ModelDims, TensorName
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,9 @@ class Comparison:
 
     def axes_of(self, name: str, sizes: Mapping[Axis, int]) -> Axes | None:
         """Return the axes of a tensor that a model of these sizes has; it has none of an expert beyond the last."""
-        expert = parse_name(name).expert
-        return self.config.family.axes_of(name) if expert is None or expert < sizes["num_experts"] else None
+        parsed = self.checkpoint.names[name]
+        expert = parsed.expert
+        return self.config.family.axes_of(parsed) if expert is None or expert < sizes["num_experts"] else None
 
 
 def compare(checkpoint: Checkpoint, overridden: Overridden) -> Comparison:
@@ -111,5 +112,6 @@ def _in_order(checkpoint: Checkpoint, family: Family) -> Iterator[tuple[str, Ten
         layer, expert, role = pair[1]
         return ranks.get(role, len(ranks)), layer or 0, expert or 0
 
-    yield from sorted(((name, parse_name(name)) for name in checkpoint.tensors), key=order)
-    yield from ((name, parse_name(name)) for name in checkpoint.lost)
+    names = checkpoint.names
+    yield from sorted(((name, names[name]) for name in checkpoint.tensors), key=order)
+    yield from ((name, names[name]) for name in checkpoint.lost)

@@ -29,7 +29,7 @@ def missing_tensors(compared: Comparison) -> list[Problem]:
     known = checkpoint.tensors.keys() | checkpoint.lost
     if checkpoint.lost_unknown:
         return []
-    if not any(family.axes_of(name) is not None for name in known):
+    if not any(family.axes_of(name) is not None for name in checkpoint.names.values()):
         return [_nothing_known(compared)]
     problems: list[Problem] = []
     for name in family.outer_tensors:
@@ -128,7 +128,7 @@ def misshapen_tensors(compared: Comparison) -> list[Problem]:
     sizes = compared.sizes
     groups: dict[tuple[str, Shape], list[tuple[TensorInfo, Axes]]] = {}
     for info, axes in _of_another_shape(compared, sizes):
-        groups.setdefault((parse_name(info.name).role, info.shape), []).append((info, axes))
+        groups.setdefault((compared.checkpoint.names[info.name].role, info.shape), []).append((info, axes))
     problems = []
     for (info, axes), *others in groups.values():
         more = f" (and {len(others)} more of its kind)" if others else ""
@@ -173,7 +173,7 @@ def _of_another_shape(compared: Comparison, sizes: Mapping[Axis, int]) -> Iterat
         axes = compared.axes_of(name, sizes)
         if axes is None or (name == head and dims.tie_word_embeddings):
             continue
-        beyond = (parse_name(name).layer or 0) >= dims.num_hidden_layers
+        beyond = (compared.checkpoint.names[name].layer or 0) >= dims.num_hidden_layers
         if not beyond and info.shape != shape_of(axes, sizes):
             yield info, axes
 
@@ -189,7 +189,7 @@ def unexpected_tensors(compared: Comparison) -> tuple[list[Problem], list[str]]:
     unknown: list[str] = []
     for name in tensors:
         if compared.axes_of(name, compared.sizes) is None:
-            layer, _, role = parse_name(name)
+            layer, _, role = compared.checkpoint.names[name]
             (biases if layer is not None and role in config.family.biases else unknown).append(name)
     problems = []
     # With attention_bias: true the config itself has been refused already.

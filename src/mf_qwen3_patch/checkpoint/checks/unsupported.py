@@ -16,7 +16,6 @@ from mf_qwen3_patch.errors import Problem, UnsupportedCheckpoint
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.qwen3 import QWEN3
 from mf_qwen3_patch.families.registry import FAMILIES, is_known, is_parameter_name
-from mf_qwen3_patch.families.tensors import parse_name
 
 LOADABLE_DTYPES = frozenset({"F32", "F16", "BF16"})
 """Dtypes whose values mean what they say; others are quantized and need their scales."""
@@ -144,7 +143,7 @@ def _quantization(checkpoint: Checkpoint) -> Problem | None:
     encoded = (
         (info, "FP8" if info.dtype.startswith("F8") else f"of dtype {info.dtype}")
         for name, info in tensors.items()
-        if info.dtype not in LOADABLE_DTYPES and is_known(name)
+        if info.dtype not in LOADABLE_DTYPES and is_known(checkpoint.names[name])
     )
     witness = next(chain(scales, encoded), None)
     if witness is not None:
@@ -176,8 +175,9 @@ def _mindformers_layout(checkpoint: Checkpoint) -> Problem | None:
 
 def _embedding(checkpoint: Checkpoint) -> Problem | None:
     tensors, heads = checkpoint.tensors, {family.head for family in FAMILIES.values()}
-    bare = next((name for name in tensors if not is_known(name) and is_known(f"model.{name}")), None)
-    if bare is None or any(is_known(name) for name in tensors if name not in heads):
+    known = {name for name in tensors if is_known(checkpoint.names[name])}
+    bare = next((name for name in tensors if name not in known and is_known(f"model.{name}")), None)
+    if bare is None or known - heads:
         return None
     marks = sorted({"modules.json", "config_sentence_transformers.json", "1_Pooling"} & checkpoint.listing)
     evidence = f" ({marks[0]} is there, too)" if marks else ""
@@ -197,7 +197,7 @@ def _classifier(checkpoint: Checkpoint) -> Problem | None:
 
 def _qwen2(checkpoint: Checkpoint) -> Problem | None:
     head_norms = {role for role, axes in QWEN3.layer_tensors.items() if axes == ("head_dim",)}
-    roles = {parse_name(name).role: info for name, info in checkpoint.tensors.items()}
+    roles = {checkpoint.names[name].role: info for name, info in checkpoint.tensors.items()}
     biased = next((info for role, info in roles.items() if role in QWEN3.biases), None)
     if biased is None or not head_norms.isdisjoint(roles):
         return None
@@ -207,7 +207,7 @@ def _qwen2(checkpoint: Checkpoint) -> Problem | None:
 
 
 def _wrapped(checkpoint: Checkpoint) -> Problem | None:
-    if any(map(is_known, checkpoint.tensors)):
+    if any(is_known(checkpoint.names[name]) for name in checkpoint.tensors):
         return None
     for name, info in checkpoint.tensors.items():
         for beginning in _BEGINNINGS:
@@ -226,7 +226,7 @@ def _other_family(checkpoint: Checkpoint) -> Problem | None:
     (other,) = (known for known in FAMILIES.values() if known is not family)
     own = family.layer_tensors.keys() - other.layer_tensors.keys()
     foreign = other.layer_tensors.keys() - family.layer_tensors.keys()
-    roles = {name: parse_name(name).role for name in checkpoint.tensors}
+    roles = {name: checkpoint.names[name].role for name in checkpoint.tensors}
     witness = next((name for name, role in roles.items() if role in foreign), None)
     if witness is None or not own.isdisjoint(roles.values()):
         return None

@@ -17,6 +17,7 @@ from mf_qwen3_patch.checkpoint.files.shards import choose_files, merge_headers, 
 from mf_qwen3_patch.errors import CheckpointError, Problem
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.registry import find_family
+from mf_qwen3_patch.families.tensors import TensorName, parse_name
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class Checkpoint:
     def family(self) -> Family | None:
         """The family that the config names, None if it is none that is known."""
         return find_family(self.config)
+
+    @cached_property
+    def names(self) -> dict[str, TensorName]:
+        """The names of all tensors, those that are lost included, taken apart."""
+        return {name: parse_name(name) for name in (*self.tensors, *self.lost)}
 
     @property
     def headers(self) -> dict[Path, Header]:

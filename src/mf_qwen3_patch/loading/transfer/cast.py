@@ -70,7 +70,7 @@ class Cast:
 
 @dataclass
 class TensorFindings:
-    """What was seen in the part of a tensor that was read: the bits of the largest magnitude, and numbers of elements.
+    """The findings in the part of a tensor that was read: the bits of the largest magnitude, and numbers of elements.
 
     Every element was looked at. Those that ``overflowed`` were finite, and became infinite by the cast.
     """
