@@ -52,11 +52,35 @@ def load_with_mindformers(model: Any, files: Sequence[Path]) -> None:
     LoadNotProven for parameters that were not loaded, which stock only logs.
     """
     paths = [str(file) for file in files]
+    _forget_earlier_parts(model)
     loaded = model.model.load_weights(
         model._safetensors_weights_iterator(paths), model.generate_mapping(), model.check_hf_weight(weights_files=paths)
     )
+    _format_whole_parameters(model)
     model.process_weights_after_loading(model.model)
     names = network_parameters(model).keys()
     if missing := sorted(names - set(loaded)):
         what = f"{len(missing)} of {len(names)} parameters: {some(missing, 5, ' and {} more')}"
         raise LoadNotProven(f"MindFormers' own loader did not load {what}")
+
+
+def _forget_earlier_parts(model: Any) -> None:
+    """Have every layer count anew the parts of a fused parameter that it gets.
+
+    On an Ascend 310P a layer formats a fused parameter when its last part has come. What an earlier load has left in
+    the count would make it the last but one, and the one that follows would be written into a copy.
+    """
+    for layer in _counting_layers(model):
+        layer.param_load_counts.clear()
+
+
+def _format_whole_parameters(model: Any) -> None:
+    """Bring fused parameters that came whole into the card's format: their layers still wait for further parts."""
+    for layer in _counting_layers(model):
+        if layer.param_load_counts:
+            layer.param_load_counts.clear()
+            layer.format_to_nz(layer.weight)
+
+
+def _counting_layers(model: Any) -> list[Any]:
+    return [cell for _, cell in model.cells_and_names() if hasattr(cell, "param_load_counts")]
