@@ -43,28 +43,39 @@ def set_dynamic_inputs(stock: Callable[..., Any], self: Any, *args: Any, **kwarg
 
 
 def generate(stock: Callable[..., Any], self: Any, input_ids: Any, *args: Any, **kwargs: Any) -> Any:
-    """Refuse a prompt that is longer than the model's ``seq_length``.
+    """Refuse a prompt that is longer than the model's ``seq_length``, and say what a full key/value cache needs.
 
     Stock cuts ``max_length`` to ``seq_length`` and then complains that ``max_length`` is too small, which no value of
-    it can mend.
+    it can mend. Of a full cache it says that a pool of blocks is out of memory, and never gives them back.
     """
-    length, most = _longest(input_ids), self.config.seq_length
-    if length > most:
+    lengths, config = _prompt_lengths(input_ids), self.config
+    longest = max(lengths, default=0)
+    if longest > config.seq_length:
         raise ValueError(
-            f"the prompt has {length} tokens, but the model was built for sequences of {most}: load it with a "
-            f"larger seq_length, e.g. from_pretrained(..., seq_length={2 * length}), which takes prompt and answer "
-            "together"
+            f"the prompt has {longest} tokens, but the model was built for sequences of {config.seq_length}: load it "
+            f"with a larger seq_length, e.g. from_pretrained(..., seq_length={2 * longest}), which takes prompt and "
+            "answer together"
         )
-    return stock(self, input_ids, *args, **kwargs)
+    try:
+        return stock(self, input_ids, *args, **kwargs)
+    except RuntimeError as error:
+        if "block pool is out of memory" not in str(error):
+            raise
+        self.block_mgr.clear_cache()
+        raise RuntimeError(
+            f"the key/value cache has room for {config.num_blocks * config.block_size} tokens (num_blocks="
+            f"{config.num_blocks}, block_size={config.block_size}), which this batch of {len(lengths)} has used up, "
+            f"prompts and answers together: load the model with from_pretrained(..., batch_size={len(lengths)}), or "
+            "with more num_blocks, or generate in smaller batches"
+        ) from error
 
 
-def _longest(input_ids: Any) -> int:
-    """Return the number of tokens of the longest prompt, of one or of a batch, in whatever they are."""
-    if not isinstance(input_ids, (list, tuple)):
-        shape = getattr(input_ids, "shape", ())
-        return int(shape[-1]) if shape else 0
-    nested = any(np.ndim(row) for row in input_ids)
-    return max(int(np.size(row)) for row in input_ids) if nested else len(input_ids)
+def _prompt_lengths(input_ids: Any) -> list[int]:
+    """Return the number of tokens of each prompt, of one or of a batch, in whatever they are."""
+    if isinstance(input_ids, (list, tuple)):
+        return [int(np.size(row)) for row in input_ids] if any(map(np.ndim, input_ids)) else [len(input_ids)]
+    *rows, length = getattr(input_ids, "shape", ()) or (0,)
+    return [int(length)] * int(rows[0] if rows else 1)
 
 
 EAGER_PREFILL = MethodPatches(*inference_method("_incremental_infer_mcore", around(incremental_infer), _GENERATION))

@@ -1,4 +1,4 @@
-"""A prompt that is longer than what the model was built for."""
+"""A prompt that is longer than what the model was built for, and a batch that is more than its cache has room for."""
 
 from __future__ import annotations
 
@@ -30,3 +30,14 @@ def test_it_is_an_error_that_names_the_keyword(model: Any, prompt: Any) -> None:
 @pytest.mark.parametrize("prompt", [TOO_LONG[:12], [TOO_LONG[:12]], np.array([TOO_LONG[:12]])])
 def test_one_that_fits_is_answered(model: Any, prompt: Any) -> None:
     assert np.size(model.generate(prompt, max_new_tokens=2, do_sample=False)) == 14
+
+
+@pytest.mark.parametrize("as_array", [False, True])
+def test_a_batch_that_overruns_the_cache_is_an_error_that_names_the_keywords(as_array: bool) -> None:
+    small = AutoModel.from_pretrained(str(MICRO_QWEN3), seq_length=32, block_size=16, num_blocks=4)
+    batch = [TOO_LONG] * 3
+    # 3 sequences of 2 blocks; the second try would find fewer blocks than the first if they were not given back.
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=r"room for 64 tokens \(num_blocks=4, .* batch of 3 .* batch_size=3\)"):
+            small.generate(np.array(batch) if as_array else batch, max_new_tokens=2, do_sample=False)
+    assert np.shape(small.generate(batch[:2], max_new_tokens=2, do_sample=False)) == (2, 22)
