@@ -26,10 +26,10 @@ lint: $(VENV)/.installed-test
 unit: $(VENV)/.installed-test             ## the tests that need no MindSpore
 	$(BIN)/python -m pytest tests/unit tests/docs
 
-mindformers: $(VENV)/.installed-test      ## the tests on the real stack
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --junit-xml=.nox/results/1.7.0.xml tests/mindformers tests/activation
+mindformers: $(VENV)/.installed-test      ## the tests on the real stack, on the CPU and rehearsed on Ascend
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --junit-xml=.nox/results/1.7.0.xml tests/mindformers tests/activation tests/ascend
 
-ascend: $(VENV)/.installed-test           ## MindSpore's real Ascend plugin, rehearsed above a stub of CANN
+ascend: $(VENV)/.installed-test           ## of them MindSpore's real Ascend plugin, rehearsed above a stub of CANN
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile tests/ascend
 
 test-matrix: $(VENV)/.installed-nox       ## every test on every supported release, each in an environment of its own

@@ -48,7 +48,9 @@ def matrix(session: nox.Session, row: str) -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
     report = RESULTS / f"{row}.xml"
     report.unlink(missing_ok=True)
-    tests = ["tests/mindformers", "tests/activation"] + ([] if ROWS[row][0] == UNIT_TESTED else ["tests/unit"])
+    tests = ["tests/mindformers", "tests/activation", "tests/ascend"] + (
+        [] if ROWS[row][0] == UNIT_TESTED else ["tests/unit"]
+    )
     session.run(
         *("pytest", "--numprocesses", JOBS, "--dist", "loadfile", f"--junit-xml={report}", *tests, *session.posargs),
         env={"MF_QWEN3_PATCH_TEST_REFUSED": str(refused)},

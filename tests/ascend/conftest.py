@@ -27,7 +27,8 @@ def stub_cann(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureR
             pytest.fail(f"a rehearsal on Ascend is not to be left out here: {reason}")
         pytest.skip(reason)
     cache = getattr(request.config, "cache", None)
-    shared = Path(cache.mkdir("stub_cann")) if cache else tmp_path_factory.getbasetemp()
+    # MindSpore 2.7.2 takes what comes before "cann/" for the place of the toolkit: no directory may end in that.
+    shared = Path(cache.mkdir("ascend_stub")) if cache else tmp_path_factory.getbasetemp()
     sources = sorted(path for path in _STUB_SOURCES.rglob("*") if path.suffix in (".c", ".py"))
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in [*sources, Path(__file__).with_name("counters.py")]))
     stub = shared / f"mindspore-{version('mindspore')}-{digest.hexdigest()[:12]}"

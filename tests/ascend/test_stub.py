@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from tests.ascend.rehearsal import Rehearse
+from tests.support.processes import ROOT
 
 _ADD = """
     import mindspore, numpy as np
@@ -41,3 +47,20 @@ def test_the_number_and_the_memory_of_the_cards_are_kept(rehearse: Rehearse) -> 
     too_large = rehearse(script, 0, 1 << 29, hbm_gb=1, check=False)
     assert too_large.exit_code != 0
     assert "memory" in too_large.output.lower()
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [({}, "1 skipped"), ({"CI": "true"}, "1 error")])
+def test_without_a_compiler_it_is_skipped_but_for_ci(tmp_path: Path, ci: dict[str, str], outcome: str) -> None:
+    environ = {name: value for name, value in os.environ.items() if name != "CI" and not name.startswith("PYTEST")}
+    one = "tests/ascend/test_stub.py::test_the_number_and_the_memory_of_the_cards_are_kept"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'inner'}", one],
+        cwd=ROOT,
+        env={**environ, "PATH": str(tmp_path), **ci},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outcome in done.stdout.splitlines()[-1]
+    assert "gcc, nm, c++filt not found: the stub CANN is compiled (install gcc and binutils)" in done.stdout
+    assert done.returncode == (1 if ci else 0)
