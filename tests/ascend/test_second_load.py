@@ -23,7 +23,7 @@ _LOADS = """
     from mindformers import AutoModel
     from mf_qwen3_patch.convert.to_mindformers import convert_to_mindformers
     from mf_qwen3_patch.errors import CheckpointError
-    from mf_qwen3_patch.loading import pretrained
+    from mf_qwen3_patch.loading import fallback
     from mf_qwen3_patch.loading.transfer.rank_slices import PlanNotPossible
     from tests.ascend.counters import counters, operators
     from tests.support.checkpoints import read_safetensors, weight_files, write_checkpoint, write_safetensors
@@ -54,7 +54,7 @@ _LOADS = """
     def load(model, directory, forced):
         before = operators()
         refuse = mock.Mock(side_effect=PlanNotPossible("as if only stock could"))
-        with mock.patch.object(pretrained, "plan", refuse if forced else pretrained.plan):
+        with mock.patch.object(fallback, "plan", refuse if forced else fallback.plan):
             try:
                 model.load_weights(directory)
             except CheckpointError as error:
