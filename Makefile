@@ -8,8 +8,10 @@ BIN    := $(VENV)/bin
 JOBS   ?= 2
 # The rows of the matrix; see noxfile.py.
 ROWS   ?= 1.7.0 1.7.0-oldest 1.8.0 1.9.0
+# Where the wheel and the sdist go.
+DIST   ?= dist
 
-.PHONY: demo test lint unit mindformers ascend oracle test-matrix docs clean
+.PHONY: demo test lint unit mindformers ascend oracle test-matrix docs wheel dist clean
 
 demo: $(VENV)/.installed                  ## install, load the micro model with stock MindFormers, and let it speak
 	cd $$(mktemp -d) && $(CURDIR)/$(BIN)/python $(CURDIR)/examples/quickstart.py
@@ -41,6 +43,12 @@ oracle: $(VENV)/.installed-oracle         ## the reference data checked live aga
 docs: $(VENV)/.installed-docs             ## the documentation, into site/
 	$(BIN)/python -m mkdocs build --strict
 
+wheel: $(VENV)/.installed-build            ## the wheel, into dist/
+	$(BIN)/python -m hatchling build --target wheel --directory $(DIST)
+
+dist: $(VENV)/.installed-build             ## sdist and wheel, into dist/
+	$(BIN)/python -m hatchling build --directory $(DIST)
+
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(STACK) --editable .
@@ -59,9 +67,14 @@ $(VENV)/.installed-nox:
 	$(BIN)/python -m pip install --quiet 'nox>=2024.4.15'
 	touch $@
 
+$(VENV)/.installed-build:
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet 'hatchling>=1.21'
+	touch $@
+
 $(VENV)/.installed-docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet $(STACK) --editable '.[docs]'
 	touch $@
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(DIST)

@@ -4,7 +4,7 @@ Every row runs the whole suite on the real stack; what needs no MindSpore is the
 once for each Python.
 
 ``make test-matrix`` runs all rows, ``nox -s "matrix(1.9.0)"`` one. What came out lies in ``.nox/results``, from
-which ``python -m scripts.make_matrix_table`` makes README's table.
+which ``python -m scripts.make_matrix_table`` makes the documents' table.
 """
 
 from __future__ import annotations

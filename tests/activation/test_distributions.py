@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tarfile
 import zipfile
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.support.installed import clean_environment, install, start, uninstall
+from tests.support.installed import build, install, start, uninstall
 from tests.support.processes import ROOT
 
 import mf_qwen3_patch
@@ -29,14 +28,6 @@ class Built:
     unpacked: Path
     wheel: Path
     wheel_of_sdist: Path
-
-
-def build(kind: str, source: Path, place: Path) -> Path:
-    """Build an ``sdist`` or a ``wheel`` of ``source``, as pip would, without any download."""
-    code = "import hatchling.build, sys; print(getattr(hatchling.build, 'build_' + sys.argv[1])(sys.argv[2]))"
-    command = [sys.executable, "-c", code, kind, str(place)]
-    finished = subprocess.run(command, cwd=source, env=clean_environment(), text=True, capture_output=True, check=True)
-    return place / finished.stdout.split()[-1]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,14 @@ from tests.support.processes import ROOT
 import mf_qwen3_patch
 from mf_qwen3_patch.cli import main as cli
 
-DOCUMENTS = [*documents(), ROOT / "CONTRIBUTING.md"]
+DOCUMENTS = [*documents(), ROOT / "CONTRIBUTING.md", ROOT / "RELEASE.md"]
+# What they may do in a document; their options are their own business.
+OTHER_PROGRAMS = {
+    "docker": {"build"},
+    "git": {"push", "tag"},
+    "pip": {"download", "install", "uninstall", "wheel"},
+    "pre-commit": {"install"},
+}
 
 
 def blocks(path: Path, language: str) -> list[str]:
@@ -47,15 +54,23 @@ def parser() -> argparse.ArgumentParser:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_command_can_be_typed_like_that(path: Path) -> None:
     targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    for program, *arguments in commands(path):
+    for called, *arguments in commands(path):
+        # Either from PATH or from a venv.
+        program = called.rpartition("/bin/")[2]
         if arguments[:2] == ["-m", "mf_qwen3_patch"] and arguments[2] != "COMMAND":
             parser().parse_args(arguments[2:])
+        elif arguments[0] == "-m" and arguments[1].startswith("scripts."):
+            assert (ROOT / arguments[1].replace(".", "/")).with_suffix(".py").is_file()
         elif program == "make":
-            assert arguments[0] in targets
+            assert set(arguments) <= {*targets}
+        elif program in OTHER_PROGRAMS:
+            assert arguments[0] in OTHER_PROGRAMS[program]
         elif program == "python" and not arguments[0].startswith("-"):
             assert (ROOT / arguments[0]).is_file()
         else:
-            assert program in ("pip", "msrun") or "COMMAND" in arguments, f"unknown command: {program} {arguments}"
+            assert program == "msrun" or arguments[:2] == ["-m", "venv"] or "COMMAND" in arguments, (
+                f"unknown command: {program} {arguments}"
+            )
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

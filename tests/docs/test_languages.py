@@ -48,8 +48,9 @@ def test_every_page_that_must_be_bilingual_is() -> None:
     bilingual = {name_of(pair) for pair in PAIRS}
 
     must = {"README.md", "docs/index.md", "docs/quickstart.md", "docs/troubleshooting.md", "docs/reference/settings.md"}
+    must |= {"docs/install.md", "docs/compatibility.md", "docs/reference/patches.md", "docs/reference/stability.md"}
     must |= {f"docs/problems/{path.name}" for path in (ROOT / "docs/problems").glob("*.md") if ".zh" not in path.name}
-    assert len(must) == 9
+    assert len(must) == 13
     assert must <= bilingual
 
 
@@ -94,6 +95,27 @@ def test_the_errors_that_people_search_for_come_first_word_for_word(name: str) -
     assert not any(error in second for error in ERRORS)
 
 
+# Kilobytes of 1,000 bytes, in UTF-8: what a visitor reads before leaving.
+SHORT = 9_000
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_readme_is_short_and_has_no_table_that_a_script_makes(name: str) -> None:
+    assert (ROOT / name).stat().st_size <= SHORT
+    assert "made by" not in read(ROOT / name)
+
+
+@pytest.mark.parametrize(
+    ("section", "page"),
+    [("faults", "docs/reliability"), ("speed", "docs/performance"), ("matrix", "docs/compatibility")],
+)
+def test_each_table_of_measurements_has_its_page_which_the_readme_links(section: str, page: str) -> None:
+    for suffix, readme in (".md", "README.md"), (".zh.md", "README.zh-CN.md"):
+        holding = [path for path in documents() if f"<!-- {section}: made by" in read(path) and suffix in path.name]
+        assert ROOT / f"{page}{suffix}" in holding
+        assert f"({page}{suffix}" in read(ROOT / readme)
+
+
 def local_links(path: Path) -> list[str]:
     links = re.findall(r"\]\(([^)\s]+)\)", prose(read(path)))
     return [link for link in links if "://" not in link]
@@ -104,7 +126,9 @@ def slug(heading: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "path", [*documents(), ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"], ids=lambda path: str(path.relative_to(ROOT))
+    "path",
+    [*documents(), *(ROOT / f"{name}.md" for name in ("CONTRIBUTING", "SECURITY", "RELEASE", "CODE_OF_CONDUCT"))],
+    ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_every_link_leads_somewhere(path: Path) -> None:
     for link in local_links(path):

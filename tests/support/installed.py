@@ -1,4 +1,4 @@
-"""Installs the project with pip into a venv of its own, as a user would, beside the packages that are here."""
+"""Builds the project, and installs it with pip into a venv of its own, as a user would, beside the packages here."""
 
 from __future__ import annotations
 
@@ -24,6 +24,14 @@ def bare(place: Path) -> Path:
     # First in the order of names, since the shim needs wrapt as soon as its own .pth is executed.
     (site_packages / "__packages_here.pth").write_text("\n".join(here) + "\n")
     return python
+
+
+def build(kind: str, source: Path, place: Path) -> Path:
+    """Build an ``sdist`` or a ``wheel`` of ``source`` into ``place``, as pip would, without any download."""
+    code = "import hatchling.build, sys; print(getattr(hatchling.build, 'build_' + sys.argv[1])(sys.argv[2]))"
+    command = [sys.executable, "-c", code, kind, str(place)]
+    finished = subprocess.run(command, cwd=source, env=clean_environment(), text=True, capture_output=True, check=True)
+    return place / finished.stdout.split()[-1]
 
 
 def install(place: Path, what: Path = ROOT, *, editable: bool = False) -> Path:

@@ -39,7 +39,7 @@ def run(command: list[str], cwd: Path, **variables: str) -> subprocess.Completed
 
 def recipe(target: str) -> list[str]:
     """Return what ``make target`` would run, without the installation."""
-    stamps = [f"--old-file=.venv/.installed{suffix}" for suffix in ("", "-test")]
+    stamps = [f"--old-file=.venv/.installed{suffix}" for suffix in ("", "-test", "-build")]
     finished = run(["make", "--dry-run", *stamps, target], ROOT)
     return [line for line in finished.stdout.splitlines() if "pip install" not in line and " -m venv" not in line]
 
@@ -65,6 +65,15 @@ def makes(block: str, tmp_path: Path) -> None:
         program, target, *_ = line.split()
         assert program == "make"
         targets[target](block, tmp_path)
+
+
+def install(block: str, tmp_path: Path) -> None:
+    # tests/activation/test_installation.py runs it, in an environment of its own; here: it is what that page says.
+    make, pip = block.splitlines()
+    assert make == "make wheel"
+    assert any("hatchling build" in line for line in recipe("wheel"))
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    assert f"{pip.replace('--no-deps', '--no-index --no-deps')}\n" in page
 
 
 def check(block: str, tmp_path: Path) -> None:
@@ -129,6 +138,7 @@ def tools(block: str, tmp_path: Path) -> None:
 # The first line of a block, and how it is run.
 HOW: dict[str, Callable[[str, Path], None]] = {
     "make demo": makes,
+    "make wheel": install,
     "python -m mf_qwen3_patch check": check,
     "python -m mf_qwen3_patch selftest": tools,
     "import mf_qwen3_patch  # first": load,
