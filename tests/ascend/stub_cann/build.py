@@ -22,7 +22,8 @@ from tests.ascend.stub_cann.generate import c_source
 from tests.ascend.stub_cann.needed import needed, plugin_libraries, symbols
 
 _HERE = Path(__file__).parent
-_ROOT = Path("ascend-toolkit", "latest")  # as where CANN is installed
+_BY_HAND = [_HERE / "device.c", _HERE / "libc_sec.c"]
+ROOT = Path("ascend-toolkit", "latest")  # as where CANN is installed
 _CARD = """[version]
 SoC_version={name}
 Short_SoC_version={short}
@@ -55,8 +56,8 @@ def why_not() -> str | None:
         return f"{', '.join(absent)} not found: the stub CANN is compiled (install gcc and binutils)"
     if platform.machine() != "x86_64":
         return f"the stub CANN follows the calling convention of x86-64, this is {platform.machine()}"
-    if not plugin_libraries(_mindspore()):
-        return f"the MindSpore in {_mindspore()} has no Ascend plugin"
+    if not plugin_libraries(mindspore_directory()):
+        return f"the MindSpore in {mindspore_directory()} has no Ascend plugin"
     return None
 
 
@@ -65,13 +66,13 @@ def build(directory: Path) -> None:
     directory.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory.parent) as unfinished:
         root = Path(unfinished, "stub")
-        _build(root / _ROOT, _mindspore())
+        _build(root / ROOT, mindspore_directory())
         root.rename(directory)
 
 
 def environment(directory: Path) -> dict[str, str]:
     """Return the variables with which a process uses the stub; ``PYTHONPATH`` is to go before what is there."""
-    root = directory / _ROOT
+    root = directory / ROOT
     return {
         "ASCEND_HOME_PATH": str(root),
         "ASCEND_OPP_PATH": f"{root}/opp",
@@ -85,21 +86,25 @@ def environment(directory: Path) -> dict[str, str]:
     }
 
 
+def compile_stub(out: Path, library: Path) -> None:
+    """Compile all of the stub into one library, when ``out`` holds what was generated for it."""
+    _compile(library, [*_BY_HAND, out / "generated.c"], f"-I{out}")
+
+
 def _build(out: Path, mindspore: Path) -> None:
     lib, python, cards = out / "lib64", out / "python", out / "runtime/data/platform_config"
     for folder in (lib, cards, out / "compiler/ccec_compiler/bin", out / "opp_kernel"):
         folder.mkdir(parents=True)
     (out / "opp/built-in/op_impl/ai_core/tbe").mkdir(parents=True)
     (out / "counters.h").write_text(f"struct counters {{ u64 {', '.join(FIELDS)}; }};\n")
-    by_hand = [_HERE / "device.c", _HERE / "libc_sec.c"]
-    _compile(out / "by_hand.so", by_hand, f"-I{out}")
+    _compile(out / "by_hand.so", _BY_HAND, f"-I{out}")
     written = {name for _, name in symbols([out / "by_hand.so"], "--defined-only")}
     wanted = needed(mindspore)
     generated, empty = out / "generated.c", out / "empty.c"
     generated.write_text(c_source([name for name in wanted.symbols if name not in written]))
     empty.write_text("")
     everything = lib / "libascendcl.so"
-    _compile(everything, [*by_hand, generated], f"-I{out}")
+    compile_stub(out, everything)
     for name in wanted.libraries:  # every other library is a name for the one
         if name != everything.name:
             _compile(lib / name, [empty], "-Wl,--no-as-needed", str(everything), "-Wl,-rpath,$ORIGIN")
@@ -118,7 +123,7 @@ def _compile(library: Path, sources: list[Path], *options: str) -> None:
     subprocess.run([*common, *map(str, sources), *options], check=True)
 
 
-def _mindspore() -> Path:
+def mindspore_directory() -> Path:
     found = importlib.util.find_spec("mindspore")
     if found is None or found.origin is None:
         raise RuntimeError(f"{sys.executable} has no mindspore")
