@@ -47,6 +47,7 @@ UNARY(aclnnCos, std::cos(x))
 UNARY(aclnnSin, std::sin(x))
 BINARY(aclnnMul, x * y)
 BINARY(aclnnDiv, x / y)
+BINARY(aclnnGtTensor, x > y)
 BINARY(aclnnPowTensorTensor, std::pow(x, y))
 WITH_SCALAR(aclnnMuls, x * y)
 WITH_SCALAR(aclnnDivs, x / y)
@@ -79,4 +80,7 @@ ACLNN(aclnnCast, aclTensor *in, int, aclTensor *out) {
 }
 ACLNN(aclnnInplaceZero, aclTensor *out) {
   return elementwise(workspace, executor, out->value, out->value, [](double) { return 0.0; });
+}
+ACLNN(aclnnInplaceCopy, aclTensor *out, aclTensor *in) {
+  return elementwise(workspace, executor, in->value, out->value, [](double x) { return x; });
 }

@@ -1,7 +1,8 @@
 /* Operators of CANN along a dimension. */
-#include <cmath>
+#include <algorithm>
 
 #include "aclnn.h"
+#include "norm.h"
 
 namespace emulated {
 namespace {
@@ -40,21 +41,22 @@ void cumulate(const Tensor &in, int64_t dimension, const Tensor &out) {
     }
 }
 
-void rms_norm(const Tensor &in, const Tensor &weight, double epsilon, const Tensor &out, const Tensor &reciprocal) {
-  const int64_t width = weight.size();
-  for (int64_t row = 0; row < in.size() / width; row++) {
-    float squares = 0;
-    for (int64_t i = 0; i < width; i++) {
-      const float x = static_cast<float>(in.get(row * width + i));
-      squares += x * x;
+/* The first of the largest. */
+void arg_max(const Tensor &in, int64_t dimension, const Tensor &out) {
+  const Along along(in.shape, dimension);
+  for (int64_t o = 0; o < along.outer; o++)
+    for (int64_t i = 0; i < along.inner; i++) {
+      int64_t best = 0;
+      for (int64_t l = 1; l < along.length; l++)
+        if (in.get(along.flat(o, l, i)) > in.get(along.flat(o, best, i))) best = l;
+      out.set(o * along.inner + i, static_cast<double>(best));
     }
-    const float scale = 1 / std::sqrt(squares / static_cast<float>(width) + static_cast<float>(epsilon));
-    reciprocal.set(row, scale);
-    for (int64_t i = 0; i < width; i++) {
-      const float x = static_cast<float>(in.get(row * width + i)), w = static_cast<float>(weight.get(i));
-      out.set(row * width + i, x * scale * w);
-    }
-  }
+}
+
+double largest(const Tensor &in) {
+  double found = in.get(0);
+  for (int64_t i = 1; i < in.size(); i++) found = std::max(found, in.get(i));
+  return found;
 }
 
 }  // namespace
@@ -74,4 +76,10 @@ ACLNN(aclnnRmsNorm, aclTensor *in, aclTensor *weight, double epsilon, aclTensor 
   return prepare(workspace, executor, [=, x = in->value, w = weight->value, y = out->value, r = reciprocal->value] {
     rms_norm(x, w, epsilon, y, r);
   });
+}
+ACLNN(aclnnArgMax, aclTensor *in, int64_t dimension, bool, aclTensor *out) {
+  return prepare(workspace, executor, [=, from = in->value, to = out->value] { arg_max(from, dimension, to); });
+}
+ACLNN(aclnnMax, aclTensor *in, aclTensor *out) {
+  return prepare(workspace, executor, [=, from = in->value, to = out->value] { to.set(0, largest(from)); });
 }

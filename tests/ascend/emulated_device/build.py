@@ -49,7 +49,7 @@ def absent_kernels(header: Path, sources: list[Path]) -> str:
     written = "\n".join(path.read_text() for path in sources)
     lines = ['#include "absent_kernel.h"', "namespace mindspore::internal {"]
     for factory, kernel, parameters in _FACTORY.findall(header.read_text()):
-        if not re.search(rf"\b{factory}\(", written):
+        if not re.search(rf"\({factory}, ", written):
             unnamed = _PARAMETER_NAME.sub(" &", parameters)
             lines.append(f'InternalOpPtr {factory}({unnamed}) {{ return emulated::absent_kernel("{kernel}"); }}')
     return "\n".join([*lines, "}"]) + "\n"

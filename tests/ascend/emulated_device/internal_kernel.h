@@ -55,3 +55,19 @@ class InternalKernelWith : public InternalKernel {
 };
 
 }  // namespace emulated
+
+/* The function by which MindSpore makes a kernel, in its own namespace. */
+#define FACTORY(name, Kernel)                                                                                   \
+  namespace mindspore::internal {                                                                               \
+  InternalOpPtr name(const InputsImmutableInfoList &inputs, const OutputsImmutableInfoList &outputs,            \
+                     const std::string &op) {                                                                   \
+    return std::make_shared<emulated::Kernel>(inputs, outputs, op);                                             \
+  }                                                                                                             \
+  }
+#define FACTORY_WITH(name, Param, Kernel)                                                                       \
+  namespace mindspore::internal {                                                                               \
+  InternalOpPtr name(const InputsImmutableInfoList &inputs, const OutputsImmutableInfoList &outputs,            \
+                     const Param &param, const std::string &op) {                                               \
+    return std::make_shared<emulated::Kernel>(inputs, outputs, param, op);                                      \
+  }                                                                                                             \
+  }

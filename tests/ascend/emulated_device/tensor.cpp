@@ -44,4 +44,14 @@ Tensor Tensor::broadcast_to(const Shape &wider) const {
   return repeated;
 }
 
+std::vector<float> values(const Tensor &tensor) {
+  std::vector<float> found(tensor.size());
+  for (size_t i = 0; i < found.size(); i++) found[i] = static_cast<float>(tensor.get(i));
+  return found;
+}
+
+void store(const std::vector<float> &values, const Tensor &tensor) {
+  for (size_t i = 0; i < values.size(); i++) tensor.set(i, values[i]);
+}
+
 }  // namespace emulated

@@ -35,4 +35,8 @@ struct Tensor {
   Tensor broadcast_to(const Shape &wider) const;
 };
 
+/* All elements, in the order of the shape, as float32; and back. */
+std::vector<float> values(const Tensor &tensor);
+void store(const std::vector<float> &values, const Tensor &tensor);
+
 }  // namespace emulated
