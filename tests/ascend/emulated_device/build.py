@@ -36,12 +36,13 @@ def build(stub: Path, directory: Path) -> None:
         copy.rename(directory)
 
 
-def environment(directory: Path) -> dict[str, str]:
-    """Return the variables with which a process uses the emulated device; as those of the stub."""
-    variables = stub_cann.environment(directory)
-    # First of all libraries, so that MindSpore finds these kernels in place of Huawei's.
-    first = directory / stub_cann.ROOT / "lib64" / _LIBRARY
-    return {**variables, "LD_PRELOAD": f"{first}:{variables['LD_PRELOAD']}"}
+def preload(directory: Path) -> dict[str, str]:
+    """Return what is added to the stub's environment.
+
+    The library comes first, so that MindSpore finds these kernels in place of Huawei's.
+    """
+    library = directory / stub_cann.ROOT / "lib64" / _LIBRARY
+    return {"LD_PRELOAD": f"{library}:{stub_cann.environment(directory)['LD_PRELOAD']}"}
 
 
 def absent_kernels(header: Path, sources: list[Path]) -> str:

@@ -3,4 +3,4 @@
  * With fewer than four threads MindSpore takes a way through a graph in which no shape is known when attention is
  * prepared ("Resize failed"), and it takes no more threads than there are processors. A host of Ascend cards has dozens.
  */
-extern "C" int get_nprocs() { return 16; }
+extern "C" int get_nprocs() { return 24; }
