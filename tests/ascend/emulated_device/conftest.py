@@ -29,3 +29,10 @@ def emulated_device(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fi
 def emulate(emulated_device: Path, tmp_path: Path) -> Callable[..., Rehearsal]:
     """Runs a script on an emulated 910B."""
     return functools.partial(Rehearse(emulated_device, tmp_path), env=preload(emulated_device))
+
+
+@pytest.fixture(scope="module")
+def emulate_once(emulated_device: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Rehearsal]:
+    """The same, for a run that several tests of a module look at."""
+    rehearse = Rehearse(emulated_device, tmp_path_factory.mktemp("emulation"))
+    return functools.partial(rehearse, env=preload(emulated_device))

@@ -1,4 +1,5 @@
 /* The other internal kernels of a layer of Qwen3. */
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 
@@ -76,6 +77,22 @@ struct SwiGlu : InternalKernelWith<SwiGLUParam> {
   }
 };
 
+struct Softmax : InternalKernelWith<SoftmaxParam> {
+  using InternalKernelWith::InternalKernelWith;
+  void compute(const Tensors &in, const Tensors &out) override {
+    const int64_t last = static_cast<int64_t>(in[0].shape.size()) - 1, width = in[0].shape.back();
+    if (param_.axes != std::vector<int64_t>{-1} && param_.axes != std::vector<int64_t>{last})
+      throw std::runtime_error("not along the last dimension");
+    const std::vector<float> scores = values(in[0]);
+    for (int64_t row = 0; row < in[0].size() / width; row++) {
+      const float *first = &scores[row * width], largest = *std::max_element(first, first + width);
+      float sum = 0;
+      for (int64_t i = 0; i < width; i++) sum += std::exp(first[i] - largest);
+      for (int64_t i = 0; i < width; i++) out[0].set(row * width + i, std::exp(first[i] - largest) / sum);
+    }
+  }
+};
+
 }  // namespace
 }  // namespace emulated
 
@@ -83,3 +100,4 @@ FACTORY_WITH(CreateGatherOp, GatherParam, Gather)
 FACTORY_WITH(CreateApplyRotaryPosEmbOp, ApplyRotaryPosEmbParam, ApplyRotaryPosEmb)
 FACTORY_WITH(CreateAddRmsNormOp, NormParam, AddRmsNorm)
 FACTORY_WITH(CreateSwiGLUOp, SwiGLUParam, SwiGlu)
+FACTORY_WITH(CreateSoftmaxOp, SoftmaxParam, Softmax)

@@ -18,6 +18,9 @@ _MICRO = ROOT / "src/mf_qwen3_patch/micro_qwen3"
 _REFERENCE = ROOT / "tests/reference_data"
 _LAYERS = 2
 
+# One of each kind: dense, with tied embeddings, with scaled rotary angles, a mixture of experts.
+_CHECKPOINTS = ["fp16", "tied", "yarn", "moe_bf16"]
+
 _SELFTEST = """
     import mf_qwen3_patch
     from mf_qwen3_patch.cli.main import main
@@ -25,32 +28,38 @@ _SELFTEST = """
     give(main(["selftest", "--device", "Ascend", "--json"]))
 """
 
-# The arguments: a directory, prompts as JSON, the number of new tokens, and a dtype or nothing.
+# The arguments: the reference data, and the names of checkpoints in them.
 _GENERATE = """
-    import json, sys
+    import json, pathlib, sys
     import mf_qwen3_patch
     import numpy as np
     from mindformers import AutoModel
 
-    directory, prompts, new_tokens, *dtype = sys.argv[1:]
-    model = AutoModel.from_pretrained(directory, **{"torch_dtype": name for name in dtype})
-    prompts = json.loads(prompts)
-    longest = max(map(len, prompts))
-    batch = [prompt + [model.config.pad_token_id] * (longest - len(prompt)) for prompt in prompts]
-    out = model.generate(
-        batch, max_new_tokens=int(new_tokens), do_sample=False, return_dict_in_generate=True, output_logits=True)
-    give({
-        "dtype": str(model.compute_dtype),
-        "tokens": [[int(token) for token in row[len(prompt):]] for row, prompt in zip(out["sequences"], prompts)],
-        "logits": np.asarray(out["logits"][0], np.float32).tolist(),
-    })
+    reference, *names = sys.argv[1:]
+    found = {}
+    for name in names:
+        expected = json.loads(pathlib.Path(reference, "expected", name + ".json").read_text())
+        model = AutoModel.from_pretrained(pathlib.Path(reference, "checkpoints", name), torch_dtype="float16")
+        prompts = expected["prompts"]
+        longest = max(map(len, prompts))
+        padded = [prompt + [model.config.pad_token_id] * (longest - len(prompt)) for prompt in prompts]
+        out = model.generate(padded, max_new_tokens=expected["max_new_tokens"], do_sample=False,
+                             return_dict_in_generate=True, output_logits=True)
+        rows = zip(out["sequences"], prompts)
+        found[name] = {
+            "dtype": str(model.compute_dtype),
+            "tokens": [[int(token) for token in row[len(prompt):]] for row, prompt in rows],
+            "logits": np.asarray(out["logits"][0], np.float32).tolist(),
+        }
+    give(found)
 """
 
 
-def _generated(done: Rehearsal, expected: dict[str, Any], logits: np.ndarray) -> None:
-    assert done.result["tokens"] == expected["tokens"]
-    difference = np.abs(np.array(done.result["logits"], np.float32) - logits).max()
-    assert difference < expected["smallest_margin"] / 2
+@pytest.fixture(scope="module")
+def generated(emulate_once: Emulate) -> dict[str, dict[str, Any]]:
+    """What the device makes of each checkpoint in float16, all prompts of unequal lengths in one batch."""
+    found: dict[str, dict[str, Any]] = emulate_once(_GENERATE, _REFERENCE, *_CHECKPOINTS).result
+    return found
 
 
 def test_the_micro_model_greets_in_bfloat16(emulate: Emulate) -> None:
@@ -68,14 +77,14 @@ def test_the_micro_model_greets_in_bfloat16(emulate: Emulate) -> None:
     assert done.operators["ReshapeAndCache"] == _LAYERS * (len(prompts) + decoded)
 
 
-@pytest.mark.parametrize("name", ["fp16"])
-def test_prompts_of_unequal_lengths_in_one_batch(emulate: Emulate, name: str) -> None:
+@pytest.mark.parametrize("name", _CHECKPOINTS)
+def test_a_batch_in_float16_has_huggingfaces_tokens(generated: dict[str, dict[str, Any]], name: str) -> None:
     expected = json.loads((_REFERENCE / "expected" / f"{name}.json").read_text())
     logits = np.load(_REFERENCE / "expected" / f"{name}.npz")["logits"]
-    prompts = json.dumps(expected["prompts"])
-    done = emulate(_GENERATE, _REFERENCE / "checkpoints" / name, prompts, expected["max_new_tokens"])
-    assert done.result["dtype"] == "Float16"
-    _generated(done, expected, logits)
+    assert generated[name]["dtype"] == "Float16"
+    assert generated[name]["tokens"] == expected["tokens"]
+    # By less than could change any of the tokens.
+    assert np.abs(np.array(generated[name]["logits"], np.float32) - logits).max() < expected["smallest_margin"] / 2
 
 
 def test_after_a_second_load_the_device_computes_with_the_second_checkpoint(emulate: Emulate, tmp_path: Path) -> None:
