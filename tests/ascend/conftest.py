@@ -20,6 +20,7 @@ def stub_cann(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureR
     """The stub for the installed MindSpore."""
     skip_or_fail(why_not())
     sources = [path for path in (_HERE / "stub_cann").rglob("*") if path.suffix in (".c", ".py")]
+    # MindSpore 2.7.2 takes what comes before "cann/" for the place of the toolkit: no directory may end in that.
     return built_once(tmp_path_factory, request, "ascend_stub", [*sources, _HERE / "counters.py"], build)
 
 

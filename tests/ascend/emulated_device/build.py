@@ -15,6 +15,7 @@ from tests.ascend.stub_cann import build as stub_cann
 
 _HERE = Path(__file__).parent
 _LIBRARY = "libascendcl.so"  # all of the stub, to which its other libraries refer
+_STUB = "libstub.so"  # what it becomes; nothing with "cann" in its name, which MindSpore looks for
 _HEADERS = "lib/plugin/ascend/ms_kernels_internal/internal_kernel"
 _FACTORY = re.compile(r"InternalOpPtr (Create(\w+)Op)\(([^)]*)\);")
 _PARAMETER_NAME = re.compile(r" &\w+\s*(?=,|$)")
@@ -57,7 +58,7 @@ def absent_kernels(header: Path, sources: list[Path]) -> str:
 
 
 def _build(root: Path, headers: Path) -> None:
-    library, below = root / "lib64" / _LIBRARY, root / "lib64/libstub_cann.so"
+    library, below = root / "lib64" / _LIBRARY, root / "lib64" / _STUB
     stub_cann.compile_stub(root, below)
     sources, generated = sorted(_HERE.glob("*.cpp")), root / "absent_kernels.cpp"
     generated.write_text(absent_kernels(headers / "include/op_creator.h", sources))
