@@ -13,7 +13,6 @@ _SELFTEST = """
     import mindspore
     from mf_qwen3_patch.cli.main import main
 
-    mindspore.runtime.dispatch_threads_num(8)  # as on a host with enough processors
     code = main(["selftest", "--device", "Ascend", "--json"])
     give([code, os.environ.get("MS_ALLOC_CONF")])
 """

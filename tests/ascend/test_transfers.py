@@ -10,7 +10,6 @@ _LOAD = """
     from mf_qwen3_patch.cli.selftest import MICRO_QWEN3
     from tests.ascend.counters import counters, operators
 
-    mindspore.runtime.dispatch_threads_num(8)  # as on a host with enough processors
     model = AutoModel.from_pretrained(MICRO_QWEN3)
     built, launched = counters(), operators()
     model.load_weights(str(MICRO_QWEN3))

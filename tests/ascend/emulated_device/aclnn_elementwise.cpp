@@ -38,15 +38,27 @@ using namespace emulated;
     return elementwise(workspace, executor, left->value, right->value, out->value,                 \
                        [](double x, double y) { return expression; });                             \
   }
+#define WITH_SCALAR(name, expression)                                                                  \
+  ACLNN(name, aclTensor *left, aclScalar *right, aclTensor *out) {                                     \
+    const double y = right->value;                                                                     \
+    return elementwise(workspace, executor, left->value, out->value, [y](double x) { return expression; }); \
+  }
 
 UNARY(aclnnCos, std::cos(x))
 UNARY(aclnnSin, std::sin(x))
+UNARY(aclnnReciprocal, 1 / x)
 BINARY(aclnnMul, x * y)
 BINARY(aclnnDiv, x / y)
 BINARY(aclnnGtTensor, x > y)
 BINARY(aclnnGeTensor, x >= y)
 BINARY(aclnnPowTensorTensor, std::pow(x, y))
+WITH_SCALAR(aclnnMuls, x * y)
+WITH_SCALAR(aclnnDivs, x / y)
 
+ACLNN(aclnnPowScalarTensor, aclScalar *left, aclTensor *right, aclTensor *out) {
+  const double x = left->value;
+  return elementwise(workspace, executor, right->value, out->value, [x](double y) { return std::pow(x, y); });
+}
 ACLNN(aclnnAdd, aclTensor *left, aclTensor *right, aclScalar *alpha, aclTensor *out) {
   const double times = alpha->value;
   return elementwise(workspace, executor, left->value, right->value, out->value,

@@ -23,7 +23,9 @@ from tests.ascend.stub_cann.needed import needed, plugin_libraries, symbols
 
 _HERE = Path(__file__).parent
 _BY_HAND = [_HERE / "device.c", _HERE / "libc_sec.c"]
-ROOT = Path("ascend-toolkit", "latest")  # as where CANN is installed
+ROOT = Path("ascend-toolkit", "latest")
+"""Where the stub lies in its directory, as CANN is installed."""
+
 _CARD = """[version]
 SoC_version={name}
 Short_SoC_version={short}
@@ -80,7 +82,7 @@ def environment(directory: Path) -> dict[str, str]:
         "PATH": f"{root}/compiler/ccec_compiler/bin:{os.environ['PATH']}",
         "PYTHONPATH": f"{root}/python:{root}/opp/built-in/op_impl/ai_core/tbe",
         # Two of MindSpore's kernel libraries use libstdc++ without naming it, and Python itself may have none.
-        "LD_PRELOAD": "libstdc++.so.6",
+        "LD_PRELOAD": f"{root}/lib64/libhost.so:libstdc++.so.6",
         # An operator that is not there cannot be prepared once and be used again.
         "MS_DEV_RUNTIME_CONF": "aclnn_cache_queue_length:0",
     }
@@ -105,6 +107,7 @@ def _build(out: Path, mindspore: Path) -> None:
     empty.write_text("")
     everything = lib / "libascendcl.so"
     compile_stub(out, everything)
+    _compile(lib / "libhost.so", [_HERE / "host.c"])
     for name in wanted.libraries:  # every other library is a name for the one
         if name != everything.name:
             _compile(lib / name, [empty], "-Wl,--no-as-needed", str(everything), "-Wl,-rpath,$ORIGIN")
@@ -124,6 +127,7 @@ def _compile(library: Path, sources: list[Path], *options: str) -> None:
 
 
 def mindspore_directory() -> Path:
+    """Return where the installed MindSpore is."""
     found = importlib.util.find_spec("mindspore")
     if found is None or found.origin is None:
         raise RuntimeError(f"{sys.executable} has no mindspore")
