@@ -21,7 +21,9 @@ int aclDestroyTensor(const aclTensor *tensor) { return delete tensor, 0; }
 aclScalar *aclCreateScalar(void *value, int type) { return new aclScalar{emulated::read(value, 0, from_acl(type))}; }
 int aclDestroyScalar(const aclScalar *scalar) { return delete scalar, 0; }
 
-aclIntArray *aclCreateIntArray(const int64_t *values, uint64_t size) { return new aclIntArray{{values, values + size}}; }
+aclIntArray *aclCreateIntArray(const int64_t *values, uint64_t size) {
+  return new aclIntArray{{values, values + size}};
+}
 int aclDestroyIntArray(const aclIntArray *array) { return delete array, 0; }
 
 aclTensorList *aclCreateTensorList(aclTensor *const *tensors, uint64_t size) {
@@ -33,5 +35,4 @@ int aclDestroyTensorList(const aclTensorList *list) {
 }
 
 int aclDestroyAclOpExecutor(aclOpExecutor *executor) { return delete executor, 0; }
-
 }

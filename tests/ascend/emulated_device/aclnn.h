@@ -30,6 +30,6 @@ inline int run(const std::string &name, aclOpExecutor *executor) {
 }  // namespace emulated
 
 /* ACLNN(name, arguments ...) { return prepare(workspace, executor, ...); } */
-#define ACLNN(name, ...)                                                                           \
-  extern "C" int name(void *, uint64_t, aclOpExecutor *executor, void *) { return emulated::run(#name, executor); } \
+#define ACLNN(name, ...)                                                                                               \
+  extern "C" int name(void *, uint64_t, aclOpExecutor *executor, void *) { return emulated::run(#name, executor); }    \
   extern "C" int name##GetWorkspaceSize(__VA_ARGS__, uint64_t *workspace, aclOpExecutor **executor)

@@ -29,30 +29,30 @@ int elementwise(uint64_t *workspace, aclOpExecutor **executor, const Tensor &lef
 
 using namespace emulated;
 
-#define UNARY(name, expression)                                                                    \
-  ACLNN(name, aclTensor *in, aclTensor *out) {                                                     \
-    return elementwise(workspace, executor, in->value, out->value, [](double x) { return expression; }); \
+#define UNARY(name, expression)                                                                                        \
+  ACLNN(name, aclTensor *in, aclTensor *out) {                                                                         \
+    return elementwise(workspace, executor, in->value, out->value, [](double x) { return expression; });               \
   }
-#define BINARY(name, expression)                                                                   \
-  ACLNN(name, aclTensor *left, aclTensor *right, aclTensor *out) {                                 \
-    return elementwise(workspace, executor, left->value, right->value, out->value,                 \
-                       [](double x, double y) { return expression; });                             \
+#define BINARY(name, expression)                                                                                       \
+  ACLNN(name, aclTensor *left, aclTensor *right, aclTensor *out) {                                                     \
+    return elementwise(workspace, executor, left->value, right->value, out->value,                                     \
+                       [](double x, double y) { return expression; });                                                 \
   }
-#define WITH_SCALAR(name, expression)                                                                  \
-  ACLNN(name, aclTensor *left, aclScalar *right, aclTensor *out) {                                     \
-    const double y = right->value;                                                                     \
-    return elementwise(workspace, executor, left->value, out->value, [y](double x) { return expression; }); \
+#define WITH_SCALAR(name, expression)                                                                                  \
+  ACLNN(name, aclTensor *left, aclScalar *right, aclTensor *out) {                                                     \
+    const double y = right->value;                                                                                     \
+    return elementwise(workspace, executor, left->value, out->value, [y](double x) { return expression; });            \
   }
 
 UNARY(aclnnCos, std::cos(x))
 UNARY(aclnnSin, std::sin(x))
 UNARY(aclnnReciprocal, 1 / x)
-BINARY(aclnnMul, x * y)
+BINARY(aclnnMul, x *y)
 BINARY(aclnnDiv, x / y)
 BINARY(aclnnGtTensor, x > y)
 BINARY(aclnnGeTensor, x >= y)
 BINARY(aclnnPowTensorTensor, std::pow(x, y))
-WITH_SCALAR(aclnnMuls, x * y)
+WITH_SCALAR(aclnnMuls, x *y)
 WITH_SCALAR(aclnnDivs, x / y)
 
 ACLNN(aclnnPowScalarTensor, aclScalar *left, aclTensor *right, aclTensor *out) {
@@ -100,5 +100,6 @@ ACLNN(aclnnNanToNum, aclTensor *in, float nan, float positive, float negative, a
 }
 ACLNN(aclnnClamp, aclTensor *in, aclScalar *least, aclScalar *most, aclTensor *out) {
   const double from = least ? least->value : -INFINITY, to = most ? most->value : INFINITY;
-  return elementwise(workspace, executor, in->value, out->value, [=](double x) { return std::min(std::max(x, from), to); });
+  return elementwise(workspace, executor, in->value, out->value,
+                     [=](double x) { return std::min(std::max(x, from), to); });
 }

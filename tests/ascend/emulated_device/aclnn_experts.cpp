@@ -45,9 +45,10 @@ void top_k(const Tensor &in, int64_t k, const Tensor &values, const Tensor &indi
   }
 }
 
-/* Copy each token, [tokens, width], once for each of its experts, [tokens, k], and sort the copies by expert. `row_of` gets
- * the row of each of `experts`, `counts` the rows of each expert. */
-void route(const Tensor &tokens, const Tensor &experts, const Tensor &copies, const Tensor &row_of, const Tensor &counts) {
+/* Copy each token, [tokens, width], once for each of its experts, [tokens, k], and sort the copies by expert.
+ * `row_of` gets the row of each of `experts`, `counts` the rows of each expert. */
+void route(const Tensor &tokens, const Tensor &experts, const Tensor &copies, const Tensor &row_of,
+           const Tensor &counts) {
   const int64_t width = tokens.shape[1], k = experts.shape[1];
   for (int64_t i = 0; i < counts.size(); i++) counts.set(i, 0);
   std::vector<int64_t> order(experts.size());
@@ -67,8 +68,10 @@ void combine(const Tensor &rows, const Tensor &row_of, const Tensor &weights, co
   for (int64_t token = 0; token < weights.shape[0]; token++)
     for (int64_t i = 0; i < width; i++) {
       float sum = 0;
-      for (int64_t j = token * k; j < (token + 1) * k; j++)
-        sum += static_cast<float>(weights.get(j)) * static_cast<float>(rows.get(static_cast<int64_t>(row_of.get(j)) * width + i));
+      for (int64_t j = token * k; j < (token + 1) * k; j++) {
+        const auto row = static_cast<int64_t>(row_of.get(j));
+        sum += static_cast<float>(weights.get(j)) * static_cast<float>(rows.get(row * width + i));
+      }
       out.set(token * width + i, sum);
     }
 }
@@ -96,9 +99,8 @@ void last_dimension_only(const Tensor &tensor, int64_t dimension) {
 using namespace emulated;
 
 ACLNN(aclnnMm, aclTensor *left, aclTensor *right, aclTensor *out, int8_t) {
-  return prepare(workspace, executor, [=, a = left->value, b = right->value, c = out->value] {
-    multiply(a, values(b), 0, a.shape[0], c);
-  });
+  return prepare(workspace, executor,
+                 [=, a = left->value, b = right->value, c = out->value] { multiply(a, values(b), 0, a.shape[0], c); });
 }
 ACLNN(aclnnReduceSum, aclTensor *in, aclIntArray *dimensions, bool, int, aclTensor *out) {
   return prepare(workspace, executor, [=, from = in->value, to = out->value, along = dimensions->values] {
@@ -111,7 +113,11 @@ ACLNN(aclnnIndexSelect, aclTensor *in, int64_t dimension, aclTensor *index, aclT
   return prepare(workspace, executor, [=, from = in->value, at = index->value, to = out->value] {
     if (dimension != 0) throw std::runtime_error("other than of rows");
     const int64_t width = from.size() / from.shape[0];
-    for (int64_t i = 0; i < to.size(); i++) to.set(i, from.get(static_cast<int64_t>(at.get(i / width)) * width + i % width));
+    for (int64_t i = 0; i < to.size(); i++) {
+      const auto row = static_cast<int64_t>(at.get(i / width));
+      if (row < 0 || row >= from.shape[0]) throw std::runtime_error("no row " + std::to_string(row));
+      to.set(i, from.get(row * width + i % width));
+    }
   });
 }
 ACLNN(aclnnTopk, aclTensor *in, int64_t k, int64_t dimension, bool largest, bool, aclTensor *out, aclTensor *indices) {
@@ -121,24 +127,31 @@ ACLNN(aclnnTopk, aclTensor *in, int64_t k, int64_t dimension, bool largest, bool
     top_k(from, k, v, i);
   });
 }
-ACLNN(aclnnMoeInitRoutingV2, aclTensor *tokens, aclTensor *experts, int64_t active, int64_t capacity, int64_t, int64_t drop,
-      int64_t count, bool, aclTensor *copies, aclTensor *row_of, aclTensor *counts, aclTensor *) {
-  return prepare(workspace, executor, [=, t = tokens->value, e = experts->value, c = copies->value, r = row_of->value,
-                                       n = counts->value] {
-    if (active || capacity || drop || count != 2) throw std::runtime_error("tokens are dropped, or not counted");
-    route(t, e, c, r, n);
-  });
+ACLNN(aclnnMoeInitRoutingV2, aclTensor *tokens, aclTensor *experts, int64_t active, int64_t capacity, int64_t,
+      int64_t drop, int64_t count, bool, aclTensor *copies, aclTensor *row_of, aclTensor *counts, aclTensor *) {
+  return prepare(workspace, executor,
+                 [=, t = tokens->value, e = experts->value, c = copies->value, r = row_of->value, n = counts->value] {
+                   if (active || capacity || drop || count != 2)
+                     throw std::runtime_error("tokens are dropped, or not counted");
+                   route(t, e, c, r, n);
+                 });
 }
-ACLNN(aclnnGroupedMatmulV4, aclTensorList *rows, aclTensorList *matrices, aclTensorList *, aclTensorList *, aclTensorList *,
-      aclTensorList *, aclTensorList *, aclTensorList *, aclTensor *counts, aclTensorList *, aclTensorList *, aclTensorList *,
-      int64_t split, int64_t group, int64_t list, int64_t activation, aclTensorList *out, aclTensorList *, aclTensorList *) {
-  return prepare(workspace, executor, [=, a = rows->tensors.at(0)->value, b = matrices->tensors.at(0)->value,
-                                       n = counts->value, c = out->tensors.at(0)->value] {
-    if (split != 3 || group != 0 || list != 1 || activation) throw std::runtime_error("other than of counted rows");
-    multiply_groups(a, b, n, c);
-  });
+ACLNN(aclnnGroupedMatmulV4, aclTensorList *rows, aclTensorList *matrices, aclTensorList *bias, aclTensorList *scale,
+      aclTensorList *offset, aclTensorList *antiquant_scale, aclTensorList *antiquant_offset,
+      aclTensorList *token_scale, aclTensor *counts, aclTensorList *, aclTensorList *, aclTensorList *, int64_t split,
+      int64_t group, int64_t list, int64_t activation, aclTensorList *out, aclTensorList *, aclTensorList *) {
+  bool plain = split == 3 && group == 0 && list == 1 && activation == 0;
+  for (const aclTensorList *added : {bias, scale, offset, antiquant_scale, antiquant_offset, token_scale})
+    plain = plain && (!added || added->tensors.empty());
+  return prepare(workspace, executor,
+                 [plain, a = rows->tensors.at(0)->value, b = matrices->tensors.at(0)->value, n = counts->value,
+                  c = out->tensors.at(0)->value] {
+                   if (!plain) throw std::runtime_error("other than products of counted rows alone");
+                   multiply_groups(a, b, n, c);
+                 });
 }
-ACLNN(aclnnMoeTokenUnpermute, aclTensor *rows, aclTensor *row_of, aclTensor *weights, bool padded, aclIntArray *, aclTensor *out) {
+ACLNN(aclnnMoeTokenUnpermute, aclTensor *rows, aclTensor *row_of, aclTensor *weights, bool padded, aclIntArray *,
+      aclTensor *out) {
   return prepare(workspace, executor, [=, a = rows->value, r = row_of->value, w = weights->value, c = out->value] {
     if (padded) throw std::runtime_error("padded");
     combine(a, r, w, c);

@@ -53,8 +53,9 @@ int aclSetTensorFormat(aclTensorDesc *, int) { return 0; }
 aclDataBuffer *aclCreateDataBuffer(void *data, size_t) { return new aclDataBuffer{data}; }
 int aclDestroyDataBuffer(const aclDataBuffer *buffer) { return delete buffer, 0; }
 
-int aclopCompileAndExecute(const char *type, int inputs, const aclTensorDesc *const *from, const aclDataBuffer *const *in,
-                           int outputs, const aclTensorDesc *const *to, aclDataBuffer *const *out) {
+int aclopCompileAndExecute(const char *type, int inputs, const aclTensorDesc *const *from,
+                           const aclDataBuffer *const *in, int outputs, const aclTensorDesc *const *to,
+                           aclDataBuffer *const *out) {
   const std::string name = std::string("aclop ") + type;
   const auto found = kOperators.find(type);
   if (found == kOperators.end()) return failed(absent(name));
@@ -66,9 +67,9 @@ int aclopCompileAndExecute(const char *type, int inputs, const aclTensorDesc *co
   }
   return kSuccess;
 }
-int aclopCompileAndExecuteV2(const char *type, int inputs, const aclTensorDesc *const *from, const aclDataBuffer *const *in,
-                             int outputs, const aclTensorDesc *const *to, aclDataBuffer *const *out) {
+int aclopCompileAndExecuteV2(const char *type, int inputs, const aclTensorDesc *const *from,
+                             const aclDataBuffer *const *in, int outputs, const aclTensorDesc *const *to,
+                             aclDataBuffer *const *out) {
   return aclopCompileAndExecute(type, inputs, from, in, outputs, to, out);
 }
-
 }

@@ -61,10 +61,16 @@ void set(void *data, int64_t index, double value) {
 
 size_t size_of(Dtype dtype) {
   switch (dtype) {
-    case Dtype::Bool: case Dtype::Int8: case Dtype::Uint8: return 1;
-    case Dtype::Float16: case Dtype::BFloat16: case Dtype::Int16: return 2;
-    case Dtype::Float32: case Dtype::Int32: return 4;
-    case Dtype::Double: case Dtype::Int64: return 8;
+    case Dtype::Bool:
+    case Dtype::Int8:
+    case Dtype::Uint8: return 1;
+    case Dtype::Float16:
+    case Dtype::BFloat16:
+    case Dtype::Int16: return 2;
+    case Dtype::Float32:
+    case Dtype::Int32: return 4;
+    case Dtype::Double:
+    case Dtype::Int64: return 8;
     case Dtype::Unknown: break;
   }
   unknown();

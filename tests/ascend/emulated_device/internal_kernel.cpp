@@ -26,7 +26,8 @@ Dtype from_internal(DataType type) {
 
 namespace {
 
-Tensors tensors(const std::vector<void *> &data, const std::vector<ArgImmutableInfo> &infos, const ShapeInfoList &shapes) {
+Tensors tensors(const std::vector<void *> &data, const std::vector<ArgImmutableInfo> &infos,
+                const ShapeInfoList &shapes) {
   Tensors made;
   for (size_t i = 0; i < data.size(); i++) made.emplace_back(data[i], from_internal(infos[i].GetDtype()), shapes[i]);
   return made;

@@ -23,7 +23,9 @@ class InternalKernel : public mindspore::internal::InternalOp {
   std::string DumpTiling(const mindspore::internal::RawHostAddr) const override { return ""; }
   mindspore::internal::OpType GetOpType() override { return mindspore::internal::kOpTypeAICore; }
   /* MindSpore infers shapes by itself. */
-  mindspore::internal::ShapeInfoList InferShape(const mindspore::internal::ShapeInfoList &) const override { return {}; }
+  mindspore::internal::ShapeInfoList InferShape(const mindspore::internal::ShapeInfoList &) const override {
+    return {};
+  }
 
  protected:
   /* Write the outputs. An input that the caller left out has no data. */
@@ -57,17 +59,17 @@ class InternalKernelWith : public InternalKernel {
 }  // namespace emulated
 
 /* The function by which MindSpore makes a kernel, in its own namespace. */
-#define FACTORY(name, Kernel)                                                                                   \
-  namespace mindspore::internal {                                                                               \
-  InternalOpPtr name(const InputsImmutableInfoList &inputs, const OutputsImmutableInfoList &outputs,            \
-                     const std::string &op) {                                                                   \
-    return std::make_shared<emulated::Kernel>(inputs, outputs, op);                                             \
-  }                                                                                                             \
+#define FACTORY(name, Kernel)                                                                                          \
+  namespace mindspore::internal {                                                                                      \
+  InternalOpPtr name(const InputsImmutableInfoList &inputs, const OutputsImmutableInfoList &outputs,                   \
+                     const std::string &op) {                                                                          \
+    return std::make_shared<emulated::Kernel>(inputs, outputs, op);                                                    \
+  }                                                                                                                    \
   }
-#define FACTORY_WITH(name, Param, Kernel)                                                                       \
-  namespace mindspore::internal {                                                                               \
-  InternalOpPtr name(const InputsImmutableInfoList &inputs, const OutputsImmutableInfoList &outputs,            \
-                     const Param &param, const std::string &op) {                                               \
-    return std::make_shared<emulated::Kernel>(inputs, outputs, param, op);                                      \
-  }                                                                                                             \
+#define FACTORY_WITH(name, Param, Kernel)                                                                              \
+  namespace mindspore::internal {                                                                                      \
+  InternalOpPtr name(const InputsImmutableInfoList &inputs, const OutputsImmutableInfoList &outputs,                   \
+                     const Param &param, const std::string &op) {                                                      \
+    return std::make_shared<emulated::Kernel>(inputs, outputs, param, op);                                             \
+  }                                                                                                                    \
   }

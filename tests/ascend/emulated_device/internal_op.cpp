@@ -25,7 +25,9 @@ InternalStatus InternalOp::UpdateShape(const ShapeInfoList &inputs, const ShapeI
   return kInternalOk;
 }
 
-InternalStatus InternalOp::Tiling(RawHostAddr address, HostRunInfoPtr *run_info) { return TilingImpl(address, run_info); }
+InternalStatus InternalOp::Tiling(RawHostAddr address, HostRunInfoPtr *run_info) {
+  return TilingImpl(address, run_info);
+}
 void InternalOp::SetTilingInfo(const TilingInfoPtr &) {}
 void InternalOp::SetHostRunInfoComm(const HostRunInfoComm &, HostRunInfoPtr *) {}
 InternalStatus InternalOp::TilingFromTuning(const RawDeviceAddr) { return kInternalError; }

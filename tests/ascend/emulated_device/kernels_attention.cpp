@@ -90,7 +90,8 @@ struct PagedAttention : InternalKernelWith<PagedAttentionParam> {
     const Tensor &tables = in[3];
     const int64_t width = in[0].shape[1] / param_.head_num;
     const Heads heads{param_.head_num, param_.kv_head_num, width};
-    if (static_cast<int64_t>(param_.kv_seq_len.size()) != in[0].shape[0]) throw std::runtime_error("lengths and tokens differ");
+    if (param_.kv_seq_len.size() != static_cast<size_t>(in[0].shape[0]))
+      throw std::runtime_error("not one token of each sequence");
     std::vector<float> result(query.size());
     for (int64_t sequence = 0; sequence < in[0].shape[0]; sequence++) {
       const int64_t length = param_.kv_seq_len[sequence];
@@ -99,8 +100,9 @@ struct PagedAttention : InternalKernelWith<PagedAttentionParam> {
       const auto rows = [&](const std::vector<float> &all) {
         return [&](int64_t token, int64_t head) { return &all[(token * heads.shared + head) * width]; };
       };
-      attend(&query[sequence * in[0].shape[1]], rows(key), rows(value), length, [](int64_t) { return true; },
-             param_.tor, heads, &result[sequence * in[0].shape[1]]);
+      attend(
+          &query[sequence * in[0].shape[1]], rows(key), rows(value), length, [](int64_t) { return true; }, param_.tor,
+          heads, &result[sequence * in[0].shape[1]]);
     }
     store(result, out[0]);
   }

@@ -36,13 +36,16 @@ struct ApplyRotaryPosEmb : InternalKernelWith<ApplyRotaryPosEmbParam> {
     for (int64_t sequence = 0; sequence < in[4].size(); sequence++)
       for (int64_t i = 0; i < static_cast<int64_t>(in[4].get(sequence)); i++) rows.push_back(i);
     const bool prompts = static_cast<int64_t>(rows.size()) == tokens;
-    if (!prompts && in[2].shape[0] != tokens) throw std::runtime_error("neither prompts nor one token of each sequence");
+    if (!prompts && in[2].shape[0] != tokens)
+      throw std::runtime_error("neither prompts nor one token of each sequence");
     for (const int i : {0, 1})
-      for (int64_t token = 0; token < tokens; token++) rotate(in[i], token, in[2], in[3], prompts ? rows[token] : token, out[i]);
+      for (int64_t token = 0; token < tokens; token++)
+        rotate(in[i], token, in[2], in[3], prompts ? rows[token] : token, out[i]);
   }
 
  private:
-  static void rotate(const Tensor &in, int64_t token, const Tensor &cosines, const Tensor &sines, int64_t row, const Tensor &out) {
+  static void rotate(const Tensor &in, int64_t token, const Tensor &cosines, const Tensor &sines, int64_t row,
+                     const Tensor &out) {
     const int64_t width = cosines.shape[1], half = width / 2, start = token * in.shape[1];
     for (int64_t i = 0; i < in.shape[1]; i++) {
       const int64_t at = i % width;

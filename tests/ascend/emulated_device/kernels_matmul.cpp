@@ -9,7 +9,8 @@ namespace {
 using namespace mindspore::internal;
 
 /* Multiply `left`, [rows, inner], with `right`, [inner, columns] or transposed; the columns go to the outputs in turn. */
-void multiply(const Tensor &left, bool transposed_left, const Tensor &right, bool transposed_right, const Tensors &outputs) {
+void multiply(const Tensor &left, bool transposed_left, const Tensor &right, bool transposed_right,
+              const Tensors &outputs) {
   const std::vector<float> a = values(left), b = values(right);
   const int64_t rows = left.shape[transposed_left ? 1 : 0], inner = left.shape[transposed_left ? 0 : 1];
   const int64_t columns = right.shape[transposed_right ? 0 : 1];

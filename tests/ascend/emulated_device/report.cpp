@@ -33,7 +33,7 @@ std::string absent(const std::string &name) { return "the emulated device has no
 
 extern "C" const char *aclGetRecentErrMsg() { return emulated::recent; }
 
-/* Called by the stub for every operator that is not overridden here. Collectives succeed there and do nothing: here, too. */
+/* Called by the stub for every operator and collective that is not defined here. */
 extern "C" int rehearsal_launch(const char *name) {
   emulated::launched(name);
   return emulated::failed(emulated::absent(name));
