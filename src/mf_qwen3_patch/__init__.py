@@ -116,14 +116,16 @@ def __dir__() -> list[str]:
 def activate() -> None:
     """Apply the patches: now, where the target is already imported, else as soon as it is.
 
-    Importing the module has done this; it is needed only after ``deactivate()``. Calling it twice is
-    calling it once. Any thread may call it.
+    Importing the module has done this; it is needed only after ``deactivate()``, and after ``importlib.reload`` of a
+    module that was patched. Calling it twice is calling it once. Any thread may call it: the last call of this and
+    ``deactivate()`` holds.
 
     Raises:
-        ValueError: One of the ``MF_QWEN3_PATCH*`` environment variables is not valid.
+        ValueError: One of the ``MF_QWEN3_PATCH*`` environment variables is not valid. An unknown name in
+            ``MF_QWEN3_PATCH_DISABLE`` is a ``PatchWarning`` only.
         ActivationError: ``MF_QWEN3_PATCH=strict`` is set and a patch could not be applied.
     """
-    settings = Settings.from_environment(REGISTRY.names)
+    settings = Settings.from_environment()
     if not settings.enabled:
         return
     if settings.cpu_kernels:
@@ -134,7 +136,9 @@ def activate() -> None:
 def deactivate() -> None:
     """Restore every original, and let hooks that have not fired do nothing when they do.
 
-    The CPU stand-ins are a matter of their own: see ``disable_cpu_kernels``.
+    What somebody else has put on top of a patch stays, and is named in a ``PatchWarning``; the patch inside it passes
+    every call through to stock. A model that was built before keeps what its ``generate`` needs of the shim. The CPU
+    stand-ins are a matter of their own: see ``disable_cpu_kernels``.
 
     Raises:
         ActivationError: A patch could not be reverted; all others are.

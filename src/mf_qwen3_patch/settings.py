@@ -15,7 +15,7 @@ Two more are read where they are used: ``MF_QWEN3_PATCH_THREADS`` at every load 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -43,17 +43,15 @@ class Settings:
     cpu_kernels: bool = False
 
     @classmethod
-    def from_environment(
-        cls, patch_names: Collection[str] | None = None, environ: Mapping[str, str] | None = None
-    ) -> Settings:
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read the settings.
 
         Args:
-            patch_names: The names that ``MF_QWEN3_PATCH_DISABLE`` may hold; not checked if None.
             environ: Defaults to ``os.environ``.
 
         Raises:
-            ValueError: A variable holds something else; the message lists what is valid.
+            ValueError: A variable holds something else; the message lists what is valid. Which names
+                ``MF_QWEN3_PATCH_DISABLE`` may hold is not known here.
         """
         environ = os.environ if environ is None else environ
         mode = _choose(environ, "MF_QWEN3_PATCH", _MODES)
@@ -61,11 +59,6 @@ class Settings:
         disabled = frozenset(
             name.strip() for name in environ.get("MF_QWEN3_PATCH_DISABLE", "").split(",") if name.strip()
         )
-        if patch_names is not None and (unknown := sorted(disabled - set(patch_names))):
-            raise ValueError(
-                f"MF_QWEN3_PATCH_DISABLE names no such patch: {', '.join(unknown)}; "
-                f"the patches are: {', '.join(sorted(patch_names))}"
-            )
         return cls(enabled=mode != "off", strict=mode == "strict", disabled=disabled, cpu_kernels=cpu_kernels)
 
 

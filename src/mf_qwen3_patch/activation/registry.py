@@ -1,10 +1,12 @@
 """The list of patches, and the machinery that applies and reverts them.
 
 A patch is data: a name, the module whose import makes it possible, and what describes it: an object under
-``mf_qwen3_patch.patches`` with three methods:
+``mf_qwen3_patch.patches`` with four methods:
 
 * ``supports() -> str | None``: None, or the reason why the patch must step aside here;
-* ``apply() -> None`` and ``revert() -> None``, which mirror each other.
+* ``apply() -> None`` and ``revert() -> list[str]``, which mirror each other, but for the attributes that somebody else
+  has changed since: these are left as they are, and returned;
+* ``lost() -> list[str]``: the attributes that hold nothing of the patch any more.
 
 It is imported only by the post-import hook of its target, so that activating the shim imports neither MindSpore nor
 MindFormers. A MindFormers release that the patches were not made for is recognized before (see ``unsupported``): they
@@ -18,7 +20,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import wrapt
@@ -49,7 +51,7 @@ class Patch:
         return reason or self.load().supports()
 
 
-State: TypeAlias = Literal["inactive", "pending", "applied", "skipped", "failed"]
+State: TypeAlias = Literal["inactive", "pending", "applied", "skipped", "failed", "replaced"]
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,9 @@ class PatchStatus:
     Attributes:
         name: The patch.
         target: The module that it waits for or changed.
-        state: ``pending`` means that its target is not imported yet.
-        reason: Why it was skipped or failed, else the empty string.
+        state: ``pending`` means that its target is not imported yet; ``replaced`` that it was applied, and something
+            else is there now, as after ``importlib.reload``.
+        reason: Why it was skipped or failed, or what was replaced, else the empty string.
     """
 
     name: str
@@ -89,15 +92,18 @@ PATCHES: tuple[Patch, ...] = tuple(
 class Registry:
     """Applies each patch once its target is imported; reverts them all.
 
-    Every method may be called from any thread. The lock guards the states only: no foreign module
-    is imported and no patch applied while it is held, since the import system has locks of its own.
+    Every method may be called from any thread. What was asked for last holds: each call writes down what it wants, and
+    then brings one patch after the other to what is wanted by then. A patch is applied or reverted by one thread at a
+    time. The lock guards the states only: no foreign module is imported and no patch applied while it is held, since
+    the import system has locks of its own.
     """
 
     def __init__(self, patches: Iterable[Patch] = PATCHES) -> None:
         self._patches = tuple(patches)
         self._status = {patch.name: PatchStatus(patch.name, patch.target, "inactive") for patch in self._patches}
         self._changed = threading.Condition()
-        self._busy: set[str] = set()
+        self._busy: dict[str, str] = {}  # what is being done to a patch
+        self._kept: list[str] = []  # what was left, for the next warning
         self._hooked: set[str] = set()
         self._warned: set[str] = set()
         self._settings: Settings | None = None  # while active
@@ -110,48 +116,49 @@ class Registry:
     def status(self) -> tuple[PatchStatus, ...]:
         """Return what became of each patch."""
         with self._changed:
-            return tuple(self._status.values())
+            return tuple(self._seen(patch) for patch in self._patches)
 
     def activate(self, settings: Settings) -> None:
         """Arm every patch; apply at once those whose target is already imported.
 
         Raises ActivationError if a patch failed and ``settings.strict`` is set.
         """
+        unknown = ", ".join(sorted(settings.disabled.difference(self.names)))
         with self._changed:
             self._settings = settings
             for patch in self._patches:
-                if self._status[patch.name].state not in ("inactive", "failed"):
-                    continue
-                if patch.name in settings.disabled:
-                    self._set(patch, "skipped", "left out by MF_QWEN3_PATCH_DISABLE")
-                else:
-                    self._set(patch, "pending")
+                if self._status[patch.name].state == "failed":
+                    self._set(patch, "inactive")  # another attempt
+        if unknown and self._is_news(unknown):
+            valid = ", ".join(sorted(self.names))
+            warn(f"MF_QWEN3_PATCH_DISABLE names no such patch: {unknown}; the patches are: {valid}", PatchWarning)
         for patch in self._patches:
-            with _nobody_importing(patch.target):
+            with _nobody_importing(patch.target):  # as in a hook: whoever applies a patch has its target's lock
                 self._hook(patch)
-            if patch.target in sys.modules:
-                self._apply(patch)
+                self._settle(patch)
 
     def deactivate(self) -> None:
         """Disarm every patch and restore every original, in reverse order.
 
-        Raises ActivationError if a patch could not be reverted; all others are.
+        What somebody else has put in a patch's place stays, and is named in a warning. Raises ActivationError if a
+        patch could not be reverted; all others are.
         """
         failures: list[str] = []
         with self._changed:
             self._settings = None
         for patch in reversed(self._patches):
-            with self._changed:
-                while patch.name in self._busy:
-                    self._changed.wait()
-                applied = self._status[patch.name].state == "applied"
-                self._set(patch, "inactive")
             try:
-                if applied:
-                    patch.load().revert()
-            except Exception as error:  # noqa: BLE001 - the others must be reverted all the same
-                self._set(patch, "failed", f"not reverted: {error}")
-                failures.append(f"{patch.name}: {error}")
+                self._settle(patch)
+            except ActivationError as error:
+                failures.append(str(error.args[0]))
+        with self._changed:
+            kept, self._kept = self._kept, []
+        if kept:
+            warn(
+                f"not restored, because something else has been put there: {', '.join(kept)}; a patch that is still "
+                "inside it passes every call through to stock",
+                PatchWarning,
+            )
         if failures:
             raise ActivationError("could not be reverted: " + "; ".join(failures))
 
@@ -162,40 +169,86 @@ class Registry:
             self._hooked.add(patch.name)
         # wrapt offers no way to take a hook back: a hook that fires after deactivate() finds the
         # patch inactive and does nothing.
-        wrapt.register_post_import_hook(lambda module: self._apply(patch), patch.target)
+        wrapt.register_post_import_hook(lambda module: self._settle(patch), patch.target)
 
-    def _apply(self, patch: Patch) -> None:
+    def _settle(self, patch: Patch) -> None:
+        """Bring one patch to what was asked for last, unless another thread is about to."""
         with self._changed:
-            settings = self._settings
-            if settings is None or self._status[patch.name].state != "pending" or patch.name in self._busy:
+            # A revert waits for nobody. An application may need a module that this thread is importing.
+            while (work := self._busy.get(patch.name)) == "revert" or (work and self._settings is None):
+                self._changed.wait()
+            settings, state = self._settings, self._status[patch.name].state
+            if work:
                 return
-            self._busy.add(patch.name)
-        state: State = "applied"
-        reason, cause = "", None
+            if settings is None and state != "applied":
+                self._set(patch, "inactive")
+                return
+            if settings is not None:
+                if state == "inactive" and patch.name in settings.disabled:
+                    self._set(patch, "skipped", "left out by MF_QWEN3_PATCH_DISABLE")
+                elif state == "inactive":
+                    self._set(patch, "pending")
+                if self._seen(patch).state not in ("pending", "replaced") or patch.target not in sys.modules:
+                    return
+            self._busy[patch.name] = "revert" if settings is None else "apply"
+        if settings is None:
+            self._revert(patch)
+        else:
+            self._apply(patch, settings)
+
+    def _apply(self, patch: Patch, settings: Settings) -> None:
+        state: State = "failed"
+        reason, cause = "interrupted", None
         try:
             step_aside = patch.step_aside_reason()
             if step_aside is None:
                 patch.load().apply()
-            else:
-                state, reason = "skipped", step_aside
+            state, reason = ("applied", "") if step_aside is None else ("skipped", step_aside)
         except Exception as error:  # noqa: BLE001 - the host's import must survive whatever upstream changed
-            state, reason, cause = "failed", f"{type(error).__name__}: {error}", error
+            reason, cause = f"{type(error).__name__}: {error}", error
         finally:
-            with self._changed:
-                self._busy.discard(patch.name)
-                self._set(patch, state, reason)
-                news = state == "skipped" and reason not in self._warned  # one reason may concern several patches
-                self._warned.add(reason)
-                self._changed.notify_all()
+            self._done(patch, state, reason)
         if state == "failed":
             message = f"mf_qwen3_patch: {patch.name} not applied to {patch.target}: {reason}"
             if settings.strict:
                 raise ActivationError(message) from cause
             warn(message, PatchWarning)
-        elif news:
+        elif state == "skipped" and self._is_news(reason):  # one reason may concern several patches
             warn(f"mf_qwen3_patch stepped aside: {reason}", PatchWarning)
         elif state == "applied":
             _log_applied(patch)
+
+    def _revert(self, patch: Patch) -> None:
+        state: State = "failed"
+        reason = "not reverted: interrupted"
+        try:
+            self._kept += patch.load().revert()
+            state, reason = "inactive", ""
+        except Exception as error:
+            reason = f"not reverted: {error}"
+            raise ActivationError(f"{patch.name}: {error}") from error
+        finally:
+            self._done(patch, state, reason)
+
+    def _done(self, patch: Patch, state: State, reason: str) -> None:
+        with self._changed:
+            del self._busy[patch.name]
+            self._set(patch, state, reason)
+            self._changed.notify_all()
+
+    def _is_news(self, text: str) -> bool:
+        with self._changed:
+            news = text not in self._warned
+            self._warned.add(text)
+            return news
+
+    def _seen(self, patch: Patch) -> PatchStatus:
+        """Return a patch's state, compared with what its attributes hold now."""
+        status = self._status[patch.name]
+        if status.state == "applied" and patch.name not in self._busy and (lost := patch.load().lost()):
+            reason = f"reloaded (activate() patches it again), or somebody else's is there now: {', '.join(lost)}"
+            return replace(status, state="replaced", reason=reason)
+        return status
 
     def _set(self, patch: Patch, state: State, reason: str = "") -> None:
         self._status[patch.name] = PatchStatus(patch.name, patch.target, state, reason)

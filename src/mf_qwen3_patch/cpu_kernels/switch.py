@@ -17,7 +17,8 @@ from typing import Any, TypeAlias
 
 import wrapt
 
-from mf_qwen3_patch.errors import ActivationError
+from mf_qwen3_patch._warn import warn
+from mf_qwen3_patch.errors import ActivationError, PatchWarning
 
 _Names: TypeAlias = "Mapping[str, str | _Names]"
 
@@ -53,8 +54,8 @@ _TARGETS: dict[str, _Names] = {
 _lock = threading.RLock()
 _enabled = False
 _hooked = False
-# Of each module that is changed: owner, name and original.
-_originals: dict[ModuleType, list[tuple[Any, str, Any]]] = {}
+# Of each module that is changed: owner, name, original and what took its place.
+_originals: dict[ModuleType, list[tuple[Any, str, Any, Any]]] = {}
 
 
 def enable() -> None:
@@ -87,14 +88,23 @@ def enable() -> None:
 
 
 def disable() -> None:
-    """Take the stand-ins out again; models built with them keep them."""
+    """Take the stand-ins out again; models built with them keep them.
+
+    What somebody else has put on top of one stays, and is named in a ``PatchWarning``.
+    """
     global _enabled
+    kept: list[str] = []
     with _lock:
         _enabled = False
         while _originals:
-            _, changed = _originals.popitem()
-            for owner, name, original in reversed(changed):
-                setattr(owner, name, original)
+            module, changed = _originals.popitem()
+            for owner, name, original, replacement in reversed(changed):
+                if vars(owner).get(name) is replacement:
+                    setattr(owner, name, original)
+                else:
+                    kept.append(f"{module.__name__}.{name}")
+    if kept:
+        warn(f"a CPU stand-in is inside, or was taken out: {', '.join(kept)}; left as it is", PatchWarning)
 
 
 def is_enabled() -> bool:
@@ -116,7 +126,7 @@ def _apply(names: _Names, module: ModuleType) -> None:
         for path, replacement in replacements.items():
             *owners, name = path.split(".")
             owner = functools.reduce(getattr, owners, module)
-            changed.append((owner, name, getattr(owner, name)))
+            changed.append((owner, name, getattr(owner, name), replacement))
             setattr(owner, name, replacement)
 
 

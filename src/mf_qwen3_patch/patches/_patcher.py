@@ -7,6 +7,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -45,47 +46,130 @@ class MethodPatch:
         return None
 
 
+@dataclass(frozen=True)
+class _Place:
+    """One attribute that was replaced; compared by identity, since a proxy is equal to what it wraps."""
+
+    path: str  # of the owner
+    name: str
+    owner: Any
+    original: Any  # ``_ABSENT`` if inherited: a copy of a base class's would hide what that class has later
+    stock: Any
+    ours: Any
+
+    def __str__(self) -> str:
+        return f"{self.path.replace(':', '.')}.{self.name}"
+
+    def restore(self) -> bool:
+        """Put the original back where ours is; return False where neither ours nor stock is."""
+        current = vars(self.owner).get(self.name, _ABSENT)
+        if current is not self.ours:
+            return self.is_stock(current)
+        restore = (self.owner, self.name)
+        delattr(*restore) if self.original is _ABSENT else setattr(*restore, self.original)
+        return True
+
+    def is_stock(self, value: Any) -> bool:
+        """Return whether ``value`` is the original, or another copy of it, as a reloaded module has."""
+        source = _source(self.stock)
+        return value is self.original or value is self.stock or (source is not None and source == _source(value))
+
+    def holds_ours(self) -> bool:
+        """Return whether ours is there, as far as ``__wrapped__`` shows, and the owner is not outdated."""
+        if self.path.partition(":")[0] not in sys.modules or resolve(self.path) is not self.owner:
+            return False
+        ours = {id(self.ours), id(_function(self.ours))}
+        with suppress(ValueError):  # an endless chain
+            return id(inspect.unwrap(vars(self.owner).get(self.name), stop=lambda value: id(value) in ours)) in ours
+        return False
+
+
 class MethodPatches:
-    """The attributes that change together, or not at all, unless ``supports`` returns why they must not."""
+    """The attributes that change together, or not at all, unless ``supports`` returns why they must not.
+
+    Ours may outlive ``revert`` in somebody's wrapper or mock: it then does what stock does, until ``apply``.
+    """
 
     def __init__(self, *patches: MethodPatch, supports: Callable[[], str | None] = lambda: None) -> None:
         self._patches = patches
         self._supports = supports
-        self._undo: list[Callable[[], object]] = []
+        self._places: list[_Place] = []
+        self._active = False
 
     def supports(self) -> str | None:
         """Return why the patch must step aside in this release, None if it can be applied."""
+        if self._places:  # it could; what is there now may be somebody's wrapper of ours
+            return None
         return self._supports() or next(filter(None, (patch.reason() for patch in self._patches)), None)
 
     def apply(self) -> None:
-        """Replace every attribute, or none if one cannot be."""
+        """Replace every attribute, or none if one cannot be. Where ours is already, under whatever, it stays."""
         try:
             for patch in self._patches:
                 self._replace(patch)
         except BaseException:
             self.revert()
             raise
+        self._active = True
 
-    def revert(self) -> None:
-        """Put every original back; what was inherited is inherited again."""
-        while self._undo:
-            self._undo.pop()()
+    def revert(self) -> list[str]:
+        """Put every original back; what was inherited is inherited again.
+
+        Returns the attributes in whose place somebody else has put something since; they keep it.
+        """
+        self._active = False
+        if any(patch.everywhere for patch in self._patches):
+            for ours, stock in {place.ours: place.stock for place in self._places}.items():
+                _rebind(ours, stock)
+        self._places = [place for place in reversed(self._places) if not place.restore()][::-1]
+        return sorted(map(str, self._places))
+
+    def lost(self) -> list[str]:
+        """Return the attributes that hold neither ours nor, as far as can be seen, a wrapper of it."""
+        latest = {str(place): place for place in self._places}
+        return sorted(name for name, place in latest.items() if not place.holds_ours())
 
     def _replace(self, patch: MethodPatch) -> None:
         owner = resolve(patch.owner)
         stock = inspect.getattr_static(owner, patch.name, None)
-        replacement = patch.make(stock)
-        if replacement is stock:
-            return
+        known = [place for place in self._places if place.owner is owner and place.name == patch.name]
+        if known and not known[-1].is_stock(stock):
+            stock, ours = known[-1].stock, known[-1].ours
+        else:
+            made = patch.make(stock)
+            if made is stock:
+                return
+            ours, known = self._switched(made, stock), []
         if patch.everywhere:
-            self._undo.append(lambda: _rebind(vars(owner)[patch.name], stock))
-            _rebind(stock, replacement)
-            return
-        # Not ``stock``, which may be a base class's: a copy of it would hide what that class has later.
-        original = vars(owner).get(patch.name, _ABSENT)
-        restore = (owner, patch.name) if original is _ABSENT else (owner, patch.name, original)
-        self._undo.append(functools.partial(delattr if original is _ABSENT else setattr, *restore))
-        setattr(owner, patch.name, replacement)
+            bound = _rebind(stock, ours)
+            self._places += [_Place(module, name, sys.modules[module], stock, stock, ours) for module, name in bound]
+        elif not known:
+            original = vars(owner).get(patch.name, _ABSENT)
+            self._places.append(_Place(patch.owner, patch.name, owner, original, stock, ours))
+            setattr(owner, patch.name, ours)
+
+    def _switched(self, made: Any, stock: Any) -> Any:
+        """Return ``made`` so that it passes straight through to ``stock``, if there is one, while not applied."""
+        function = _function(made)
+
+        # A plain function, not a wrapper object: it pickles by name like the original.
+        @functools.wraps(function)
+        def patched(*args: Any, **kwargs: Any) -> Any:
+            if self._active or stock is None:
+                return function(*args, **kwargs)
+            return stock(*args, **kwargs) if function is made else stock.__get__(None, args[0])(*args[1:], **kwargs)
+
+        return patched if function is made else classmethod(patched)
+
+
+def _function(value: Any) -> Any:
+    return value.__func__ if isinstance(value, classmethod) else value
+
+
+def _source(value: Any) -> tuple[str, str] | None:
+    """Return where a function's code is, None if it has none or is one of ours, which share theirs."""
+    code = getattr(_function(value), "__code__", None)
+    return None if code is None or code.co_filename == __file__ else (code.co_filename, code.co_name)
 
 
 def resolve(path: str) -> Any:
@@ -98,7 +182,6 @@ def around(replacement: Callable[..., Any]) -> Callable[[Callable[..., Any]], Ca
     """Let ``replacement(stock, *args, **kwargs)`` answer every call."""
 
     def make(stock: Callable[..., Any]) -> Callable[..., Any]:
-        # A plain function, not a wrapper object: it pickles by name like the original.
         @functools.wraps(stock)
         def patched(*args: Any, **kwargs: Any) -> Any:
             return replacement(stock, *args, **kwargs)
@@ -119,25 +202,31 @@ def class_path(family: Family, name: str) -> str:
     return ":".join(f"{family.module}.{name}".rsplit(".", 1))
 
 
-def _rebind(old: object, new: object) -> None:
-    """Bind every module-level name of ``old`` to ``new``.
+def _rebind(old: object, new: object) -> list[tuple[str, str]]:
+    """Bind every module-level name of ``old`` to ``new``; return the modules and names.
 
     ``from mindspore import load_checkpoint`` copies the function object: whoever did so before keeps the old one.
     MindSpore's and MindFormers' own modules and ``__main__`` are rebound; every other module is left alone and named in
     a warning, because rewriting somebody else's namespace is not ours to do.
     """
-    kept: list[str] = []
-    for module_name, module in sorted(sys.modules.copy().items()):
-        if not isinstance(module, ModuleType) or module_name.startswith("mf_qwen3_patch"):
-            continue
-        for name in [name for name, value in list(vars(module).items()) if value is old]:
-            if module_name.split(".")[0] in _OURS_TO_REBIND:
-                setattr(module, name, new)
-            else:
-                kept.append(f"{module_name}.{name}")
+    bound: list[tuple[str, str]] = []
+    kept: set[str] = set()
+    rebound = -1
+    while rebound < len(bound):  # meanwhile another thread may copy a name from a module whose turn has not come yet
+        rebound = len(bound)
+        for module_name, module in sorted(sys.modules.copy().items()):
+            if not isinstance(module, ModuleType) or module_name.startswith("mf_qwen3_patch"):
+                continue
+            for name in [name for name, value in vars(module).copy().items() if value is old]:
+                if module_name.split(".")[0] in _OURS_TO_REBIND:
+                    setattr(module, name, new)
+                    bound.append((module_name, name))
+                else:
+                    kept.add(f"{module_name}.{name}")
     if kept:
         warn(
-            f"imported before the patch was applied or reverted, and still the old function: {', '.join(kept)}. "
-            "Import mf_qwen3_patch before them, or import the name again.",
+            f"imported before the patch was applied or reverted, and still the old function: {', '.join(sorted(kept))}."
+            " Import mf_qwen3_patch before them, or import the name again.",
             LatePatchWarning,
         )
+    return bound

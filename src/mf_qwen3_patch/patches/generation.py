@@ -1,7 +1,8 @@
-"""Three repairs of ``generate``."""
+"""Three repairs of ``generate``. A model is built with those of wrong tokens, and keeps them after ``deactivate()``."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +30,17 @@ def incremental_infer(
     return stock(self, model_inputs, prefill, *args, **kwargs)
 
 
-def set_dynamic_inputs(stock: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:
+def _of_its_class(model: Any, *args: Any, **kwargs: Any) -> Any:
+    return type(model)._incremental_infer_mcore(model, *args, **kwargs)
+
+
+def build_with_prefill(stock: Callable[..., None], self: Any, *args: Any, **kwargs: Any) -> None:
+    """Build a model that prefills in every ``generate()`` call by itself."""
+    stock(self, *args, **kwargs)
+    self._incremental_infer_mcore = functools.partial(incremental_infer, _of_its_class, self)
+
+
+def with_mask(stock: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:
     """Give the attention mask of a decode step the dtype that the network declares for it.
 
     Stock makes the mask in bfloat16 (float16 on an Ascend 310P) when it builds the model, and declares the compute
@@ -37,9 +48,10 @@ def set_dynamic_inputs(stock: Callable[..., Any], self: Any, *args: Any, **kwarg
     """
     from mindspore import Tensor
 
+    result = stock(self, *args, **kwargs)
     if self.hard_mask.dtype != self.compute_dtype:
         self.hard_mask = Tensor([[0]], dtype=self.compute_dtype)  # made on the host: nothing is launched
-    return stock(self, *args, **kwargs)
+    return result
 
 
 def generate(stock: Callable[..., Any], self: Any, input_ids: Any, *args: Any, **kwargs: Any) -> Any:
@@ -78,6 +90,12 @@ def _prompt_lengths(input_ids: Any) -> list[int]:
     return [int(length)] * int(rows[0] if rows else 1)
 
 
-EAGER_PREFILL = MethodPatches(*inference_method("_incremental_infer_mcore", around(incremental_infer), _GENERATION))
-DECODE_MASK = MethodPatches(*inference_method("set_dynamic_inputs", around(set_dynamic_inputs), _INFERENCE))
+EAGER_PREFILL = MethodPatches(
+    *inference_method("_incremental_infer_mcore", around(incremental_infer), _GENERATION),
+    *inference_method("__init__", around(build_with_prefill)),
+)
+DECODE_MASK = MethodPatches(
+    *inference_method("set_dynamic_inputs", around(with_mask), _INFERENCE),
+    *inference_method("__init__", around(with_mask)),
+)
 PROMPT_LENGTH = MethodPatches(*inference_method("generate", around(generate), _GENERATION))

@@ -32,6 +32,9 @@ def revert():
     calls.append("revert")
     {revert}
     target.value = "stock"
+    return []
+def lost():
+    return [] if target.value == "patched" else ["target.value"]
 PATCH = sys.modules[__name__]
 """
 Make = Callable[..., tuple[Registry, str, str]]
