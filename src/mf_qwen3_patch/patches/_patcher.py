@@ -90,9 +90,15 @@ class MethodPatches:
     Ours may outlive ``revert`` in somebody's wrapper or mock: it then does what stock does, until ``apply``.
     """
 
-    def __init__(self, *patches: MethodPatch, supports: Callable[[], str | None] = lambda: None) -> None:
+    def __init__(
+        self,
+        *patches: MethodPatch,
+        supports: Callable[[], str | None] = lambda: None,
+        before_revert: Callable[[], None] = lambda: None,
+    ) -> None:
         self._patches = patches
         self._supports = supports
+        self._before_revert = before_revert
         self._places: list[_Place] = []
         self._active = False
 
@@ -117,6 +123,7 @@ class MethodPatches:
 
         Returns the attributes in whose place somebody else has put something since; they keep it.
         """
+        self._before_revert()
         self._active = False
         if any(patch.everywhere for patch in self._patches):
             for ours, stock in {place.ours: place.stock for place in self._places}.items():

@@ -1,8 +1,9 @@
-"""Three repairs of ``generate``. A model is built with those of wrong tokens, and keeps them after ``deactivate()``."""
+"""Three repairs of ``generate``; those of wrong tokens stay with models that outlive them."""
 
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,8 @@ from mf_qwen3_patch.patches._patcher import MethodPatches, around, inference_met
 
 _INFERENCE = "mindformers.parallel_core.inference.model_utils:InferModelMixin"
 _GENERATION = "mindformers.generation.text_generator:GenerationMixin"
+# Not equipped before they need it: that is a reference to itself, which delays when a model's memory is free.
+_models: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
 def incremental_infer(
@@ -30,14 +33,21 @@ def incremental_infer(
     return stock(self, model_inputs, prefill, *args, **kwargs)
 
 
+def build(stock: Callable[..., None], self: Any, *args: Any, **kwargs: Any) -> None:
+    """Remember the models that are built."""
+    stock(self, *args, **kwargs)
+    _models[id(self)] = self
+
+
+def _hand_over() -> None:
+    """Let the models that are there go on prefilling in every ``generate()`` call, by an attribute of their own."""
+    for reference in _models.valuerefs():
+        if (model := reference()) is not None:
+            model._incremental_infer_mcore = functools.partial(incremental_infer, _of_its_class, model)
+
+
 def _of_its_class(model: Any, *args: Any, **kwargs: Any) -> Any:
     return type(model)._incremental_infer_mcore(model, *args, **kwargs)
-
-
-def build_with_prefill(stock: Callable[..., None], self: Any, *args: Any, **kwargs: Any) -> None:
-    """Build a model that prefills in every ``generate()`` call by itself."""
-    stock(self, *args, **kwargs)
-    self._incremental_infer_mcore = functools.partial(incremental_infer, _of_its_class, self)
 
 
 def with_mask(stock: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -92,7 +102,8 @@ def _prompt_lengths(input_ids: Any) -> list[int]:
 
 EAGER_PREFILL = MethodPatches(
     *inference_method("_incremental_infer_mcore", around(incremental_infer), _GENERATION),
-    *inference_method("__init__", around(build_with_prefill)),
+    *inference_method("__init__", around(build)),
+    before_revert=_hand_over,
 )
 DECODE_MASK = MethodPatches(
     *inference_method("set_dynamic_inputs", around(with_mask), _INFERENCE),
