@@ -4,6 +4,7 @@ import pytest
 
 from mf_qwen3_patch.settings import Settings
 
+
 def read(**environ: str) -> Settings:
     return Settings.from_environment(environ)
 
