@@ -102,16 +102,11 @@ class Registry:
         self._patches = tuple(patches)
         self._status = {patch.name: PatchStatus(patch.name, patch.target, "inactive") for patch in self._patches}
         self._changed = threading.Condition()
-        self._busy: dict[str, str] = {}  # what is being done to a patch
+        self._busy: dict[str, tuple[str, int]] = {}  # what is being done to a patch, by which thread
         self._kept: list[str] = []  # what was left, for the next warning
         self._hooked: set[str] = set()
         self._warned: set[str] = set()
         self._settings: Settings | None = None  # while active
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of all patches."""
-        return tuple(patch.name for patch in self._patches)
 
     def status(self) -> tuple[PatchStatus, ...]:
         """Return what became of each patch."""
@@ -123,14 +118,14 @@ class Registry:
 
         Raises ActivationError if a patch failed and ``settings.strict`` is set.
         """
-        unknown = ", ".join(sorted(settings.disabled.difference(self.names)))
         with self._changed:
             self._settings = settings
             for patch in self._patches:
                 if self._status[patch.name].state == "failed":
                     self._set(patch, "inactive")  # another attempt
+        unknown = ", ".join(sorted(settings.disabled.difference(self._status)))
         if unknown and self._is_news(unknown):
-            valid = ", ".join(sorted(self.names))
+            valid = ", ".join(sorted(self._status))
             warn(f"MF_QWEN3_PATCH_DISABLE names no such patch: {unknown}; the patches are: {valid}", PatchWarning)
         for patch in self._patches:
             with _nobody_importing(patch.target):  # as in a hook: whoever applies a patch has its target's lock
@@ -172,13 +167,16 @@ class Registry:
         wrapt.register_post_import_hook(lambda module: self._settle(patch), patch.target)
 
     def _settle(self, patch: Patch) -> None:
-        """Bring one patch to what was asked for last, unless another thread is about to."""
+        """Bring one patch to what was asked for last; if this is inside such work, when that is done."""
+        me = threading.get_ident()
         with self._changed:
             # A revert waits for nobody. An application may need a module that this thread is importing.
-            while (work := self._busy.get(patch.name)) == "revert" or (work and self._settings is None):
+            while (work := self._busy.get(patch.name, ("", me)))[1] != me and (
+                work[0] == "revert" or self._settings is None
+            ):
                 self._changed.wait()
             settings, state = self._settings, self._status[patch.name].state
-            if work:
+            if patch.name in self._busy:
                 return
             if settings is None and state != "applied":
                 self._set(patch, "inactive")
@@ -190,11 +188,15 @@ class Registry:
                     self._set(patch, "pending")
                 if self._seen(patch).state not in ("pending", "replaced") or patch.target not in sys.modules:
                     return
-            self._busy[patch.name] = "revert" if settings is None else "apply"
-        if settings is None:
-            self._revert(patch)
-        else:
-            self._apply(patch, settings)
+            self._busy[patch.name] = ("revert" if settings is None else "apply", me)
+        try:
+            if settings is None:
+                self._revert(patch)
+            else:
+                self._apply(patch, settings)
+        finally:
+            if (self._settings is None) != (settings is None):
+                self._settle(patch)
 
     def _apply(self, patch: Patch, settings: Settings) -> None:
         state: State = "failed"

@@ -8,7 +8,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
@@ -48,46 +48,34 @@ class MethodPatch:
 
 @dataclass(frozen=True)
 class _Place:
-    """One attribute that was replaced; compared by identity, since a proxy is equal to what it wraps."""
+    """One attribute that was replaced; foreign values are not compared: a proxy equals what it wraps."""
 
     path: str  # of the owner
     name: str
-    owner: Any
-    original: Any  # ``_ABSENT`` if inherited: a copy of a base class's would hide what that class has later
-    stock: Any
     ours: Any
+    owner: Any = field(compare=False)
+    # ``_ABSENT`` if inherited: a copy of a base class's would hide what that class has later.
+    original: Any = field(compare=False)
+    stock: Any = field(compare=False)
 
     def __str__(self) -> str:
         return f"{self.path.replace(':', '.')}.{self.name}"
 
-    def restore(self) -> bool:
-        """Put the original back where ours is; return False where neither ours nor stock is."""
-        current = vars(self.owner).get(self.name, _ABSENT)
-        if current is not self.ours:
-            return self.is_stock(current)
-        restore = (self.owner, self.name)
-        delattr(*restore) if self.original is _ABSENT else setattr(*restore, self.original)
-        return True
+    def current(self) -> Any:
+        return vars(self.owner).get(self.name, _ABSENT)
 
-    def is_stock(self, value: Any) -> bool:
-        """Return whether ``value`` is the original, or another copy of it, as a reloaded module has."""
-        source = _source(self.stock)
-        return value is self.original or value is self.stock or (source is not None and source == _source(value))
-
-    def holds_ours(self) -> bool:
-        """Return whether ours is there, as far as ``__wrapped__`` shows, and the owner is not outdated."""
-        if self.path.partition(":")[0] not in sys.modules or resolve(self.path) is not self.owner:
-            return False
-        ours = {id(self.ours), id(_function(self.ours))}
-        with suppress(ValueError):  # an endless chain
-            return id(inspect.unwrap(vars(self.owner).get(self.name), stop=lambda value: id(value) in ours)) in ours
-        return False
+    def restore(self) -> None:
+        """Put the original back, if what is there is ours."""
+        if self.current() is self.ours:
+            restore = (self.owner, self.name)
+            delattr(*restore) if self.original is _ABSENT else setattr(*restore, self.original)
 
 
 class MethodPatches:
     """The attributes that change together, or not at all, unless ``supports`` returns why they must not.
 
-    Ours may outlive ``revert`` in somebody's wrapper or mock: it then does what stock does, until ``apply``.
+    Ours may outlive ``revert`` in somebody's wrapper or mock: it then does what stock does, until ``apply``. Therefore
+    the places are never forgotten: the same original gets the same replacement again.
     """
 
     def __init__(
@@ -128,32 +116,41 @@ class MethodPatches:
         if any(patch.everywhere for patch in self._patches):
             for ours, stock in {place.ours: place.stock for place in self._places}.items():
                 _rebind(ours, stock)
-        self._places = [place for place in reversed(self._places) if not place.restore()][::-1]
-        return sorted(map(str, self._places))
+        for place in reversed(self._places):
+            place.restore()
+        originals = {id(value) for place in self._places for value in (place.original, place.stock)}
+        return sorted({str(place) for place in self._places if id(place.current()) not in originals})
 
     def lost(self) -> list[str]:
-        """Return the attributes that hold neither ours nor, as far as can be seen, a wrapper of it."""
-        latest = {str(place): place for place in self._places}
-        return sorted(name for name, place in latest.items() if not place.holds_ours())
+        """Return the attributes that hold neither ours nor, as far as ``__wrapped__`` shows, a wrapper of it."""
+        return sorted({str(place) for place in self._places if not self._is_ours(_find(place.path), place.name)})
+
+    def _is_ours(self, owner: Any, name: str) -> bool:
+        ours = {id(_function(place.ours)) for place in self._places}
+        with suppress(ValueError):  # an endless chain
+            found = inspect.unwrap(inspect.getattr_static(owner, name, None), stop=lambda it: id(_function(it)) in ours)
+            return id(_function(found)) in ours
+        return False
 
     def _replace(self, patch: MethodPatch) -> None:
         owner = resolve(patch.owner)
+        if self._is_ours(owner, patch.name):
+            return
         stock = inspect.getattr_static(owner, patch.name, None)
-        known = [place for place in self._places if place.owner is owner and place.name == patch.name]
-        if known and not known[-1].is_stock(stock):
-            stock, ours = known[-1].stock, known[-1].ours
-        else:
-            made = patch.make(stock)
-            if made is stock:
-                return
-            ours, known = self._switched(made, stock), []
+        same = (place for place in self._places if place.stock is stock and place.name == patch.name)
+        known = next((place for place in same if patch.everywhere or place.owner is owner), None)
+        made = patch.make(stock) if known is None else known.ours
+        if made is stock:
+            return
+        ours = self._switched(made, stock) if known is None else made
+        original = vars(owner).get(patch.name, _ABSENT)
+        places = [_Place(patch.owner, patch.name, ours, owner, original, stock)]
         if patch.everywhere:
             bound = _rebind(stock, ours)
-            self._places += [_Place(module, name, sys.modules[module], stock, stock, ours) for module, name in bound]
-        elif not known:
-            original = vars(owner).get(patch.name, _ABSENT)
-            self._places.append(_Place(patch.owner, patch.name, owner, original, stock, ours))
+            places = [_Place(module, name, ours, sys.modules[module], stock, stock) for module, name in bound]
+        else:
             setattr(owner, patch.name, ours)
+        self._places += [place for place in places if place not in self._places]
 
     def _switched(self, made: Any, stock: Any) -> Any:
         """Return ``made`` so that it passes straight through to ``stock``, if there is one, while not applied."""
@@ -170,13 +167,14 @@ class MethodPatches:
 
 
 def _function(value: Any) -> Any:
-    return value.__func__ if isinstance(value, classmethod) else value
+    return getattr(value, "__func__", value)
 
 
-def _source(value: Any) -> tuple[str, str] | None:
-    """Return where a function's code is, None if it has none or is one of ours, which share theirs."""
-    code = getattr(_function(value), "__code__", None)
-    return None if code is None or code.co_filename == __file__ else (code.co_filename, code.co_name)
+def _find(path: str) -> Any:
+    """Return what ``resolve`` would, but import nothing: None where there is nothing."""
+    module, _, name = path.partition(":")
+    found = sys.modules.get(module)
+    return inspect.getattr_static(found, name, None) if name else found
 
 
 def resolve(path: str) -> Any:
