@@ -121,8 +121,6 @@ def activate() -> None:
     ``deactivate()`` holds.
 
     Raises:
-        ValueError: One of the ``MF_QWEN3_PATCH*`` environment variables is not valid. An unknown name in
-            ``MF_QWEN3_PATCH_DISABLE`` is a ``PatchWarning`` only.
         ActivationError: ``MF_QWEN3_PATCH=strict`` is set and a patch could not be applied.
     """
     settings = Settings.from_environment()

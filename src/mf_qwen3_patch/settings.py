@@ -19,6 +19,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from mf_qwen3_patch._warn import warn
+from mf_qwen3_patch.errors import PatchWarning
+
 _THREADS = "MF_QWEN3_PATCH_THREADS"
 # More do not help: a few threads saturate a disk and the memory.
 _MOST_THREADS = 4
@@ -44,14 +47,9 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
-        """Read the settings.
+        """Read the settings, by default from ``os.environ``; a value that is not valid counts as none, and warns.
 
-        Args:
-            environ: Defaults to ``os.environ``.
-
-        Raises:
-            ValueError: A variable holds something else; the message lists what is valid. Which names
-                ``MF_QWEN3_PATCH_DISABLE`` may hold is not known here.
+        Which names ``MF_QWEN3_PATCH_DISABLE`` may hold is not known here.
         """
         environ = os.environ if environ is None else environ
         mode = _choose(environ, "MF_QWEN3_PATCH", _MODES)
@@ -69,7 +67,8 @@ def _choose(environ: Mapping[str, str], variable: str, choices: Mapping[str, _T]
     value = environ.get(variable, "").strip().lower()
     if value not in choices:
         valid = ", ".join(repr(choice) for choice in choices if choice)
-        raise ValueError(f"{variable}={environ[variable]!r} is not one of {valid}")
+        warn(f"{variable}={environ[variable]!r} is not one of {valid}: ignored", PatchWarning)
+        value = ""
     return choices[value]
 
 

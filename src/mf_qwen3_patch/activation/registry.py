@@ -120,6 +120,7 @@ class Registry:
         """
         with self._changed:
             self._settings = settings
+            self._kept.clear()
             for patch in self._patches:
                 if self._status[patch.name].state == "failed":
                     self._set(patch, "inactive")  # another attempt
@@ -150,7 +151,7 @@ class Registry:
             kept, self._kept = self._kept, []
         if kept:
             warn(
-                f"not restored, because something else has been put there: {', '.join(kept)}; a patch that is still "
+                f"left as they are, because something else is there now: {', '.join(kept)}; a patch that is still "
                 "inside it passes every call through to stock",
                 PatchWarning,
             )
