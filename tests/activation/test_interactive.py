@@ -74,7 +74,7 @@ def test_pythonstartup_activates_and_chains_and_leaves_no_names(tmp_path: Path) 
     session.close()
 
 
-def test_a_bad_setting_is_one_line_and_the_chained_file_still_runs(tmp_path: Path) -> None:
+def test_a_bad_setting_is_a_warning_and_the_chained_file_still_runs(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("answer = 42\n")
     session = Session(
         sys.executable,
@@ -85,7 +85,7 @@ def test_a_bad_setting_is_one_line_and_the_chained_file_still_runs(tmp_path: Pat
         MF_QWEN3_PATCH_STARTUP_NEXT=str(tmp_path / "mine.py"),
     )
 
-    assert "mf_qwen3_patch: not activated: MF_QWEN3_PATCH='on' is not one of" in session.banner
+    assert "PatchWarning: [MFQ102] MF_QWEN3_PATCH='on' is not one of" in session.banner
     assert "Traceback" not in session.banner
     assert session.say("answer") == "42"
     session.close()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from mf_qwen3_patch.errors import PatchWarning
 from mf_qwen3_patch.settings import Settings
 
 
@@ -26,15 +27,15 @@ def test_patches_are_left_out_by_name() -> None:
     assert read(MF_QWEN3_PATCH_DISABLE=" load_checkpoint, ").disabled == {"load_checkpoint"}
 
 
-def test_an_unknown_mode_is_an_error_that_lists_the_valid_ones() -> None:
-    with pytest.raises(ValueError, match=r"MF_QWEN3_PATCH='yes' is not one of '1', '0', 'strict'"):
-        read(MF_QWEN3_PATCH="yes")
+def test_an_unknown_mode_counts_as_none_and_the_warning_lists_the_valid_ones() -> None:
+    with pytest.warns(PatchWarning, match=r"MF_QWEN3_PATCH='yes' is not one of '1', '0', 'strict': ignored"):
+        assert read(MF_QWEN3_PATCH="yes") == Settings()
 
 
-def test_an_unknown_flag_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"MF_QWEN3_PATCH_CPU='maybe' is not one of '0', '1'"):
-        read(MF_QWEN3_PATCH_CPU="maybe")
+def test_an_unknown_flag_counts_as_none_and_warns() -> None:
+    with pytest.warns(PatchWarning, match=r"MF_QWEN3_PATCH_CPU='maybe' is not one of '0', '1': ignored"):
+        assert read(MF_QWEN3_PATCH_CPU="maybe") == Settings()
 
 
-def test_an_unknown_patch_is_no_error_here() -> None:
+def test_an_unknown_patch_is_known_to_be_one_by_the_registry_only() -> None:
     assert read(MF_QWEN3_PATCH_DISABLE="load_chekpoint").disabled == {"load_chekpoint"}

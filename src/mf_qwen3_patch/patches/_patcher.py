@@ -134,9 +134,11 @@ class MethodPatches:
 
     def _replace(self, patch: MethodPatch) -> None:
         owner = resolve(patch.owner)
-        if self._is_ours(owner, patch.name):
-            return
         stock = inspect.getattr_static(owner, patch.name, None)
+        if self._is_ours(owner, patch.name):
+            if not patch.everywhere:
+                return
+            stock = [place.stock for place in self._places if place.name == patch.name][-1]
         same = (place for place in self._places if place.stock is stock and place.name == patch.name)
         known = next((place for place in same if patch.everywhere or place.owner is owner), None)
         made = patch.make(stock) if known is None else known.ours
