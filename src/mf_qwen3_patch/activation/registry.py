@@ -4,9 +4,8 @@ A patch is data: a name, the module whose import makes it possible, and what des
 ``mf_qwen3_patch.patches`` with four methods:
 
 * ``supports() -> str | None``: None, or the reason why the patch must step aside here;
-* ``apply() -> None`` and ``revert() -> list[str]``, which mirror each other, but for the attributes that somebody else
-  has changed since: these are left as they are, and returned;
-* ``lost() -> list[str]``: the attributes that hold nothing of the patch any more.
+* ``apply() -> None`` and ``revert() -> list[str]``, which mirror each other, but for what somebody else has changed
+  since: it stays, and is returned; ``lost() -> list[str]``: the attributes that hold nothing of the patch any more.
 
 It is imported only by the post-import hook of its target, so that activating the shim imports neither MindSpore nor
 MindFormers. A MindFormers release that the patches were not made for is recognized before (see ``unsupported``): they
@@ -92,10 +91,9 @@ PATCHES: tuple[Patch, ...] = tuple(
 class Registry:
     """Applies each patch once its target is imported; reverts them all.
 
-    Every method may be called from any thread. What was asked for last holds: each call writes down what it wants, and
-    then brings one patch after the other to what is wanted by then. A patch is applied or reverted by one thread at a
-    time. The lock guards the states only: no foreign module is imported and no patch applied while it is held, since
-    the import system has locks of its own.
+    Every method may be called from any thread, and what was asked for last holds. A patch is applied or reverted by one
+    thread at a time. The lock guards the states only: no foreign module is imported and no patch applied while it is
+    held, since the import system has locks of its own.
     """
 
     def __init__(self, patches: Iterable[Patch] = PATCHES) -> None:
@@ -125,7 +123,8 @@ class Registry:
                 if self._status[patch.name].state == "failed":
                     self._set(patch, "inactive")  # another attempt
         unknown = ", ".join(sorted(settings.disabled.difference(self._status)))
-        if unknown and self._is_news(unknown):
+        if unknown and unknown not in self._warned:
+            self._warned.add(unknown)
             valid = ", ".join(sorted(self._status))
             warn(f"MF_QWEN3_PATCH_DISABLE names no such patch: {unknown}; the patches are: {valid}", PatchWarning)
         for patch in self._patches:
@@ -179,22 +178,21 @@ class Registry:
             settings, state = self._settings, self._status[patch.name].state
             if patch.name in self._busy:
                 return
-            if settings is None and state != "applied":
-                self._set(patch, "inactive")
+            if settings is None:
+                if state != "applied":
+                    self._set(patch, "inactive")
+                    return
+            elif state == "inactive" and patch.name in settings.disabled:
+                self._set(patch, "skipped", "left out by MF_QWEN3_PATCH_DISABLE")
                 return
-            if settings is not None:
-                if state == "inactive" and patch.name in settings.disabled:
-                    self._set(patch, "skipped", "left out by MF_QWEN3_PATCH_DISABLE")
-                elif state == "inactive":
+            else:
+                if state == "inactive":
                     self._set(patch, "pending")
                 if self._seen(patch).state not in ("pending", "replaced") or patch.target not in sys.modules:
                     return
             self._busy[patch.name] = ("revert" if settings is None else "apply", me)
         try:
-            if settings is None:
-                self._revert(patch)
-            else:
-                self._apply(patch, settings)
+            self._revert(patch) if settings is None else self._apply(patch, settings)
         finally:
             if (self._settings is None) != (settings is None):
                 self._settle(patch)
@@ -216,7 +214,8 @@ class Registry:
             if settings.strict:
                 raise ActivationError(message) from cause
             warn(message, PatchWarning)
-        elif state == "skipped" and self._is_news(reason):  # one reason may concern several patches
+        elif state == "skipped" and reason not in self._warned:  # one reason may concern several patches
+            self._warned.add(reason)
             warn(f"mf_qwen3_patch stepped aside: {reason}", PatchWarning)
         elif state == "applied":
             _log_applied(patch)
@@ -238,12 +237,6 @@ class Registry:
             del self._busy[patch.name]
             self._set(patch, state, reason)
             self._changed.notify_all()
-
-    def _is_news(self, text: str) -> bool:
-        with self._changed:
-            news = text not in self._warned
-            self._warned.add(text)
-            return news
 
     def _seen(self, patch: Patch) -> PatchStatus:
         """Return a patch's state, compared with what its attributes hold now."""

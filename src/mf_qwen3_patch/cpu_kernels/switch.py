@@ -17,8 +17,7 @@ from typing import Any, TypeAlias
 
 import wrapt
 
-from mf_qwen3_patch._warn import warn
-from mf_qwen3_patch.errors import ActivationError, PatchWarning
+from mf_qwen3_patch.errors import ActivationError
 
 _Names: TypeAlias = "Mapping[str, str | _Names]"
 
@@ -88,23 +87,15 @@ def enable() -> None:
 
 
 def disable() -> None:
-    """Take the stand-ins out again; models built with them keep them.
-
-    What somebody else has put on top of one stays, and is named in a ``PatchWarning``.
-    """
+    """Take the stand-ins out again; models built with them keep them, and what others put on top of one stays."""
     global _enabled
-    kept: list[str] = []
     with _lock:
         _enabled = False
         while _originals:
-            module, changed = _originals.popitem()
+            _, changed = _originals.popitem()
             for owner, name, original, replacement in reversed(changed):
                 if vars(owner).get(name) is replacement:
                     setattr(owner, name, original)
-                else:
-                    kept.append(f"{module.__name__}.{name}")
-    if kept:
-        warn(f"a CPU stand-in is inside, or was taken out: {', '.join(kept)}; left as it is", PatchWarning)
 
 
 def is_enabled() -> bool:

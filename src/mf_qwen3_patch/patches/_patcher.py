@@ -7,7 +7,6 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -64,12 +63,6 @@ class _Place:
     def current(self) -> Any:
         return vars(self.owner).get(self.name, _ABSENT)
 
-    def restore(self) -> None:
-        """Put the original back, if what is there is ours."""
-        if self.current() is self.ours:
-            restore = (self.owner, self.name)
-            delattr(*restore) if self.original is _ABSENT else setattr(*restore, self.original)
-
 
 class MethodPatches:
     """The attributes that change together, or not at all, unless ``supports`` returns why they must not.
@@ -78,15 +71,11 @@ class MethodPatches:
     the places are never forgotten: the same original gets the same replacement again.
     """
 
-    def __init__(
-        self,
-        *patches: MethodPatch,
-        supports: Callable[[], str | None] = lambda: None,
-        before_revert: Callable[[], None] = lambda: None,
-    ) -> None:
+    before_revert: Callable[[], object] = staticmethod(lambda: None)
+
+    def __init__(self, *patches: MethodPatch, supports: Callable[[], str | None] = lambda: None) -> None:
         self._patches = patches
         self._supports = supports
-        self._before_revert = before_revert
         self._places: list[_Place] = []
         self._active = False
 
@@ -111,13 +100,14 @@ class MethodPatches:
 
         Returns the attributes in whose place somebody else has put something since; they keep it.
         """
-        self._before_revert()
+        self.before_revert()
         self._active = False
         if any(patch.everywhere for patch in self._patches):
             for ours, stock in {place.ours: place.stock for place in self._places}.items():
                 _rebind(ours, stock)
-        for place in reversed(self._places):
-            place.restore()
+        for place in reversed([place for place in self._places if place.current() is place.ours]):
+            where = (place.owner, place.name)
+            delattr(*where) if place.original is _ABSENT else setattr(*where, place.original)
         originals = {id(value) for place in self._places for value in (place.original, place.stock)}
         return sorted({str(place) for place in self._places if id(place.current()) not in originals})
 
@@ -127,10 +117,8 @@ class MethodPatches:
 
     def _is_ours(self, owner: Any, name: str) -> bool:
         ours = {id(_function(place.ours)) for place in self._places}
-        with suppress(ValueError):  # an endless chain
-            found = inspect.unwrap(inspect.getattr_static(owner, name, None), stop=lambda it: id(_function(it)) in ours)
-            return id(_function(found)) in ours
-        return False
+        found = inspect.unwrap(inspect.getattr_static(owner, name, None), stop=lambda it: id(_function(it)) in ours)
+        return id(_function(found)) in ours
 
     def _replace(self, patch: MethodPatch) -> None:
         owner = resolve(patch.owner)
@@ -140,18 +128,16 @@ class MethodPatches:
                 return
             stock = [place.stock for place in self._places if place.name == patch.name][-1]
         same = (place for place in self._places if place.stock is stock and place.name == patch.name)
-        known = next((place for place in same if patch.everywhere or place.owner is owner), None)
-        made = patch.make(stock) if known is None else known.ours
-        if made is stock:
-            return
-        ours = self._switched(made, stock) if known is None else made
-        original = vars(owner).get(patch.name, _ABSENT)
-        places = [_Place(patch.owner, patch.name, ours, owner, original, stock)]
-        if patch.everywhere:
-            bound = _rebind(stock, ours)
-            places = [_Place(module, name, ours, sys.modules[module], stock, stock) for module, name in bound]
-        else:
+        ours = next((place.ours for place in same if patch.everywhere or place.owner is owner), None)
+        if ours is None:
+            if (made := patch.make(stock)) is stock:
+                return
+            ours = self._switched(made, stock)
+        if not patch.everywhere:
+            places = [_Place(patch.owner, patch.name, ours, owner, vars(owner).get(patch.name, _ABSENT), stock)]
             setattr(owner, patch.name, ours)
+        else:
+            places = _rebind(stock, ours)
         self._places += [place for place in places if place not in self._places]
 
     def _switched(self, made: Any, stock: Any) -> Any:
@@ -209,14 +195,14 @@ def class_path(family: Family, name: str) -> str:
     return ":".join(f"{family.module}.{name}".rsplit(".", 1))
 
 
-def _rebind(old: object, new: object) -> list[tuple[str, str]]:
-    """Bind every module-level name of ``old`` to ``new``; return the modules and names.
+def _rebind(old: object, new: object) -> list[_Place]:
+    """Bind every module-level name of ``old`` to ``new``; return where.
 
     ``from mindspore import load_checkpoint`` copies the function object: whoever did so before keeps the old one.
     MindSpore's and MindFormers' own modules and ``__main__`` are rebound; every other module is left alone and named in
     a warning, because rewriting somebody else's namespace is not ours to do.
     """
-    bound: list[tuple[str, str]] = []
+    bound: list[_Place] = []
     kept: set[str] = set()
     rebound = -1
     while rebound < len(bound):  # meanwhile another thread may copy a name from a module whose turn has not come yet
@@ -227,7 +213,7 @@ def _rebind(old: object, new: object) -> list[tuple[str, str]]:
             for name in [name for name, value in vars(module).copy().items() if value is old]:
                 if module_name.split(".")[0] in _OURS_TO_REBIND:
                     setattr(module, name, new)
-                    bound.append((module_name, name))
+                    bound.append(_Place(module_name, name, new, module, old, old))
                 else:
                     kept.add(f"{module_name}.{name}")
     if kept:
