@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 # How many tests run at a time on the real stack; each needs about 1.5 GB.
 JOBS   ?= 2
 # The rows of the matrix; see noxfile.py.
-ROWS   ?= 1.7.0 1.7.0-oldest 1.8.0 1.9.0
+ROWS   ?= 1.7.0 1.7.0-oldest 1.8.0 1.9.0 2.0.0 2.1.0
 # Where the wheel and the sdist go.
 DIST   ?= dist
 

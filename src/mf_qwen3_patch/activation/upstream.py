@@ -14,6 +14,8 @@ TESTED_STACKS: tuple[Mapping[str, str], ...] = (
     {"mindformers": "1.7.0", "mindspore": "2.7.1"},
     {"mindformers": "1.8.0", "mindspore": "2.7.2"},
     {"mindformers": "1.9.0", "mindspore": "2.9.0"},
+    {"mindformers": "2.0.0", "mindspore": "2.10.0"},
+    {"mindformers": "2.1.0", "mindspore": "2.10.0"},
 )
 _QWEN3 = "mindformers.models.qwen3"
 
@@ -42,7 +44,9 @@ def unsupported() -> str | None:
     is does not matter: 1.9.0 already has the ``weight_converters`` of the 2.x sources beside it.
     """
     reason = _missing()
-    return f"this MindFormers{reason}; nothing was patched; use MindFormers 1.7.0, 1.8.0 or 1.9.0" if reason else None
+    *tested, last = (stack["mindformers"] for stack in TESTED_STACKS)
+    advice = f"nothing was patched; use MindFormers {', '.join(tested)} or {last}"
+    return f"this MindFormers{reason}; {advice}" if reason else None
 
 
 def _missing() -> str | None:
