@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from tests.support.processes import run_script
 
+from mf_qwen3_patch.activation.upstream import TESTED_STACKS
+
 _NAMES_AND_STATES = "give([[patch.name, patch.state, patch.reason] for patch in mf_qwen3_patch.status()])"
 _OF_MINDSPORE = {"load_checkpoint"}
 
@@ -60,6 +62,7 @@ def test_a_release_without_what_the_patches_build_upon(change: str, said: str, t
     for name in states.keys() - _OF_MINDSPORE:
         assert states[name][0] == "skipped"
         assert said in states[name][1]
+        assert [tested["mindformers"] for tested in TESTED_STACKS if tested["mindformers"] not in states[name][1]] == []
     assert finished.output.count("PatchWarning") == 1
 
 
