@@ -6,8 +6,9 @@ STACK  ?= mindformers==1.7.0 mindspore==2.7.1
 BIN    := $(VENV)/bin
 # How many tests run at a time on the real stack; each needs about 1.5 GB.
 JOBS   ?= 2
-# The rows of the matrix; see noxfile.py.
+# The rows of the matrix, see noxfile.py; and which tests run on them, by a marker expression such as "not sweep".
 ROWS   ?= 1.7.0 1.7.0-oldest 1.8.0 1.9.0 2.0.0 2.1.0
+SELECT ?=
 # Where the wheel and the sdist go.
 DIST   ?= dist
 
@@ -35,7 +36,7 @@ ascend: $(VENV)/.installed-test           ## of them MindSpore's real Ascend plu
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile tests/ascend
 
 test-matrix: $(VENV)/.installed-nox       ## every test on every supported release, each in an environment of its own
-	JOBS=$(JOBS) $(BIN)/nox --sessions $(foreach row,$(ROWS),"matrix($(row))")
+	JOBS=$(JOBS) $(BIN)/nox --sessions $(foreach row,$(ROWS),"matrix($(row))") $(if $(SELECT),-- -m "$(SELECT)")
 
 oracle: $(VENV)/.installed-oracle         ## the reference data checked live against torch and transformers
 	$(BIN)/python -m pytest tests/mindformers -m oracle

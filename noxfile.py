@@ -4,13 +4,15 @@ Every row runs the whole suite on the real stack; what needs no MindSpore is the
 once for each Python.
 
 ``make test-matrix`` runs all rows, ``nox -s "matrix(1.9.0)"`` one. What came out lies in ``.nox/results``, from
-which ``python -m scripts.make_matrix_table`` makes the documents' table.
+which ``python -m scripts.make_matrix_table`` makes the documents' table. What follows ``--`` goes to pytest, as in
+``nox -s "matrix(1.9.0)" -- -m "not sweep"``; what came out of a part of the tests lies in ``.nox/results/partial``.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import nox
 
@@ -21,23 +23,41 @@ nox.options.error_on_missing_interpreters = True
 RESULTS = Path(__file__).parent / ".nox" / "results"
 JOBS = os.environ.get("JOBS", "2")
 
-# A row's name, its Python, and what is installed. Which versions fit together, MindFormers' release notes say.
+
+class Row(NamedTuple):
+    """A row of the matrix. Which versions fit together, MindFormers' release notes say.
+
+    Attributes:
+        python: The Python that it runs on.
+        mindformers: The release.
+        mindspore: The release that goes with it, or the newest before that.
+        wrapt: Which releases of wrapt.
+        beside: What else is installed.
+        requirements_of: The release of MindFormers whose requirements are installed, where those of ``mindformers``
+            can't all be had.
+    """
+
+    python: str
+    mindformers: str
+    mindspore: str
+    wrapt: str = "wrapt>=2"
+    beside: tuple[str, ...] = ()
+    requirements_of: str | None = None
+
+
+# MindFormers 2 imports hyper_parallel, which is not on PyPI: a placeholder stands in. It takes any newer pyarrow and
+# datasets; those of today can't be imported with the numpy that it asks for.
+SECOND_GENERATION = ("./tests/support/hyper_parallel", "pyarrow==23.0.1", "datasets==4.0.0")
+
 ROWS = {
-    "1.7.0": ("3.11", "mindformers==1.7.0", "mindspore==2.7.1", "wrapt>=2"),
-    "1.7.0-oldest": ("3.10", "mindformers==1.7.0", "mindspore==2.7.1", "wrapt==1.17.*"),
-    "1.8.0": ("3.11", "mindformers==1.8.0", "mindspore==2.7.2", "wrapt>=2"),
-    "1.9.0": ("3.11", "mindformers==1.9.0", "mindspore==2.9.0", "wrapt>=2"),
-    "2.0.0": ("3.11", "mindformers==2.0.0", "mindspore==2.10.0", "wrapt>=2"),
-    "2.1.0": ("3.11", "mindformers==2.1.0", "mindspore==2.10.0", "wrapt>=2"),
+    "1.7.0": Row("3.11", "1.7.0", "2.7.1"),
+    "1.7.0-oldest": Row("3.10", "1.7.0", "2.7.1", wrapt="wrapt==1.17.*"),
+    "1.8.0": Row("3.11", "1.8.0", "2.7.2"),
+    "1.9.0": Row("3.11", "1.9.0", "2.9.0"),
+    "2.0.0": Row("3.11", "2.0.0", "2.10.0", beside=SECOND_GENERATION),
+    # It asks for MindSpore 2.11, which is not on PyPI, and for transformers 5.3.
+    "2.1.0": Row("3.11", "2.1.0", "2.10.0", beside=SECOND_GENERATION, requirements_of="2.0.0"),
 }
-
-# What MindFormers 2 needs beside. It imports hyper_parallel, which pip does not find: a placeholder stands in. Newer
-# releases of datasets and pyarrow can't be imported with the numpy that it asks for.
-SECOND_GENERATION = ("./tests/support/hyper_parallel", "datasets==4.0.0", "pyarrow==23.0.1")
-BESIDE = {"2.0.0": SECOND_GENERATION, "2.1.0": SECOND_GENERATION}
-
-# A release whose requirements can't all be had (MindSpore 2.11) is installed without them, over another one's.
-OVER = {"2.1.0": "mindformers==2.0.0"}
 
 # The Python on which ``make test`` runs what needs no MindSpore.
 UNIT_TESTED = "3.11"
@@ -47,22 +67,25 @@ REFUSED = "mindformers==1.6.0"
 
 
 @nox.session
-@nox.parametrize("python,row", [(ROWS[row][0], row) for row in ROWS], ids=list(ROWS))
-def matrix(session: nox.Session, row: str) -> None:
+@nox.parametrize("python,name", [(row.python, name) for name, row in ROWS.items()], ids=list(ROWS))
+def matrix(session: nox.Session, name: str) -> None:
     """Install one row of the matrix and run the tests on it."""
-    _, release, *packages = ROWS[row]
-    session.install(OVER.get(row, release), *packages, *BESIDE.get(row, ()), "--editable", ".[test]")
-    if row in OVER:
-        session.install("--no-deps", release)
+    row = ROWS[name]
+    release = row.requirements_of or row.mindformers
+    stack = (f"mindformers=={release}", f"mindspore=={row.mindspore}", row.wrapt, *row.beside)
+    session.install(*stack, "--editable", ".[test]")
+    if row.requirements_of is not None:
+        session.install("--no-deps", f"mindformers=={row.mindformers}")
     refused = Path(session.create_tmp()).absolute() / "refused"
     session.run(
         "python", "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", str(refused), REFUSED
     )
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    report = RESULTS / f"{row}.xml"
+    results = RESULTS / "partial" if session.posargs else RESULTS
+    results.mkdir(parents=True, exist_ok=True)
+    report = results / f"{name}.xml"
     report.unlink(missing_ok=True)
     tests = ["tests/mindformers", "tests/activation", "tests/ascend"] + (
-        [] if ROWS[row][0] == UNIT_TESTED else ["tests/unit"]
+        [] if row.python == UNIT_TESTED else ["tests/unit"]
     )
     session.run(
         *("pytest", "--numprocesses", JOBS, "--dist", "loadfile", f"--junit-xml={report}", *tests, *session.posargs),
