@@ -15,6 +15,8 @@ from tests.support.processes import ROOT
 
 import mf_qwen3_patch
 
+pytestmark = pytest.mark.sweep
+
 PACKAGE = "mf_qwen3_patch"
 PTH = f"{PACKAGE}.pth"
 STEM = f"{PACKAGE}-{mf_qwen3_patch.__version__}"

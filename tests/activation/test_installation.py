@@ -21,6 +21,8 @@ from tests.support.installed import clean_environment
 from tests.support.network import without_network
 from tests.support.processes import ROOT
 
+pytestmark = pytest.mark.sweep
+
 PAGE = ROOT / "docs" / "install.md"
 DOCKERFILE = ROOT / "examples" / "Dockerfile"
 GREETING = "你好！我是通义千问，由阿里云开发的AI助手"

@@ -31,11 +31,14 @@ def spanning_world(init: Callable[..., None]) -> Callable[..., None]:
 
 
 def all_reduce(tensor: Tensor, op: str = "sum", group: str | None = None, async_op: bool = False) -> Any:
-    """Stand in for ``mindspore.communication.comm_func.all_reduce``, which has no CPU kernel.
+    """Stand in for MindSpore's two functions of this name.
 
-    ``op`` is "sum", "max", "min" or "prod"; ``async_op`` must be False. Returns the reduced tensor and, as nothing has
-    to be waited for, None.
+    ``mindspore.communication.comm_func.all_reduce``, which MindFormers calls before 2.1.0, has no CPU kernel; it
+    returns the reduced tensor and, as nothing has to be waited for, None. ``mindspore.mint.distributed.all_reduce``
+    reduces in place. Both is done here. ``op`` is "sum", "max", "min" or "prod"; ``async_op`` must be False.
     """
     if async_op:
         raise NotImplementedError("the CPU stand-in for all_reduce is synchronous")
-    return ops.AllReduce(op, group or GlobalComm.WORLD_COMM_GROUP)(tensor), None
+    reduced = ops.AllReduce(op, group or GlobalComm.WORLD_COMM_GROUP)(tensor)
+    tensor.copy_(reduced)
+    return reduced, None

@@ -16,6 +16,8 @@ from tests.support.processes import ROOT
 
 from mf_qwen3_patch.convert.to_mindformers import convert_to_mindformers
 
+pytestmark = pytest.mark.sweep
+
 _WITH_THE_SHIM = """
 import runpy, sys
 import mf_qwen3_patch

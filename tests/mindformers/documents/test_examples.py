@@ -7,10 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tests.support.installed import clean_environment
 from tests.support.processes import ROOT
 
 from mf_qwen3_patch import IncompleteCheckpoint
+
+pytestmark = pytest.mark.sweep
 
 MICRO = ROOT / "src" / "mf_qwen3_patch" / "micro_qwen3"
 YAML = """

@@ -11,6 +11,8 @@ import pytest
 from tests.mindformers.documents.test_readme_commands import ANSWER, micro_qwen3, run
 from tests.support.processes import ROOT
 
+pytestmark = pytest.mark.sweep
+
 
 def code(page: str) -> list[str]:
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")

@@ -162,6 +162,7 @@ def test_every_block_has_a_test_and_every_test_a_block(readme: str) -> None:
     assert {way_of(block) for block in blocks(readme)} == set(HOW)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("way", HOW)
 def test_the_block_runs(way: str, tmp_path: Path) -> None:
     same = {block for readme in READMES for block in blocks(readme) if way_of(block) == way}

@@ -25,6 +25,7 @@ def test_a_sound_directory_loads_right(entry: Entry, source: Path, tmp_path: Pat
     assert ("the training layout is assumed" in found.message) == entry.name.startswith("merged by MindFormers")
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(("entry", "fault"), CASES, ids=[f"{entry.name}: {fault.name}" for entry, fault in CASES])
 def test_a_fault_is_noticed(entry: Entry, fault: EntryFault, source: Path, tmp_path: Path) -> None:
     found = outcome(entry, fault, source, tmp_path)

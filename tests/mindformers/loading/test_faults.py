@@ -73,6 +73,7 @@ def refusal_of(model: Any, directory: Path) -> CheckpointError | None:
     return None
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.ranks == 1], ids=lambda fault: fault.name)
 def test_fault(fault: Fault, good_model: Any, tmp_path: Path) -> None:
     directory = write_checkpoint(tmp_path / "model", shards=SHARDS)

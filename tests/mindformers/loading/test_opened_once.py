@@ -12,6 +12,8 @@ from tests.support.processes import run_script
 
 from mf_qwen3_patch.convert.to_mindformers import convert_to_mindformers
 
+pytestmark = pytest.mark.sweep
+
 _COUNTING = """
 import os, sys
 import mf_qwen3_patch

@@ -58,7 +58,16 @@ def _line_of_the_matrix(case: Case) -> str:
     return "Qwen3, tied, as 0.6B, 1.7B, 4B" if config["tie_word_embeddings"] else "Qwen3, untied, as 8B, 14B, 32B"
 
 
-NAMES = [pytest.param(name, marks=pytest.mark.model(_line_of_the_matrix(case))) for name, case in CASES.items()]
+# One of each kind; the others are the same kinds at other sizes.
+KINDS = (MICRO.name, "gqa2", "tied", "bf16", "yarn", "moe")
+
+
+def _parameter(name: str) -> Any:
+    of_a_model = pytest.mark.model(_line_of_the_matrix(CASES[name]))
+    return pytest.param(name, marks=of_a_model if name in KINDS else (of_a_model, pytest.mark.sweep))
+
+
+NAMES = [_parameter(name) for name in CASES]
 
 
 @cache
@@ -90,7 +99,7 @@ def test_tokens_are_huggingfaces_one_prompt_after_the_other(name: str) -> None:
 
 
 # What makes it so does not know one shape from another.
-@pytest.mark.parametrize("name", [MICRO.name, "gqa2", "tied", "bf16", "yarn", "moe"])
+@pytest.mark.parametrize("name", KINDS)
 def test_tokens_are_huggingfaces_again_on_the_same_model(name: str) -> None:
     case = CASES[name]
     calls = [generate(model(name), [case.prompts[0]], case) for _ in range(3)]

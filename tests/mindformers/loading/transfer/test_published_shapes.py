@@ -23,6 +23,7 @@ RANKS = ((0, 1), (0, 2), (1, 2), (0, 4), (3, 4), (0, 8), (7, 8))
 RANKS_OF_MIXTURES = ((0, 1), (3, 4), (7, 8))
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_plan_of_every_rank(name: str, tmp_path: Path) -> None:
     config = PUBLISHED[name]
