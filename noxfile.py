@@ -45,9 +45,9 @@ class Row(NamedTuple):
     requirements_of: str | None = None
 
 
-# MindFormers 2 imports hyper_parallel, which is not on PyPI: a placeholder stands in. It takes any newer pyarrow and
-# datasets; those of today can't be imported with the numpy that it asks for.
-SECOND_GENERATION = ("./tests/support/hyper_parallel", "pyarrow==23.0.1", "datasets==4.0.0")
+# MindFormers 2 imports hyper_parallel, which is not on PyPI: a placeholder stands in. And it takes any newer pyarrow,
+# although later ones can't be imported with numpy 1, which it asks for.
+SECOND_GENERATION = ("./tests/support/hyper_parallel", "pyarrow==23.0.1")
 
 ROWS = {
     "1.7.0": Row("3.11", "1.7.0", "2.7.1"),

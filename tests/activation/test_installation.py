@@ -187,6 +187,9 @@ def test_beside_mindformers_nothing_else_changes(full: Machine) -> None:
 
 
 def test_without_no_deps_the_stack_stays_as_it_is(full: Machine) -> None:
+    unmet = re.findall(r"^mindformers .+$", full.run("pip check || true"), re.MULTILINE)
+    if unmet:  # a row of the matrix whose requirements can't all be had: pip would look for them
+        pytest.skip(unmet[0])
     before = full.distributions()
     (install,) = [line for line in blocks()["Beside MindFormers"] if line.startswith("pip install")]
     full.run(install.replace(" --no-deps", ""))
