@@ -46,7 +46,7 @@ class Row(NamedTuple):
 
 
 # MindFormers 2 imports hyper_parallel, which is not on PyPI: a placeholder stands in. And it takes any newer pyarrow,
-# although later ones can't be imported with numpy 1, which it asks for.
+# although the newest can't be imported with numpy 1, which it asks for.
 SECOND_GENERATION = ("./tests/support/hyper_parallel", "pyarrow==23.0.1")
 
 ROWS = {

@@ -119,6 +119,9 @@ def machine(place: Path, entries: Iterable[Path]) -> Machine:
     venv.create(place / ".venv", with_pip=True, symlinks=True)
     python = place / ".venv" / "bin" / "python"
     site_packages = Path(sysconfig.get_path("purelib", vars={"base": str(place / ".venv")}))
+    # Before 3.12 Python puts an old setuptools there, which would hide the one that is lent.
+    for old in site_packages.glob("setuptools*"):
+        shutil.rmtree(old)
     # First in the order of names, since the shim needs wrapt as soon as its own .pth is executed.
     (site_packages / "__lent.pth").write_text(f"{lend(place / 'lent', entries)}\n")
     return Machine(place, python)
