@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from tests.support.processes import run_script
 
 _SCRIPT = """
@@ -66,6 +67,7 @@ def failures(tmp_path: Path, only: str = "", **env: str) -> tuple[dict[str, obje
     return wrong, sum(result.get("whole", False) for result in results.values())
 
 
+@pytest.mark.sweep
 def test_every_module_and_every_public_name(tmp_path: Path) -> None:
     wrong, whole = failures(tmp_path)
     assert whole > 20

@@ -125,7 +125,20 @@ ORDERS = {
 }
 
 
-@pytest.mark.parametrize("order", ORDERS)
+# What depends on how a release imports its own modules; the other orders are turns of the shim's own switches.
+OF_IMPORTS = (
+    "shim, then mindformers",
+    "mindspore, shim, mindformers",
+    "mindformers, then shim",
+    "from-import in the script, then shim",
+    "the class imported directly",
+    "deactivate after the import",
+)
+
+
+@pytest.mark.parametrize(
+    "order", [pytest.param(order, marks=() if order in OF_IMPORTS else pytest.mark.sweep) for order in ORDERS]
+)
 def test_order(order: str, tmp_path: Path) -> None:
     steps, expected = ORDERS[order]
     script = f"{_CHECK}\n{steps}\ngive(patched())"

@@ -66,6 +66,7 @@ def test_a_release_without_what_the_patches_build_upon(change: str, said: str, t
     assert finished.output.count("PatchWarning") == 1
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     ("patch", "change", "owner", "attribute"),
     [

@@ -31,11 +31,13 @@ _GRAPH, _EAGER = 0, 1
     [
         ("pass", {}, 0),
         ("mindspore.set_device('Ascend', 3)", {}, 3),
-        ("mindspore.set_context(device_target='Ascend', device_id=3)", {}, 3),
-        ("pass", {"DEVICE_ID": "5"}, 5),
-        ("mindspore.set_device('Ascend', 3)", {"DEVICE_ID": "5"}, 3),
-        ("pass", {"ASCEND_RT_VISIBLE_DEVICES": "6"}, 6),
-        ("mindspore.set_device('Ascend', 1)", {"ASCEND_RT_VISIBLE_DEVICES": "2,7"}, 7),
+        pytest.param("mindspore.set_context(device_target='Ascend', device_id=3)", {}, 3, marks=pytest.mark.sweep),
+        pytest.param("pass", {"DEVICE_ID": "5"}, 5, marks=pytest.mark.sweep),
+        pytest.param("mindspore.set_device('Ascend', 3)", {"DEVICE_ID": "5"}, 3, marks=pytest.mark.sweep),
+        pytest.param("pass", {"ASCEND_RT_VISIBLE_DEVICES": "6"}, 6, marks=pytest.mark.sweep),
+        pytest.param(
+            "mindspore.set_device('Ascend', 1)", {"ASCEND_RT_VISIBLE_DEVICES": "2,7"}, 7, marks=pytest.mark.sweep
+        ),
     ],
 )
 def test_the_model_is_on_the_card_that_was_chosen(

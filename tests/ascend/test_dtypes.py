@@ -69,7 +69,11 @@ _REACHED = "Tiling error for PagedAttention"
 
 @pytest.mark.parametrize(
     ("keywords", "compute"),
-    [([], "bfloat16"), (["torch_dtype=float16"], "float16"), (["torch_dtype=float32"], "bfloat16")],
+    [
+        ([], "bfloat16"),
+        (["torch_dtype=float16"], "float16"),
+        pytest.param(["torch_dtype=float32"], "bfloat16", marks=pytest.mark.sweep),
+    ],
 )
 def test_a_910b_decodes_up_to_the_launch_of_attention(rehearse: Rehearse, keywords: list[str], compute: str) -> None:
     found = rehearse(_script(_DECODE), *keywords).result

@@ -11,6 +11,8 @@ from tests.ascend.rehearsal import Rehearse
 from tests.support.checkpoints import TINY_MOE, fill_sparse_checkpoint, weight_files, write_sparse_checkpoint
 
 # One layer of published widths; the vocabulary is small.
+pytestmark = pytest.mark.sweep
+
 _DENSE = {"hidden_size": 4096, "intermediate_size": 12288, "num_attention_heads": 32, "num_key_value_heads": 8}
 _EXPERTS = {"num_experts": 48, "num_experts_per_tok": 8, "moe_intermediate_size": 768}
 _WIDTHS = {"hidden_size": 2048, "intermediate_size": 6144, "num_attention_heads": 32, "num_key_value_heads": 4}

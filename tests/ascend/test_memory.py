@@ -24,10 +24,12 @@ _LOAD = """
 @pytest.mark.parametrize(
     ("keywords", "num_blocks"),
     [
-        ([], 1024),
+        pytest.param([], 1024, marks=pytest.mark.sweep),
         (["seq_length=40960", "max_position_embeddings=40960"], 1280),
-        (["seq_length=4096", "max_position_embeddings=4096", "batch_size=16"], 2048),
-        (["num_blocks=16"], 16),
+        pytest.param(
+            ["seq_length=4096", "max_position_embeddings=4096", "batch_size=16"], 2048, marks=pytest.mark.sweep
+        ),
+        pytest.param(["num_blocks=16"], 16, marks=pytest.mark.sweep),
     ],
 )
 def test_the_cache_follows_sequence_length_and_batch(rehearse: Rehearse, keywords: list[str], num_blocks: int) -> None:
@@ -65,7 +67,14 @@ _FILL = """
 """
 
 
-@pytest.mark.parametrize(("hbm_gb", "limit", "most"), [(64, [], 64), (32, [], 32), (32, ["20GB"], 20)])
+@pytest.mark.parametrize(
+    ("hbm_gb", "limit", "most"),
+    [
+        pytest.param(64, [], 64, marks=pytest.mark.sweep),
+        pytest.param(32, [], 32, marks=pytest.mark.sweep),
+        (32, ["20GB"], 20),
+    ],
+)
 def test_a_card_is_filled_up_to_the_limit_that_was_set(
     rehearse: Rehearse, hbm_gb: int, limit: list[str], most: int
 ) -> None:

@@ -18,7 +18,9 @@ _SELFTEST = """
 """
 
 
-@pytest.mark.parametrize(("soc", "dtype"), [("910B", "bfloat16"), ("310P", "float16")])
+@pytest.mark.parametrize(
+    ("soc", "dtype"), [("910B", "bfloat16"), pytest.param("310P", "float16", marks=pytest.mark.sweep)]
+)
 def test_it_says_how_far_it_came(rehearse: Rehearse, soc: str, dtype: str) -> None:
     done = rehearse(_SELFTEST, soc=soc)
     code, allocation = done.result

@@ -100,6 +100,7 @@ def test_two_workers_under_msrun(installed_python: Path, tmp_path: Path) -> None
     assert "all weights loaded" not in logs[1]
 
 
+@pytest.mark.sweep
 def test_a_missing_tensor_and_a_contradicting_yaml_are_clear_errors(installed_python: Path, tmp_path: Path) -> None:
     lacking = tmp_path / "lacking"
     shutil.copytree(MICRO_QWEN3, lacking)

@@ -37,7 +37,7 @@ print("@@result@@", json.dumps({"tokens": [int(token) for token in tokens[0]], "
 """
 
 
-@pytest.mark.parametrize("who_builds", ["the script", "nobody"])
+@pytest.mark.parametrize("who_builds", ["the script", pytest.param("nobody", marks=pytest.mark.sweep)])
 def test_two_ranks_generate_what_one_does_and_read_half_each(who_builds: str, tmp_path: Path) -> None:
     """With a context that the script has built, or with none: then all that msrun started share the model."""
     directory = write_checkpoint(tmp_path / "hf", shards=2)
