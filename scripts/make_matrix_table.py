@@ -1,6 +1,8 @@
 """Make the documents' table of the matrix, models by releases, from what the last run of it left in ``.nox/results``.
 
-    make test test-matrix && python -m scripts.make_matrix_table
+    .ci/run && python -m scripts.make_matrix_table
+
+Each row's last run counts; one of a part of the tests is marked.
 
 A test that compares a model's tokens or logits with HuggingFace's records which model, by the property ``model``, and
 on what it ran, by ``stack``; a cell says how many of them a row of the matrix has passed.
@@ -18,6 +20,7 @@ from tests.support.documents import fill
 from tests.support.processes import ROOT
 
 RESULTS = ROOT / ".nox" / "results"
+PARTIAL = RESULTS / "partial"
 
 
 @dataclass
@@ -49,6 +52,8 @@ def read_row(report: Path) -> Row:
                 row.title = str(item.get("value")).replace(", ", "<br>")
             if item.get("name") == "model" and outcome != "skipped":
                 (row.passed if outcome == "passed" else row.failed)[str(item.get("value"))] += 1
+    if report.parent == PARTIAL:
+        row.title += "<br>without the sweeps"
     return row
 
 
@@ -76,11 +81,12 @@ def _summary(row: Row) -> str:
 
 def main() -> int:
     """Write the table into the documents."""
-    reports = sorted(RESULTS.glob("*.xml"))
+    by_age = sorted([*RESULTS.glob("*.xml"), *PARTIAL.glob("*.xml")], key=lambda report: report.stat().st_mtime)
+    reports = {report.stem: report for report in by_age}
     if not reports:
         sys.stderr.write(f"no results in {RESULTS}: run make test-matrix before\n")
         return 1
-    fill("matrix", make_table([read_row(report) for report in reports]))
+    fill("matrix", make_table([read_row(reports[name]) for name in sorted(reports)]))
     return 0
 
 
