@@ -77,6 +77,7 @@ def test_the_micro_model_greets_in_bfloat16(emulate: Emulate) -> None:
     assert done.operators["ReshapeAndCache"] == _LAYERS * (len(prompts) + decoded)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", _CHECKPOINTS)
 def test_a_batch_in_float16_has_huggingfaces_tokens(generated: dict[str, dict[str, Any]], name: str) -> None:
     expected = json.loads((_REFERENCE / "expected" / f"{name}.json").read_text())
