@@ -63,10 +63,6 @@ def test_bfloat16_is_refused_on_a_310p(rehearse: Rehearse, keyword: str) -> None
     assert "this Ascend 310P, which has no bfloat16" in error
 
 
-# Where the stub ends: the kernels' own host code, which is asked for the first operator's tiling.
-_REACHED = "Tiling error for PagedAttention"
-
-
 @pytest.mark.parametrize(
     ("keywords", "compute"),
     [
@@ -75,10 +71,10 @@ _REACHED = "Tiling error for PagedAttention"
         pytest.param(["torch_dtype=float32"], "bfloat16", marks=pytest.mark.sweep),
     ],
 )
-def test_a_910b_decodes_up_to_the_launch_of_attention(rehearse: Rehearse, keywords: list[str], compute: str) -> None:
+def test_a_910b_launches_a_decoded_token(rehearse: Rehearse, keywords: list[str], compute: str) -> None:
     found = rehearse(_script(_DECODE), *keywords).result
     assert found["config"][1:] == [compute, compute]
-    assert found["decode"] == "ran" or _REACHED in found["decode"]
+    assert found["decode"] == "ran"
 
 
 def test_float32_is_nothing_to_compute_in_on_any_card(rehearse: Rehearse) -> None:
