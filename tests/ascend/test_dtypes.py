@@ -56,6 +56,7 @@ def test_a_310p_gets_float16_and_the_log_says_so(rehearse: Rehearse) -> None:
     )
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("keyword", ["torch_dtype=bfloat16", "compute_dtype=bfloat16"])
 def test_bfloat16_is_refused_on_a_310p(rehearse: Rehearse, keyword: str) -> None:
     error = rehearse(_script(), keyword, soc="310P").result
@@ -67,7 +68,7 @@ def test_bfloat16_is_refused_on_a_310p(rehearse: Rehearse, keyword: str) -> None
     ("keywords", "compute"),
     [
         ([], "bfloat16"),
-        (["torch_dtype=float16"], "float16"),
+        pytest.param(["torch_dtype=float16"], "float16", marks=pytest.mark.sweep),
         pytest.param(["torch_dtype=float32"], "bfloat16", marks=pytest.mark.sweep),
     ],
 )
@@ -77,5 +78,6 @@ def test_a_910b_launches_a_decoded_token(rehearse: Rehearse, keywords: list[str]
     assert found["decode"] == "ran"
 
 
+@pytest.mark.sweep
 def test_float32_is_nothing_to_compute_in_on_any_card(rehearse: Rehearse) -> None:
     assert "no float32 kernels" in rehearse(_script(), "compute_dtype=float32").result

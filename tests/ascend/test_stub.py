@@ -34,6 +34,7 @@ def test_mindspore_launches_on_the_card_that_was_asked_for(rehearse: Rehearse, s
     assert done.operators["aclnnAdd"] == 1
 
 
+@pytest.mark.sweep
 def test_the_number_and_the_memory_of_the_cards_are_kept(rehearse: Rehearse) -> None:
     script = """
         import mindspore, numpy as np

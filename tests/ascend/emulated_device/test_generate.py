@@ -88,6 +88,7 @@ def test_a_batch_in_float16_has_huggingfaces_tokens(generated: dict[str, dict[st
     assert np.abs(np.array(generated[name]["logits"], np.float32) - logits).max() < expected["smallest_margin"] / 2
 
 
+@pytest.mark.sweep
 def test_after_a_second_load_the_device_computes_with_the_second_checkpoint(emulate: Emulate, tmp_path: Path) -> None:
     """In the second one the rows of the output matrix are moved by one, and so are the tokens."""
     second = tmp_path / "second"

@@ -56,6 +56,7 @@ def test_it_passes_here_and_its_json_is_one_object(tmp_path: Path) -> None:
     assert {patch["state"]: patch["reason"] for patch in found["patches"]} == {"applied": ""}
 
 
+@pytest.mark.sweep
 def test_a_machine_without_an_npu_gets_one_clear_error(tmp_path: Path) -> None:
     done = run_script(_COMMAND, "selftest", "--device", "Ascend", cwd=tmp_path, check=False)
     assert done.exit_code == 2

@@ -111,11 +111,13 @@ def huggingface(name: str) -> list[int]:
     return list(expected["tokens"][0][:8])
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_the_script_that_loads_by_hand_gives_huggingface_s_tokens(name: str, found: Any) -> None:
     assert found["by_hand"][name] == huggingface(name)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_the_table_of_layouts_is_what_a_run_gives(name: str, found: Any) -> None:
     rows = re.findall(
@@ -129,10 +131,12 @@ def test_the_table_of_layouts_is_what_a_run_gives(name: str, found: Any) -> None
     assert said == [(*layout, right) for layout, right in zip(LAYOUTS, ran, strict=True)]
 
 
+@pytest.mark.sweep
 def test_the_pictures_show_what_the_conversion_does(found: Any) -> None:
     assert found["drawn"] == {name: found[name] for name in ("training", "inference")}
 
 
+@pytest.mark.sweep
 def test_merging_by_hand_is_what_the_conversion_does(found: Any) -> None:
     assert found["merge"] is True
 
