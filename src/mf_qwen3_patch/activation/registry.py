@@ -143,7 +143,7 @@ class Registry:
             self._settings = None
         for patch in reversed(self._patches):
             try:
-                self._settle(patch)
+                self._settle(patch, to_end=True)
             except ActivationError as error:
                 failures.append(str(error.args[0]))
         with self._changed:
@@ -166,13 +166,16 @@ class Registry:
         # patch inactive and does nothing.
         wrapt.register_post_import_hook(lambda module: self._settle(patch), patch.target)
 
-    def _settle(self, patch: Patch) -> None:
-        """Bring one patch to what was asked for last; if this is inside such work, when that is done."""
+    def _settle(self, patch: Patch, *, to_end: bool = False) -> None:
+        """Bring one patch to what was asked for last; if this is inside such work, when that is done.
+
+        Only who holds no module's lock may wait ``to_end`` of an application, which may need that module.
+        """
         me = threading.get_ident()
         with self._changed:
-            # A revert waits for nobody. An application may need a module that this thread is importing.
+            # A revert waits for nobody.
             while (work := self._busy.get(patch.name, ("", me)))[1] != me and (
-                work[0] == "revert" or self._settings is None
+                work[0] == "revert" or (to_end and self._settings is None)
             ):
                 self._changed.wait()
             settings, state = self._settings, self._status[patch.name].state
