@@ -122,11 +122,9 @@ class Registry:
             for patch in self._patches:
                 if self._status[patch.name].state == "failed":
                     self._set(patch, "inactive")  # another attempt
-        unknown = ", ".join(sorted(settings.disabled.difference(self._status)))
-        if unknown and unknown not in self._warned:
-            self._warned.add(unknown)
+        if unknown := ", ".join(sorted(settings.disabled.difference(self._status))):
             valid = ", ".join(sorted(self._status))
-            warn(f"MF_QWEN3_PATCH_DISABLE names no such patch: {unknown}; the patches are: {valid}", PatchWarning)
+            self._warn_once(f"MF_QWEN3_PATCH_DISABLE names no such patch: {unknown}; the patches are: {valid}")
         for patch in self._patches:
             with _nobody_importing(patch.target):  # as in a hook: whoever applies a patch has its target's lock
                 self._hook(patch)
@@ -195,7 +193,10 @@ class Registry:
                     return
             self._busy[patch.name] = ("revert" if settings is None else "apply", me)
         try:
-            self._revert(patch) if settings is None else self._apply(patch, settings)
+            if settings is None:
+                self._revert(patch)
+            else:
+                self._apply(patch, settings)
         finally:
             if (self._settings is None) != (settings is None):
                 self._settle(patch)
@@ -217,9 +218,8 @@ class Registry:
             if settings.strict:
                 raise ActivationError(message) from cause
             warn(message, PatchWarning)
-        elif state == "skipped" and reason not in self._warned:  # one reason may concern several patches
-            self._warned.add(reason)
-            warn(f"mf_qwen3_patch stepped aside: {reason}", PatchWarning)
+        elif state == "skipped":  # one reason may concern several patches
+            self._warn_once(f"mf_qwen3_patch stepped aside: {reason}")
         elif state == "applied":
             _log_applied(patch)
 
@@ -240,6 +240,11 @@ class Registry:
             del self._busy[patch.name]
             self._set(patch, state, reason)
             self._changed.notify_all()
+
+    def _warn_once(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            warn(message, PatchWarning)
 
     def _seen(self, patch: Patch) -> PatchStatus:
         """Return a patch's state, compared with what its attributes hold now."""

@@ -71,11 +71,15 @@ class MethodPatches:
     the places are never forgotten: the same original gets the same replacement again.
     """
 
-    before_revert: Callable[[], object] = staticmethod(lambda: None)
-
-    def __init__(self, *patches: MethodPatch, supports: Callable[[], str | None] = lambda: None) -> None:
+    def __init__(
+        self,
+        *patches: MethodPatch,
+        supports: Callable[[], str | None] = lambda: None,
+        before_revert: Callable[[], object] = lambda: None,
+    ) -> None:
         self._patches = patches
         self._supports = supports
+        self._before_revert = before_revert
         self._places: list[_Place] = []
         self._active = False
 
@@ -100,7 +104,7 @@ class MethodPatches:
 
         Returns the attributes in whose place somebody else has put something since; they keep it.
         """
-        self.before_revert()
+        self._before_revert()
         self._active = False
         if any(patch.everywhere for patch in self._patches):
             for ours, stock in {place.ours: place.stock for place in self._places}.items():

@@ -103,8 +103,8 @@ def _prompt_lengths(input_ids: Any) -> list[int]:
 EAGER_PREFILL = MethodPatches(
     *inference_method("_incremental_infer_mcore", around(incremental_infer), _GENERATION),
     *inference_method("__init__", around(build)),
+    before_revert=_hand_over,
 )
-EAGER_PREFILL.before_revert = _hand_over
 DECODE_MASK = MethodPatches(
     *inference_method("set_dynamic_inputs", around(with_mask), _INFERENCE),
     *inference_method("__init__", around(with_mask)),

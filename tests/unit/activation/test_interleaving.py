@@ -126,11 +126,16 @@ def test_deactivate_waits_for_an_application(registry: Registry, gated: Gated, b
     assert (gated.value, state(registry), gated.calls) == ("stock", "inactive", ["apply", "revert"])
 
 
-def test_activate_waits_for_a_revert(registry: Registry, gated: Gated, background: Background) -> None:
+def start_a_revert(registry: Registry, gated: Gated, background: Background) -> threading.Thread:
     gated.open("apply")
     registry.activate(Settings())
-    background(registry.deactivate)
+    reverting = background(registry.deactivate)
     assert gated.inside["revert"].wait(_PATIENCE)
+    return reverting
+
+
+def test_activate_waits_for_a_revert(registry: Registry, gated: Gated, background: Background) -> None:
+    start_a_revert(registry, gated, background)
     activating = background(lambda: registry.activate(Settings()))
 
     assert waits(activating)
@@ -141,10 +146,7 @@ def test_activate_waits_for_a_revert(registry: Registry, gated: Gated, backgroun
 
 
 def test_a_second_deactivate_waits_for_the_first(registry: Registry, gated: Gated, background: Background) -> None:
-    gated.open("apply")
-    registry.activate(Settings())
-    background(registry.deactivate)
-    assert gated.inside["revert"].wait(_PATIENCE)
+    start_a_revert(registry, gated, background)
     second = background(registry.deactivate)
 
     assert waits(second)
@@ -169,10 +171,7 @@ def test_activate_takes_back_a_deactivate_that_waits(registry: Registry, gated: 
 
 
 def test_deactivate_takes_back_an_activate_that_waits(registry: Registry, gated: Gated, background: Background) -> None:
-    gated.open("apply")
-    registry.activate(Settings())
-    first = background(registry.deactivate)
-    assert gated.inside["revert"].wait(_PATIENCE)
+    first = start_a_revert(registry, gated, background)
     activating = background(lambda: registry.activate(Settings()))
     assert waits(activating)
     second = background(registry.deactivate)
