@@ -37,7 +37,6 @@ _LOAD = """
     def checksums():
         return {one.name: zlib.crc32(one.asnumpy().view("u1")) for one in model.get_parameters()}
 
-    mindspore.runtime.dispatch_threads_num(8)  # as on a host with enough processors
     directory, uploaded_by = sys.argv[1:]
     model = AutoModel.from_pretrained(directory, num_blocks=16)
     built, launched = counters(), operators()

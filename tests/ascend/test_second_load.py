@@ -28,7 +28,6 @@ _LOADS = """
     from tests.ascend.counters import counters, operators
     from tests.support.checkpoints import read_safetensors, weight_files, write_checkpoint, write_safetensors
 
-    mindspore.runtime.dispatch_threads_num(8)  # as on a host with enough processors
 
     os.chdir(tempfile.mkdtemp(dir="."))
     dtype, *entries = sys.argv[1:]

@@ -47,12 +47,12 @@ using namespace emulated;
 UNARY(aclnnCos, std::cos(x))
 UNARY(aclnnSin, std::sin(x))
 UNARY(aclnnReciprocal, 1 / x)
-BINARY(aclnnMul, x *y)
+BINARY(aclnnMul, x * y)
 BINARY(aclnnDiv, x / y)
 BINARY(aclnnGtTensor, x > y)
 BINARY(aclnnGeTensor, x >= y)
 BINARY(aclnnPowTensorTensor, std::pow(x, y))
-WITH_SCALAR(aclnnMuls, x *y)
+WITH_SCALAR(aclnnMuls, x * y)
 WITH_SCALAR(aclnnDivs, x / y)
 
 ACLNN(aclnnPowScalarTensor, aclScalar *left, aclTensor *right, aclTensor *out) {
