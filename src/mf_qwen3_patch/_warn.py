@@ -6,6 +6,7 @@ import sys
 import warnings
 from types import FrameType
 
+from mf_qwen3_patch._display import printable
 from mf_qwen3_patch.ranks import is_first_rank
 
 _BETWEEN = frozenset({"mf_qwen3_patch", "mindspore", "mindformers", "wrapt", "importlib", "contextlib", "functools"})
@@ -27,7 +28,7 @@ def find_stack_level() -> int:
 def warn(message: str, category: type[Warning]) -> None:
     """Warn, in the name of the user's line, on rank 0 only."""
     if is_first_rank():
-        warnings.warn(message, category, stacklevel=find_stack_level())
+        warnings.warn(printable(message), category, stacklevel=find_stack_level())
 
 
 def _is_import_system(frame: FrameType) -> bool:

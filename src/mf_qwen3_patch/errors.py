@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from mf_qwen3_patch._display import printable
+
 __all__ = [
     "CODES",
     "ActivationError",
@@ -61,13 +63,14 @@ class _Coded:
     """Gives a class its code, and its messages the code in front; a class without one has its base's."""
 
     code: ClassVar[str] = ""
+    _keep: ClassVar[str] = "\n"  # the line breaks of an error are ours
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         cls.code = CODES.get(cls.__name__, cls.code)
 
     def __str__(self) -> str:
-        text = super().__str__()
+        text = printable(super().__str__(), self._keep)
         return f"[{self.code}] {text}" if self.code else text
 
 
@@ -138,6 +141,8 @@ class InvalidValues(CheckpointError):
 class PatchWarning(_Coded, UserWarning):
     """Something about the patches themselves: skipped, stepped aside, too late."""
 
+    _keep = ""
+
 
 class LatePatchWarning(PatchWarning):
     """A module bound a name before it was patched and keeps the old object."""
@@ -145,6 +150,8 @@ class LatePatchWarning(PatchWarning):
 
 class CheckpointWarning(_Coded, UserWarning):
     """Something about a checkpoint that does not stop the load but should be known."""
+
+    _keep = ""
 
 
 @dataclass(frozen=True)
@@ -184,9 +191,9 @@ class Problem:
     @property
     def text(self) -> str:
         """The problem in some lines, without the code."""
-        lines = [self.summary]
+        lines = [printable(self.summary)]
         where = [
-            f"{label} {value}"
+            f"{label} {printable(value)}"
             for label, value in (
                 ("file", self.file),
                 ("tensor", self.tensor),
@@ -198,9 +205,9 @@ class Problem:
         if where:
             lines.append("where: " + ", ".join(where))
         if self.expected is not None or self.found is not None:
-            lines.append(f"expected: {self.expected}, found: {self.found}")
+            lines.append(printable(f"expected: {self.expected}, found: {self.found}"))
         if self.advice is not None:
-            lines.append(f"to do: {self.advice}")
+            lines.append(printable(f"to do: {self.advice}"))
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
@@ -239,10 +246,11 @@ def error_for(problems: Iterable[Problem], subject: str | None = None) -> Checkp
 
 
 def _render_all(problems: Sequence[Problem], subject: str | None) -> str:
+    subject = printable(subject or "")
     place = f" in {subject}" if subject else ""
     if len(problems) == 1:
         head, *rest = problems[0].text.split("\n")
-        return "\n".join([head + (place if subject and subject not in head else ""), *(f"  {r}" for r in rest)])
+        return "\n".join([head + (place if subject not in head else ""), *(f"  {r}" for r in rest)])
     lines = [f"{len(problems)} problems{place}:"]
     for number, problem in enumerate(problems, start=1):
         head, *rest = str(problem).split("\n")

@@ -7,6 +7,7 @@ import dataclasses
 import json
 from typing import Any
 
+from mf_qwen3_patch._display import printable
 from mf_qwen3_patch.checkpoint.checks.preflight import Preflight, preflight
 from mf_qwen3_patch.checkpoint.config.mindformers_yaml import YamlSettings, read_yaml
 from mf_qwen3_patch.checkpoint.files.resolve import Location
@@ -72,7 +73,7 @@ def _as_json(result: Preflight, ranks: int) -> dict[str, Any]:
 def _as_text(result: Preflight, found: dict[str, Any]) -> str:
     count = len(result.problems)
     verdict = f"will not load: {_plural(count, 'problem')}" if count else "will load"
-    lines = [f"{found['directory']}: {verdict}"]
+    lines = [f"{printable(found['directory'])}: {verdict}"]
     if not count:
         lines += _summary(result, found)
     for number, problem in enumerate(result.problems, start=1):

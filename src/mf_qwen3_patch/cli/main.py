@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
 
+from mf_qwen3_patch._display import printable
 from mf_qwen3_patch.cli import check, convert, export, run, selftest, startup_file, status
 from mf_qwen3_patch.errors import Qwen3PatchError
 
 # Each has a HELP and a DESCRIPTION, add_arguments(parser), and run(arguments), which returns the exit code.
 _COMMANDS = (check, convert, export, run, selftest, startup_file, status)
 _USAGE = 2
+_LINE_BREAK = "\n"
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
@@ -34,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m mf_qwen3_patch",
         description="Tools for loading HuggingFace Qwen3 checkpoints into MindFormers.",
     )
+    _never_fail_to_print()
     add_commands(parser.add_subparsers(title="commands", metavar="COMMAND", required=True))
     try:
         arguments = parser.parse_args(argv)
@@ -49,9 +53,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (Qwen3PatchError, OSError, ImportError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error), keep=_LINE_BREAK)}", file=sys.stderr)
         return _USAGE
     return code
+
+
+def _never_fail_to_print() -> None:
+    """Let what standard output's encoding lacks be escaped, as standard error does."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def run_main() -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 from mindformers.parallel_core.inference.parallel_state import get_tensor_model_parallel_rank
 
+from mf_qwen3_patch._display import short_repr
 from mf_qwen3_patch.checkpoint.checks.unsupported import MERGE_ADAPTER, is_of_an_adapter, quantization_of
 from mf_qwen3_patch.checkpoint.config.normalize import normalize
 from mf_qwen3_patch.checkpoint.config.overrides import apply_overrides
@@ -134,7 +135,7 @@ def _noted(checkpoint: Checkpoint) -> tuple[Layout | None, int, list[Problem]]:
     problems: list[Problem] = []
 
     def damaged(file: str, key: str, expected: str, found: str) -> None:
-        summary, shown = f"{file} has a damaged note of its conversion: {key}", f"{found!r:.80}"
+        summary, shown = f"{file} has a damaged note of its conversion: {key}", short_repr(found)
         where = {"file": file, "field": key, "expected": expected, "found": shown}
         problems.append(Problem(CorruptCheckpoint, summary, **where, advice=_AGAIN))
 

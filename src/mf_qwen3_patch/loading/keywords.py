@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from mf_qwen3_patch._display import short_repr
 from mf_qwen3_patch.checkpoint.files.resolve import LOCATION_KEYWORDS
 from mf_qwen3_patch.families.config_schema import ALIASES
 from mf_qwen3_patch.families.family import Family
@@ -64,7 +65,7 @@ def config_overrides(keywords: Mapping[str, Any], family: Family) -> dict[str, A
                 say("%s=%r is not used: %s", name, value, _MINDSPORES[name])
         elif name in _REFUSED:
             if value not in _FALSE:
-                raise ValueError(f"{name}={value!r:.60} can't be done here: {_REFUSED[name]}")
+                raise ValueError(f"{name}={short_repr(value)} can't be done here: {_REFUSED[name]}")
         elif name == "use_safetensors":
             if value is False:
                 raise ValueError("use_safetensors=False can't be done here: only safetensors are loaded")

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mf_qwen3_patch._display import printable
 from mf_qwen3_patch.errors import some
 from mf_qwen3_patch.loading.transfer.verify import Verification
 
@@ -114,7 +115,7 @@ class LoadReport:
         lines += [("warning", text) for text in self.warnings]
         if self.loader != "mf_qwen3_patch":
             lines.append(("loaded by", self.loader))
-        return "\n".join([self.summary, *(f"  {what:<22}{result}" for what, result in lines)])
+        return "\n".join([printable(self.summary), *(f"  {what:<22}{printable(result)}" for what, result in lines)])
 
     def _ignored_lines(self) -> Iterator[str]:
         """Yield a line for each tensor, or for many of the same reason together."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from mf_qwen3_patch._display import short_repr
 from mf_qwen3_patch.patches._patcher import MethodPatches, around, inference_method
 
 _BASE = "mindformers.models.modeling_utils:PreTrainedModel"
@@ -33,7 +34,9 @@ def save_pretrained(
         if name not in _NOT_HERE:
             raise TypeError(f"save_pretrained() got an unexpected keyword argument {name!r}")
         if value != _NOT_HERE[name]:
-            raise ValueError(f"{name}={value!r} can't be done here: plain safetensors are written to a directory")
+            raise ValueError(
+                f"{name}={short_repr(value)} can't be done here: plain safetensors are written to a directory"
+            )
     if is_main_process:
         ours.save_pretrained(self, save_directory, family_of(self), max_shard_bytes=parse_size(size))
 

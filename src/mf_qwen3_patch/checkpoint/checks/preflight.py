@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mf_qwen3_patch._display import short_repr
 from mf_qwen3_patch.checkpoint.checks.config_fields import field_mismatches, surplus_layers
 from mf_qwen3_patch.checkpoint.checks.inferred_dims import compare
 from mf_qwen3_patch.checkpoint.checks.memory import MemoryForecast, forecast_memory, free_host_memory
@@ -75,9 +76,9 @@ class CheckOptions:
     def __post_init__(self) -> None:
         ranks, dtype = self.tensor_parallel, self.dtype
         if isinstance(ranks, bool) or not isinstance(ranks, int) or ranks < 1:
-            raise ValueError(f"tensor_parallel must be a whole number, at least 1, not {ranks!r}")
+            raise ValueError(f"tensor_parallel must be a whole number, at least 1, not {short_repr(ranks)}")
         if dtype is not None and dtype not in DTYPE_NAMES.values():
-            raise ValueError(f"dtype must be one of {', '.join(DTYPE_NAMES.values())}, not {dtype!r}")
+            raise ValueError(f"dtype must be one of {', '.join(DTYPE_NAMES.values())}, not {short_repr(dtype)}")
 
 
 def preflight(

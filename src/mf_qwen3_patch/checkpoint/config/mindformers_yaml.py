@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from mf_qwen3_patch._display import short_repr
 from mf_qwen3_patch.errors import ConfigMismatch, Problem
 
 _MAX_BYTES = 10_000_000
+_MAX_VALUES = 1_000_000  # with each alias counted as what it stands for
 _UNITS = {"GB": 1024**3, "MB": 1024**2}  # as MindSpore reads max_device_memory
 _MEMORY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(GB|MB)\s*", re.IGNORECASE)
 
@@ -37,16 +39,24 @@ def read_yaml(path: str | os.PathLike[str]) -> YamlSettings:
         import yaml
     except ImportError as error:
         raise ImportError("reading a YAML needs PyYAML, which comes with MindFormers: pip install pyyaml") from error
-    name = Path(path).name
-    data = Path(path).read_bytes()
+    path = Path(path)
+    name = path.name
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        _fail(name, "is not a file")
+    with path.open("rb") as stream:
+        data = stream.read(_MAX_BYTES + 1)
     if len(data) > _MAX_BYTES:
-        _fail(name, f"is too large for a configuration: {len(data)} bytes, at most {_MAX_BYTES}")
+        _fail(name, f"is too large for a configuration: more than {_MAX_BYTES} bytes")
     try:
-        content = yaml.safe_load(data)
+        loader = yaml.SafeLoader(data)
+        node = loader.get_single_node()
+        if _values(node, {}) > _MAX_VALUES:
+            _fail(name, f"stands for more than {_MAX_VALUES} values, by aliases of aliases")
+        content = None if node is None else loader.construct_document(node)
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         _fail(name, f"is not valid YAML: {' '.join(str(error).split())[:200]}")
     except RecursionError:
-        _fail(name, "is nested too deeply")
+        _fail(name, "is nested too deeply, or in itself")
     top = _mapping(content, name, "the file")
     model = _mapping(top.get("model"), name, "model")
     overrides = _mapping(model.get("model_config"), name, "model.model_config")
@@ -61,6 +71,20 @@ def read_yaml(path: str | os.PathLike[str]) -> YamlSettings:
     )
 
 
+def _values(node: Any, counted: dict[int, int]) -> int:
+    """Return how many values a node of YAML stands for; ``counted`` has those of nodes that were seen, by identity.
+
+    Raises RecursionError if one holds itself.
+    """
+    children = getattr(node, "value", None)
+    if not isinstance(children, list):
+        return 1
+    if id(node) not in counted:
+        parts = (part for child in children for part in (child if isinstance(child, tuple) else (child,)))
+        counted[id(node)] = 1 + sum(_values(part, counted) for part in parts)
+    return counted[id(node)]
+
+
 def _mapping(value: object, name: str, where: str) -> dict[str, Any]:
     if value is None:
         return {}
@@ -73,7 +97,7 @@ def _ranks(value: object, name: str) -> int:
     if value is None:
         return 1
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        _fail(name, f"has an unusable parallel_config.model_parallel: {value!r:.60}")
+        _fail(name, f"has an unusable parallel_config.model_parallel: {short_repr(value)}")
     return value
 
 

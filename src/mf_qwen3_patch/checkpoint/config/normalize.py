@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from mf_qwen3_patch._display import short_repr
 from mf_qwen3_patch.checkpoint.config.problem import field_problem
 from mf_qwen3_patch.checkpoint.config.rope import ROPE_KEYS, Rope, read_rope
 from mf_qwen3_patch.errors import ConfigMismatch, Problem, UnsupportedCheckpoint, some
@@ -84,14 +85,14 @@ def read_fields(
         if name == "rope_scaling" or fields[name].valid(value):
             values[name] = value
         else:
-            wanted, found = fields[name].wanted, repr(value)[:80]
+            wanted, found = fields[name].wanted, short_repr(value)
             summary = f"has an unusable value for {name}"
             advice = f"set {name} to {wanted}, as the model's original config.json does"
             problems.append(field_problem(ConfigMismatch, source, name, summary, wanted, found, advice))
     for name, neutral in schema.neutral.items():
         if name in raw and raw[name] not in neutral:
-            wanted, found = repr(neutral[0]), repr(raw[name])[:80]
-            summary = f"sets {name} to {raw[name]!r:.80}, which changes the output and can't be carried over"
+            wanted, found = short_repr(neutral[0]), short_repr(raw[name])
+            summary = f"sets {name} to {short_repr(raw[name])}, which changes the output and can't be carried over"
             advice = "use a plain Qwen3 checkpoint, or run this one with HuggingFace transformers"
             problems.append(field_problem(UnsupportedCheckpoint, source, name, summary, wanted, found, advice))
     problems += _layer_types(raw.get("layer_types"), source)
@@ -107,7 +108,9 @@ def read_fields(
 
 def _layer_types(types: Any, source: str) -> list[Problem]:
     if isinstance(types, list):
-        others = (f"{kind!r:.60} in layer {layer}" for layer, kind in enumerate(types) if kind != "full_attention")
+        others = (
+            f"{short_repr(kind)} in layer {layer}" for layer, kind in enumerate(types) if kind != "full_attention"
+        )
         found = next(others, None)
     else:
         found = None if types is None else type(types).__name__
@@ -127,7 +130,9 @@ def _dtype(raw: Mapping[str, Any], source: str, warnings: list[str]) -> dict[str
         if name in DTYPES:
             given[key] = name
         elif value not in (None, "auto"):
-            warnings.append(f"{source} has an unknown {key} {value!r:.60}, ignored; the weights' own dtype counts")
+            warnings.append(
+                f"{source} has an unknown {key} {short_repr(value)}, ignored; the weights' own dtype counts"
+            )
     if len(set(given.values())) > 1:
         warnings.append(
             f"{source} has dtype {given['dtype']} but torch_dtype {given['torch_dtype']}; the former is used"

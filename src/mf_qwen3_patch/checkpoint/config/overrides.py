@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mf_qwen3_patch._display import short_repr
 from mf_qwen3_patch.checkpoint.config.normalize import NormalizedConfig, read_fields
 from mf_qwen3_patch.checkpoint.config.problem import field_problem
 from mf_qwen3_patch.errors import ConfigMismatch, Problem
@@ -64,7 +65,7 @@ def apply_overrides(config: NormalizedConfig, overrides: Mapping[str, Any], sour
             continue
         if name in given and given[name] != value:
             summary = f"gives {name} twice, as {keys[name]} and as {key}, with different values"
-            both = f"{keys[name]}: {given[name]!r:.60}", f"{key}: {value!r:.60}"
+            both = f"{keys[name]}: {short_repr(given[name])}", f"{key}: {short_repr(value)}"
             advice = f"keep one of the two (or neither: config.json beside the weights has {name})"
             problems.append(field_problem(ConfigMismatch, source, name, summary, *both, advice))
         else:

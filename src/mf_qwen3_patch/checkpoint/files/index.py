@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from mf_qwen3_patch._display import short_repr
 from mf_qwen3_patch.checkpoint.files.read_file import corrupt
 from mf_qwen3_patch.checkpoint.files.strict_json import parse_object
 from mf_qwen3_patch.errors import CheckpointError, Problem, some
@@ -49,7 +50,7 @@ def read_index(read: Callable[[str], bytes], name: str = INDEX_NAME) -> Index:
         if isinstance(shard, str):
             shards.setdefault(shard, []).append(tensor)
         else:
-            refused.setdefault(repr(shard)[:80], []).append(tensor)
+            refused.setdefault(short_repr(shard), []).append(tensor)
     for shard in [shard for shard in shards if not _stays_inside(shard)]:
         refused.setdefault(shard, []).extend(shards.pop(shard))
     problems = tuple(_refused(name, shard, tensors) for shard, tensors in sorted(refused.items()))

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mf_qwen3_patch._display import short_repr
 from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME, Directory, is_qwen3_directory
 from mf_qwen3_patch.checkpoint.files.hub import cached_directories, download, is_hub_id, offline, searched_caches
@@ -40,7 +41,7 @@ class Location:
         given = {key: keywords[key] for key in LOCATION_KEYWORDS if keywords.get(key) is not None}
         for key in ("subfolder", "variant", "revision"):
             if not isinstance(given.get(key, ""), str):
-                raise TypeError(f"{key} must be a string, not {given[key]!r}")
+                raise TypeError(f"{key} must be a string, not {short_repr(given[key])}")
         return cls(name, **given)
 
     def says_qwen3(self, is_ours: Callable[[object], bool] = is_qwen3_directory) -> bool:

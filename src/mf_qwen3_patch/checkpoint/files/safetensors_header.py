@@ -14,6 +14,7 @@ from math import prod
 from pathlib import Path
 from typing import NoReturn, TypeGuard
 
+from mf_qwen3_patch._display import short_repr
 from mf_qwen3_patch.checkpoint.files.read_file import MAX_JSON_BYTES, CheckpointFile, corrupt, open_file
 from mf_qwen3_patch.checkpoint.files.strict_json import parse_object
 from mf_qwen3_patch.errors import CheckpointError, CorruptCheckpoint, Problem, error_for
@@ -174,5 +175,5 @@ def _are_sizes(value: object) -> TypeGuard[list[int]]:
 
 def _short(value: object) -> str:
     # Hostile headers hold names and lists of megabytes; a message must stay readable.
-    text = value if isinstance(value, str) else repr(value)[:200]
+    text = value if isinstance(value, str) else short_repr(value)
     return text if len(text) <= 120 else text[:117] + "..."

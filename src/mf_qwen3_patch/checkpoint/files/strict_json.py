@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
+from mf_qwen3_patch._display import short_repr
 from mf_qwen3_patch.errors import CorruptCheckpoint, Problem
 
 
 def json_bytes(value: object) -> bytes:
-    """Return a JSON file's content as HuggingFace formats it: two spaces, UTF-8, a newline at the end."""
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+    """Return a JSON file's content as HuggingFace formats it: two spaces, UTF-8, a newline at the end.
+
+    Where a string holds half of a surrogate pair, which UTF-8 can't, all of it is ASCII.
+    """
+    try:
+        return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+    except UnicodeEncodeError:
+        return (json.dumps(value, indent=2) + "\n").encode()
 
 
 def parse_object(data: bytes, *, file: str, what: str | None = None, advice: str | None = None) -> dict[str, Any]:
@@ -30,7 +37,7 @@ def parse_object(data: bytes, *, file: str, what: str | None = None, advice: str
         for key, value in pairs:
             if key in result:
                 # Parsers differ in which of the two they keep, so neither can be trusted.
-                fail(f"has the key {key[:80]!r} twice, so which value is meant is not known")
+                fail(f"has the key {short_repr(key)} twice, so which value is meant is not known")
             result[key] = value
         return result
 

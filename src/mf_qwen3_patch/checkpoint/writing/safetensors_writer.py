@@ -129,7 +129,8 @@ def parse_size(size: str | int) -> int:
 def unfinished(path: Path) -> Iterator[BinaryIO]:
     """Open a file that gets its name, and takes the place of another, only once all of it is on the disk."""
     partial = path.with_name(path.name + UNFINISHED)
-    with partial.open("wb") as stream:
+    partial.unlink(missing_ok=True)  # of a run that was stopped; or somebody's link, which is not followed
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666), "wb") as stream:
         yield stream
         stream.flush()
         os.fsync(stream.fileno())

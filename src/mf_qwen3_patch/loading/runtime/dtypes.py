@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from mf_qwen3_patch._display import short_repr
+
 DeviceKind = Literal["CPU", "Ascend", "Ascend 310P"]
 
 DTYPE_FIELDS = ("params_dtype", "compute_dtype", "rotary_dtype")
@@ -38,7 +40,7 @@ def dtype_name(dtype: Any) -> str:
     name = str(name).rsplit(".", maxsplit=1)[-1].lower()
     name = _SHORT.get(name, name)
     if name not in _SUPPORTED:
-        raise ValueError(f"dtype must be one of {', '.join(_SUPPORTED)} or 'auto', not {dtype!r}")
+        raise ValueError(f"dtype must be one of {', '.join(_SUPPORTED)} or 'auto', not {short_repr(dtype)}")
     return name
 
 

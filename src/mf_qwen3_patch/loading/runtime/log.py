@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from mindformers.tools.logger import get_logger
 
 from mf_qwen3_patch import _warn
+from mf_qwen3_patch._display import printable
 from mf_qwen3_patch.errors import CheckpointWarning
 from mf_qwen3_patch.ranks import is_first_rank
 
@@ -16,7 +17,7 @@ def say(message: str, *args: object) -> None:
     if is_first_rank():
         # MindFormers' logger names the first frame outside the file that called it, whatever ``stacklevel`` says:
         # without its class ``logger`` in between, that is the caller of this function.
-        get_logger().info("mf_qwen3_patch: " + message, *args, stacklevel=2)
+        get_logger().info("mf_qwen3_patch: %s", printable(message % args), stacklevel=2)
 
 
 def warn(messages: Iterable[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,12 @@ def test_model_parallel_counts_only_with_use_parallel(tmp_path: Path) -> None:
     assert read_yaml(path).tensor_parallel == 1
 
 
+def _alias_bomb(of_the_last: str, first: str = "x") -> str:
+    """Each of twelve values holds the one before eight times."""
+    values = [first, *(of_the_last.format(number) for number in range(11))]
+    return "model:\n  model_config:\n" + "".join(f"    k{i}: &a{i} {value}\n" for i, value in enumerate(values))
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -93,10 +100,31 @@ def test_model_parallel_counts_only_with_use_parallel(tmp_path: Path) -> None:
         "use_parallel: True\nparallel_config: {model_parallel: many}\n",
         "!!python/object/apply:os.system ['true']\n",
         "\x00",
+        "model: &again {model_config: *again}\n",
+        "[" * 100_000,
+        _alias_bomb("[*a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}]"),
+        _alias_bomb("{{<<: [*a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}]}}", first="{x: 1}"),
+        "a" * 10_000_001,
     ],
+    ids=lambda text: text[:20],
 )
 def test_a_bad_yaml_is_our_error(tmp_path: Path, text: str) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(text)
     with pytest.raises(ConfigMismatch, match=r"bad\.yaml"):
         read_yaml(path)
+
+
+def test_anchors_as_the_shipped_yamls_have_them_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "predict.yaml"
+    path.write_text("a: &dtype bfloat16\nmodel: {model_config: {compute_dtype: *dtype, rotary_dtype: *dtype}}\n")
+    assert read_yaml(path).overrides == {"compute_dtype": "bfloat16", "rotary_dtype": "bfloat16"}
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for path in (tmp_path / "pipe.yaml", tmp_path, Path("/dev/zero")):
+        with pytest.raises(ConfigMismatch, match="is not a file"):
+            read_yaml(path)
+    with pytest.raises(FileNotFoundError):
+        read_yaml(tmp_path / "absent.yaml")

@@ -1,0 +1,52 @@
+"""What comes from a file is shown short, on one line, and without control characters, wherever it is shown."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+
+from mf_qwen3_patch._display import printable, short_repr
+from mf_qwen3_patch._warn import warn
+from mf_qwen3_patch.errors import CheckpointWarning, CorruptCheckpoint, Problem, error_for
+
+EVIL = "a\x1b[2Jb\r\nroot: all is well\u202ec\ud800d\x9b\u2028"
+SHOWN = r"a\x1b[2Jb\r\nroot: all is well\u202ec\ud800d\x9b\u2028"
+
+
+def test_what_is_not_printable_is_escaped() -> None:
+    assert printable(EVIL) == SHOWN
+    assert printable("两行\n", keep="\n") == "两行\n"
+    assert printable("权重 model-00001.safetensors é") == "权重 model-00001.safetensors é"
+
+
+def test_no_more_of_a_value_is_made_than_is_shown() -> None:
+    value: object = "x"
+    for _ in range(100):  # its repr has 2 ** 100 characters, and would never end
+        value = [value, value]
+    assert len(short_repr(value)) <= 80
+    assert len(short_repr({"a" * 1000: "b" * 1000, "c": 10**4000})) <= 80
+    assert short_repr("\x1b") == r"'\x1b'"
+    assert short_repr({"rope_type": "yarn", "factor": 4.0}) == "{'factor': 4.0, 'rope_type': 'yarn'}"
+
+
+@pytest.mark.parametrize("field", ["summary", "file", "tensor", "parameter", "field", "expected", "found", "advice"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_error_has_no_line_that_a_name_has_made(field: str, count: int) -> None:
+    harmless = {"summary": "is wrong", field: "x"}
+    evil = {"summary": "is wrong", field: EVIL}
+    lines = [
+        str(error_for([Problem(CorruptCheckpoint, **values)] * count, subject)).split("\n")  # type: ignore[arg-type]
+        for values, subject in ((harmless, "dir"), (evil, EVIL))
+    ]
+    assert len(lines[0]) == len(lines[1])
+    assert SHOWN in "\n".join(lines[1])
+    assert all(line.isprintable() for line in lines[1])
+
+
+def test_a_warning_is_one_line() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn(f"ignored: {EVIL}", CheckpointWarning)
+    assert str(caught[0].message) == f"[MFQ101] ignored: {SHOWN}"
+    assert str(CheckpointWarning(EVIL)) == f"[MFQ101] {SHOWN}"
