@@ -12,7 +12,7 @@ from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import (
     NewDirectory,
     Written,
     companion_files,
-    refuse_nesting,
+    find_place,
     source_identity,
     with_dtype,
 )
@@ -50,8 +50,8 @@ def export_to_huggingface(
     or a HuggingFace directory that has it (and its tokenizer), if the source has not. Raises CheckpointError if it
     cannot be exported rightly, FileExistsError if ``target`` is something else already, OSError if the disk is full.
     """
-    root, destination = Path(source), Path(target)
-    refuse_nesting(root, destination)
+    root = Path(source)
+    destination = find_place(root, Path(target))
     companions = root if config is None else Path(config)
     found = open_source(root, companions, layouts)
     with found.checkpoint:

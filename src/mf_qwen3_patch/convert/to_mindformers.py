@@ -19,7 +19,7 @@ from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import (
     NewDirectory,
     Written,
     companion_files,
-    refuse_nesting,
+    find_place,
     source_identity,
     with_dtype,
 )
@@ -68,8 +68,8 @@ def convert_to_mindformers(
     ``bfloat16``; None keeps the tensors' own. Raises CheckpointError if the source cannot be converted rightly or was
     changed meanwhile, FileExistsError if ``target`` is something else already, OSError if the disk is full.
     """
-    root, destination = Path(source), Path(target)
-    refuse_nesting(root, destination)
+    root = Path(source)
+    destination = find_place(root, Path(target))
     if ranks > 1 and layout != INFERENCE:
         raise ValueError("the training layout is not cut for ranks beforehand: each cuts its own as it loads")
     with open_checkpoint(root) as checkpoint:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -23,7 +25,7 @@ from mf_qwen3_patch.families.layout import LAYOUT_KEY
 
 SHARD = 30_000
 _MODULES = {safetensors_writer.__file__, checkpoint_writer.__file__}
-_FUNCTIONS = {"write", "_claim", "_locked", "unfinished", "sync_directory"}
+_FUNCTIONS = {"write", "_write", "_claim", "_locked", "unfinished", "sync_directory"}
 
 
 def is_converted_directory(path: Path) -> bool:
@@ -212,17 +214,42 @@ def test_too_small_a_disk_is_seen_before_anything_is_written(
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "output") == ["hf"]
 
 
-def test_a_disk_that_fills_up_meanwhile_leaves_no_directory(tmp_path: Path) -> None:
-    """A real one: /dev/full takes no byte."""
+def test_a_limit_that_is_reached_midway_leaves_nothing_in_the_way_of_the_next_run(tmp_path: Path) -> None:
+    """A real one: the system lets this process write no file beyond a size."""
+    source = write_checkpoint(tmp_path / "hf")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large after \d+ bytes; .* the same command goes on") as caught:
+            convert(source, tmp_path / "mf")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.errno == errno.EFBIG
+    assert Path(caught.value.filename).name.startswith("model")
+    assert not (tmp_path / "mf").exists()
+    assert not list((tmp_path / "mf.partial").rglob("*.unfinished"))
+    convert(source, tmp_path / "mf")
+
+
+def test_what_a_killed_run_left_unfinished_does_not_count_as_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = write_checkpoint(tmp_path / "hf")
     stopped(source, tmp_path / "mf")
-    unfinished = tmp_path / "mf.partial" / "model.safetensors.index.json.unfinished"
-    unfinished.symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left on device"):
-        convert(source, tmp_path / "mf")
-    assert not (tmp_path / "mf").exists()
-    unfinished.unlink()
+    (tmp_path / "mf.partial" / "model.safetensors.unfinished").write_bytes(bytes(10**6))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**6, 10**6, 0))
     convert(source, tmp_path / "mf")
+
+
+def test_a_link_is_followed_to_where_it_leads(tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "hf")
+    for name in ("empty", "absent"):
+        (tmp_path / f"link to {name}").symlink_to(tmp_path / "disk" / name)
+    (tmp_path / "disk" / "empty").mkdir(parents=True)
+    for name in ("empty", "absent"):
+        convert(source, tmp_path / f"link to {name}")
+        assert is_converted_directory(tmp_path / "disk" / name)
+        assert (tmp_path / f"link to {name}").is_symlink()
 
 
 def test_control_c_exits_130_and_says_how_to_go_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -246,6 +273,25 @@ def test_control_c_exits_130_and_says_how_to_go_on(tmp_path: Path, capfd: pytest
     assert main(arguments) == 0
     assert "were whole already and are kept" in "".join(capfd.readouterr())
     assert contents(tmp_path / "mf") == contents(tmp_path / "undisturbed")
+
+
+def test_one_that_comes_after_another_has_finished_finds_it_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_checkpoint(tmp_path / "hf")
+    locked = checkpoint_writer._locked
+    other: list[object] = []
+
+    def slow(directory: Path) -> object:
+        if not other:  # between the look at the place and the lock, the other one does it all
+            other.append("is running")
+            convert(source, tmp_path / "mf")
+            directory.mkdir()
+        return locked(directory)
+
+    monkeypatch.setattr(checkpoint_writer, "_locked", slow)
+    assert convert(source, tmp_path / "mf").written.already
+    assert not (tmp_path / "mf.partial").exists()
 
 
 def test_two_at_once_do_not_mix(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,16 @@ from mf_qwen3_patch.checkpoint.files.index import INDEX_NAME
 from mf_qwen3_patch.checkpoint.files.read_file import read_bounded
 from mf_qwen3_patch.checkpoint.files.strict_json import json_bytes
 from mf_qwen3_patch.checkpoint.files.tokenizer_files import TOKENIZER_NAMES
-from mf_qwen3_patch.checkpoint.writing.safetensors_writer import NewFile, sync_directory, unfinished
+from mf_qwen3_patch.checkpoint.writing.safetensors_writer import UNFINISHED, NewFile, sync_directory, unfinished
 
 MANIFEST_NAME = "mf_qwen3_patch.manifest.json"
 """The note of what the directory was made from."""
 
 PARTIAL = ".partial"
 """The end of a directory's name until all of it is there."""
+
+# A disk that is full or read-only, a quota or a limit that is reached: it may be otherwise at the next run.
+_MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 
 _COMPANIONS = frozenset(
     {*TOKENIZER_NAMES, "chat_template.json", "chat_template.jinja", "generation_config.json", "tokenizer.model"}
@@ -71,15 +74,28 @@ class NewDirectory:
         """Make the directory, or go on where a run was stopped; a progress bar is shown on a terminal only.
 
         ``check_source`` raises if the source was changed while it was read; it is called before and after that.
-        Raises FileExistsError if there is something else in its place, or a part of another conversion beside it;
-        OSError if the disk is too small, full or can't be written.
+        Raises FileExistsError if there is something else in its place, or a part of another conversion beside it, or
+        another process makes it; OSError if the disk is too small, full or can't be written.
         """
+        try:
+            return self._write(progress, check_source)
+        except OSError as error:
+            if error.errno not in _MAY_PASS or not self.partial.is_dir():
+                raise
+            to_do = f"mend that, and the same command goes on with what is whole in {self.partial}"
+            raise OSError(error.errno, f"{error.strerror}; {to_do}", error.filename) from error
+
+    def _write(self, progress: bool, check_source: Callable[[], object]) -> Written:
         if self._is_there():
             return self._written(len(self.files), already=True)
         check_source()
         self._check_space()
         self.partial.mkdir(parents=True, exist_ok=True)
         with _locked(self.partial):
+            if self._is_there():  # by now: another process has made it
+                with suppress(OSError):
+                    self.partial.rmdir()
+                return self._written(len(self.files), already=True)
             self._claim()
             missing = self._missing(self.partial)
             total = sum(file.nbytes for file in self.files)
@@ -153,6 +169,7 @@ class NewDirectory:
     def _check_space(self) -> None:
         needed = sum(file.nbytes for file in self._missing(self.partial)) + sum(map(len, self._small_files().values()))
         free = shutil.disk_usage(next(parent for parent in self.partial.absolute().parents if parent.is_dir())).free
+        free += sum(path.lstat().st_size for path in self.partial.rglob(f"*{UNFINISHED}"))  # they make room
         if needed > free:
             raise OSError(
                 errno.ENOSPC,
@@ -169,13 +186,17 @@ class NewDirectory:
         return small
 
 
-def refuse_nesting(source: Path, target: Path) -> None:
-    """Raise ValueError if ``target`` is ``source``, or inside it."""
+def find_place(source: Path, target: Path) -> Path:
+    """Return the place of ``target``: where it leads, if it is a symbolic link, which would not give way to a directory.
+
+    Raises ValueError if that is ``source``, or inside it.
+    """
     ours, theirs = target.resolve(), source.resolve()
     if ours == theirs:
         raise ValueError(f"{target} is the source itself, which is never written to: name another directory")
     if theirs in ours.parents:
         raise ValueError(f"{target} is inside the source {source}, which is never written to: name another directory")
+    return ours if target.is_symlink() else target
 
 
 def source_identity(checkpoint: Checkpoint, config: Path | None = None) -> dict[str, Any]:

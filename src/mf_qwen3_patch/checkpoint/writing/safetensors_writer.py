@@ -127,14 +127,26 @@ def parse_size(size: str | int) -> int:
 
 @contextmanager
 def unfinished(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that gets its name, and takes the place of another, only once all of it is on the disk."""
+    """Open a file that gets its name, and takes the place of another, only once all of it is on the disk.
+
+    Where it can't be, nothing of it is left, and the OSError says how far it came.
+    """
     partial = path.with_name(path.name + UNFINISHED)
-    partial.unlink(missing_ok=True)  # of a run that was stopped; or somebody's link, which is not followed
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666), "wb") as stream:
-        yield stream
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
+    partial.unlink(missing_ok=True)  # of a run that was killed; or somebody's link, which is not followed
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb", closefd=False) as stream:
+            yield stream
+            stream.flush()
+            os.fsync(descriptor)
+    except OSError as error:
+        reached = f"{error.strerror or error} after {os.fstat(descriptor).st_size} bytes"
+        raise OSError(error.errno, reached, str(path)) from error
+    else:
+        partial.replace(path)
+    finally:
+        os.close(descriptor)
+        partial.unlink(missing_ok=True)
 
 
 def sync_directory(directory: Path) -> None:
