@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 
 import pytest
 
 from mf_qwen3_patch._display import printable, short_repr
 from mf_qwen3_patch._warn import warn
+from mf_qwen3_patch.checkpoint.files.strict_json import json_bytes
 from mf_qwen3_patch.errors import CheckpointWarning, CorruptCheckpoint, Problem, error_for
 
 EVIL = "a\x1b[2Jb\r\nroot: all is well\u202ec\ud800d\x9b\u2028"
@@ -50,3 +52,8 @@ def test_a_warning_is_one_line() -> None:
         warn(f"ignored: {EVIL}", CheckpointWarning)
     assert str(caught[0].message) == f"[MFQ101] ignored: {SHOWN}"
     assert str(CheckpointWarning(EVIL)) == f"[MFQ101] {SHOWN}"
+
+
+def test_json_can_hold_half_of_a_surrogate_pair() -> None:
+    assert json.loads(json_bytes({"a": "\ud800 权"})) == {"a": "\ud800 权"}
+    assert "权".encode() in json_bytes({"a": "权"})
