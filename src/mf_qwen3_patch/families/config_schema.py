@@ -34,6 +34,11 @@ def is_dimension(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**31
 
 
+def is_even_dimension(value: Any) -> bool:
+    """Return whether ``value`` is a size of a tensor whose elements come in pairs, as rotary embedding turns them."""
+    return is_dimension(value) and value % 2 == 0
+
+
 def is_positive(value: Any) -> bool:
     """Return whether ``value`` is a number above 0 that a float can hold."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= sys.float_info.max
@@ -44,6 +49,11 @@ def is_number(value: Any) -> bool:
     return value == 0 or is_positive(value)
 
 
+def is_probability(value: Any) -> bool:
+    """Return whether ``value`` is 0, or a number between 0 and 1."""
+    return is_number(value) and value < 1
+
+
 def is_flag(value: Any) -> bool:
     """Return whether ``value`` is a boolean."""
     return isinstance(value, bool)
@@ -52,6 +62,11 @@ def is_flag(value: Any) -> bool:
 def size(default: int | None) -> Field:
     """Return the field of a dimension with HuggingFace's default; None if it follows from other fields."""
     return Field(default, is_dimension, "a whole number, at least 1")
+
+
+def even_size(default: int | None) -> Field:
+    """Return the same of a dimension whose elements come in pairs."""
+    return Field(default, is_even_dimension, "an even whole number, at least 2")
 
 
 PASSED_ON = frozenset(

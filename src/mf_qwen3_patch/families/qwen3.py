@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from mf_qwen3_patch.families.config_schema import HARMLESS, ConfigSchema, Field, is_flag, is_number, is_positive, size
+from mf_qwen3_patch.families.config_schema import (
+    HARMLESS,
+    ConfigSchema,
+    Field,
+    even_size,
+    is_flag,
+    is_number,
+    is_positive,
+    is_probability,
+    size,
+)
 from mf_qwen3_patch.families.family import Family, FusedParameter
 
 QWEN3 = Family(
@@ -17,13 +27,13 @@ QWEN3 = Family(
             "num_hidden_layers": size(32),
             "num_attention_heads": size(32),
             "num_key_value_heads": size(32),
-            "head_dim": size(128),
+            "head_dim": even_size(128),
             "tie_word_embeddings": Field(False, is_flag, "true or false"),
             "max_position_embeddings": size(32768),
             "rms_norm_eps": Field(1e-6, is_positive, "a number above 0"),
             "rope_theta": Field(10000.0, is_positive, "a number above 0"),
             "initializer_range": Field(0.02, is_number, "a number"),
-            "attention_dropout": Field(0.0, is_number, "a number"),
+            "attention_dropout": Field(0.0, is_probability, "a number from 0, below 1"),
             "hidden_act": Field("silu", lambda value: isinstance(value, str), "a string"),
         },
         neutral={

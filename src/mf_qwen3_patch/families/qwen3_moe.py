@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mf_qwen3_patch.families.config_schema import Field, is_flag, size
+from mf_qwen3_patch.families.config_schema import Field, even_size, is_flag, size
 from mf_qwen3_patch.families.family import FusedParameter
 from mf_qwen3_patch.families.qwen3 import QWEN3
 
@@ -24,7 +24,7 @@ QWEN3_MOE = replace(
             "num_hidden_layers": size(24),
             "num_key_value_heads": size(4),
             # transformers: hidden_size / num_attention_heads, unlike the dense model's.
-            "head_dim": size(None),
+            "head_dim": even_size(None),
             "num_experts": size(128),
             "num_experts_per_tok": size(8),
             "moe_intermediate_size": size(768),

@@ -89,6 +89,11 @@ def read_fields(
             summary = f"has an unusable value for {name}"
             advice = f"set {name} to {wanted}, as the model's original config.json does"
             problems.append(field_problem(ConfigMismatch, source, name, summary, wanted, found, advice))
+    theta = values.get("rope_theta", beneath.get("rope_theta"))
+    if theta == 1 and values.get("rope_scaling", beneath.get("rope_scaling")):
+        summary, wanted = "asks for yarn with a rope_theta of 1, by whose logarithm yarn divides", "another rope_theta"
+        advice = "set rope_theta to what the model's original config.json has"
+        problems.append(field_problem(ConfigMismatch, source, "rope_theta", summary, wanted, short_repr(theta), advice))
     for name, neutral in schema.neutral.items():
         if name in raw and raw[name] not in neutral:
             wanted, found = short_repr(neutral[0]), short_repr(raw[name])

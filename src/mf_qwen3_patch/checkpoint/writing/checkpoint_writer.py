@@ -187,7 +187,7 @@ class NewDirectory:
 
 
 def find_place(source: Path, target: Path) -> Path:
-    """Return the place of ``target``: where it leads, if it is a symbolic link, which would not give way to a directory.
+    """Return the place of ``target``: where it leads, if it is a symbolic link, which gives way to no directory.
 
     Raises ValueError if that is ``source``, or inside it.
     """

@@ -128,6 +128,28 @@ def test_two_dtypes_are_said_and_the_newer_name_wins() -> None:
     assert len(config.warnings) == 1
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("head_dim", 33), ("attention_dropout", 1), ("attention_dropout", 1.5), ("attention_dropout", -0.1)],
+)
+@pytest.mark.parametrize("family", ["Qwen3ForCausalLM", "Qwen3MoeForCausalLM"])
+def test_what_no_network_can_be_built_with_is_refused(family: str, field: str, value: object) -> None:
+    config = normalize(make_config(architectures=[family], **{field: value}))
+    assert [problem.field for problem in config.problems] == [field]
+    assert config.problems[0].kind is ConfigMismatch
+
+
+@pytest.mark.parametrize("theta", [1, 1.0])
+def test_yarn_needs_a_rope_theta_other_than_one(theta: float) -> None:
+    yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}
+    config = make_config(rope_theta=theta, rope_scaling=yarn)
+    assert [problem.field for problem in normalize(config).problems] == ["rope_theta"]
+    assert not normalize(config | {"rope_scaling": None}).problems
+    assert not normalize(config | {"rope_theta": 1.5}).problems
+    in_one = make_config(dialect="5", rope_parameters={**yarn, "rope_theta": theta})
+    assert [problem.field for problem in normalize(in_one).problems] == ["rope_theta"]
+
+
 @pytest.mark.parametrize("family", ["qwen3", "qwen3_moe"])
 def test_every_key_that_transformers_reads_is_known(family: str) -> None:
     """The rule of fields.py: what HuggingFace's own model reads is carried over or judged, the rest can't matter."""
