@@ -26,6 +26,8 @@ Example:
 
 from __future__ import annotations
 
+from mf_qwen3_patch import _safe_path  # noqa: F401  # isort: skip - first
+
 import importlib
 from typing import TYPE_CHECKING, Any
 
