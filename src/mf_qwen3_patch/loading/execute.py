@@ -11,6 +11,7 @@ from typing import Any
 from mindformers.parallel_core.inference.parallel_state import get_tensor_model_parallel_rank
 
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
+from mf_qwen3_patch.interrupts import keyboard_interrupts
 from mf_qwen3_patch.loading.fallback import fresh_memory, load_with_mindformers
 from mf_qwen3_patch.loading.report import LoadReport
 from mf_qwen3_patch.loading.runtime.context import tensor_parallel_size
@@ -40,6 +41,7 @@ def discard_report(model: Any) -> None:
         del model.mf_qwen3_report
 
 
+@keyboard_interrupts()
 def execute(model: Any, plan: Plan, checkpoint: Checkpoint, details: Details) -> LoadReport:
     """Carry out a plan, and return the report, which is also ``model.mf_qwen3_report``.
 

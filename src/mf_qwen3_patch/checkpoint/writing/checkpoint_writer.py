@@ -30,6 +30,7 @@ from mf_qwen3_patch.checkpoint.files.read_file import read_bounded
 from mf_qwen3_patch.checkpoint.files.strict_json import json_bytes
 from mf_qwen3_patch.checkpoint.files.tokenizer_files import TOKENIZER_NAMES
 from mf_qwen3_patch.checkpoint.writing.safetensors_writer import UNFINISHED, NewFile, sync_directory, unfinished
+from mf_qwen3_patch.interrupts import keyboard_interrupts
 
 MANIFEST_NAME = "mf_qwen3_patch.manifest.json"
 """The note of what the directory was made from."""
@@ -78,7 +79,8 @@ class NewDirectory:
         another process makes it; OSError if the disk is too small, full or can't be written.
         """
         try:
-            return self._write(progress, check_source)
+            with keyboard_interrupts():
+                return self._write(progress, check_source)
         except OSError as error:
             if error.errno not in _MAY_PASS or not self.partial.is_dir():
                 raise

@@ -107,8 +107,6 @@ def test_an_input_output_error_in_a_thread_is_an_error(
 
 
 def test_ctrl_c_stops_the_load(model: Any, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Once its runtime is up, MindSpore ends the process on Ctrl-C; a script may take the signal back.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     real, interrupted = os.preadv, threading.Event()
 
     def slowly(*args: Any) -> int:
