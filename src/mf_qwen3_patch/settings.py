@@ -8,8 +8,9 @@
 ``MF_QWEN3_PATCH_CPU``       ``1``: enable the CPU stand-ins for Ascend-only kernels.
 ===========================  =================================================================
 
-Two more are read where they are used: ``MF_QWEN3_PATCH_THREADS`` at every load (``thread_count``), and
-``MF_QWEN3_PATCH_STARTUP_NEXT`` by the file for PYTHONSTARTUP (``activation/injection/pythonstartup.py``).
+Three more are read where they are used: ``MF_QWEN3_PATCH_THREADS`` (``thread_count``) and ``MF_QWEN3_PATCH_DEQUANTIZE``
+(``dequantizes``) at every load, and ``MF_QWEN3_PATCH_STARTUP_NEXT`` by the file for PYTHONSTARTUP
+(``activation/injection/pythonstartup.py``).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from mf_qwen3_patch._warn import warn
 from mf_qwen3_patch.errors import PatchWarning
 
 _THREADS = "MF_QWEN3_PATCH_THREADS"
+_DEQUANTIZE = "MF_QWEN3_PATCH_DEQUANTIZE"
 # More do not help: a few threads saturate a disk and the memory.
 _MOST_THREADS = 4
 _MODES = {"": "on", "1": "on", "0": "off", "strict": "strict"}
@@ -92,6 +94,18 @@ def thread_count(requested: int | None = None) -> int:
     if not value.isdecimal() or int(value) < 1:
         raise ValueError(f"{_THREADS}={value!r} is not a positive integer")
     return int(value)
+
+
+def dequantizes(requested: bool | None = None) -> bool:
+    """Return whether quantized checkpoints are dequantized while they are loaded, instead of being refused.
+
+    Args:
+        requested: An explicit answer; by default that of ``MF_QWEN3_PATCH_DEQUANTIZE``, ``1`` if it is not set.
+
+    Raises:
+        ValueError: The variable holds something else than ``0`` or ``1``.
+    """
+    return _choose(os.environ, _DEQUANTIZE, {**_FLAGS, "": True}) if requested is None else requested
 
 
 def is_training_run() -> bool:

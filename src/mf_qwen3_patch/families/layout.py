@@ -96,6 +96,28 @@ class StridedCopy:
         between, inside = self.target_strides
         return inside == 1 and (self.rows == 1 or between == self.columns)
 
+    def some_rows(self, first: int, count: int) -> StridedCopy:
+        """Return the copy of ``count`` of its rows, from ``first`` on."""
+        source, target = self.source + first * self.source_stride, self.target + first * self.target_strides[0]
+        return StridedCopy(count, self.columns, source, self.source_stride, target, self.target_strides)
+
+    def by_rows_of(self, width: int) -> Iterator[StridedCopy]:
+        """Cut it so that a row of a copy is one, or a part of one, of a source that is ``width`` columns wide.
+
+        The rows of a copy follow each other in the source.
+        """
+        if self.columns <= width - self.source % width:
+            if self.rows == 1 or self.source_stride == width:
+                yield self
+            else:
+                yield from (self.some_rows(row, 1) for row in range(self.rows))
+            return
+        # What is longer than a row consists of whole ones.
+        between, inside = self.target_strides
+        for row in range(self.rows):
+            source, target = self.source + row * self.source_stride, self.target + row * between
+            yield StridedCopy(self.columns // width, width, source, width, target, (width * inside, inside))
+
     def split(self, most: int) -> Iterator[StridedCopy]:
         """Cut into copies of at most ``most`` elements: whole rows, or parts of one.
 

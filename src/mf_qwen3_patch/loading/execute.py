@@ -83,6 +83,7 @@ def execute(model: Any, plan: Plan, checkpoint: Checkpoint, details: Details) ->
         threads=stats.threads,
         fused=dict(Counter(plan.fused)),
         casts=stats.casts,
+        dequantized=stats.dequantized,
         ignored=details.ignored,
         mismatched=details.mismatched,
         newly_initialized=tuple(entry.name for entry in plan.newly_initialized),

@@ -23,7 +23,7 @@ class LoadReport:
         directory: Where the checkpoint is.
         model_class: The class that was loaded.
         files: The weight files that were used.
-        tensors: How many tensors the files hold.
+        tensors: How many tensors the files hold; a quantized one and its scales are one.
         parameters: How many Parameters the network has; each was written, but for those under ``newly_initialized``.
         fused: How many of them were merged, by kind: ``{"linear_qkv": 40, "linear_fc1": 40}``.
         bytes_read: Bytes of tensor data that this rank read from the files, without the verification's re-reading.
@@ -33,6 +33,7 @@ class LoadReport:
         rank: This process's tensor-parallel rank.
         tensor_parallel: How many ranks share the model.
         casts: Dtype changes and the number of tensors they happened to: ``{"BF16->float32": 443}``.
+        dequantized: Methods and dtypes, and the number of tensors that were quantized: ``{"FP8->bfloat16": 252}``.
         ignored: Tensors that were not loaded, and why.
         mismatched: Of these, the ones that ``ignore_mismatched_sizes`` let pass: their shape and the config's.
         newly_initialized: The parameters that were not loaded for that reason, and were newly initialized.
@@ -54,6 +55,7 @@ class LoadReport:
     threads: int = 1
     fused: Mapping[str, int] = field(default_factory=dict)
     casts: Mapping[str, int] = field(default_factory=dict)
+    dequantized: Mapping[str, int] = field(default_factory=dict)
     ignored: Mapping[str, str] = field(default_factory=dict)
     mismatched: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
     newly_initialized: tuple[str, ...] = ()
@@ -107,6 +109,8 @@ class LoadReport:
             ("converted", f"{self.parameters} parameters" + (f", of which merged: {merged}" if merged else "")),
             not_all if new else ("all weights loaded", loaded),
         ]
+        for change, count in self.dequantized.items():
+            lines.append(("dequantized", f"{change.replace('->', ' → ')}, {count} tensors"))
         if self.casts:
             lines.append(("cast", ", ".join(f"{cast}: {count} tensors" for cast, count in self.casts.items())))
         if self.verification is not None:

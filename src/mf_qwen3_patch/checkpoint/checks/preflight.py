@@ -25,9 +25,11 @@ from mf_qwen3_patch.checkpoint.config.normalize import NormalizedConfig, normali
 from mf_qwen3_patch.checkpoint.config.overrides import KEYWORD_ARGUMENT, apply_overrides
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint, open_checkpoint
 from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_NAMES
+from mf_qwen3_patch.checkpoint.quantization.dequantize import dequantized
 from mf_qwen3_patch.errors import Problem, error_for
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.tensors import ModelDims
+from mf_qwen3_patch.settings import dequantizes
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Preflight:
     """The answer of :func:`preflight`.
 
     Attributes:
-        checkpoint: What was looked at, open as long as it is needed.
+        checkpoint: What was looked at, open as long as it is needed; quantized weights as what they stand for.
         config: Values for MindFormers' Qwen3Config or Qwen3MoeConfig, the overrides applied.
         dims: The model's dimensions.
         problems: Why a load can't succeed, most important first; empty if it can.
@@ -72,6 +74,7 @@ class CheckOptions:
     model_type: str | None = None
     fewer_layers: bool = False
     ignore_mismatched_sizes: bool = False
+    dequantize: bool | None = None
 
     def __post_init__(self) -> None:
         ranks, dtype = self.tensor_parallel, self.dtype
@@ -94,6 +97,7 @@ def preflight(
     variant: str | None = None,
     fewer_layers: bool = False,
     ignore_mismatched_sizes: bool = False,
+    dequantize: bool | None = None,
 ) -> Preflight:
     """Check a HuggingFace Qwen3 directory.
 
@@ -111,13 +115,16 @@ def preflight(
         variant: Of the weights: ``fp16`` for ``model.fp16.safetensors``.
         fewer_layers: Whether the overrides may ask for fewer layers than the weights have; that is warned of.
         ignore_mismatched_sizes: Whether tensors may have other sizes than the config; they are warned of.
+        dequantize: Whether quantized weights are dequantized, if their method is known, and not refused; by default
+            they are, unless ``MF_QWEN3_PATCH_DEQUANTIZE=0`` says otherwise.
 
     Returns:
         Everything found, sound or not.
 
     Raises:
         IncompleteCheckpoint: The directory itself is not there.
-        ValueError: ``tensor_parallel`` is not a positive whole number, or ``dtype`` is unknown.
+        ValueError: ``tensor_parallel`` is not a positive whole number, ``dtype`` is unknown, or
+            ``MF_QWEN3_PATCH_DEQUANTIZE`` is neither 0 nor 1.
     """
     options = CheckOptions(
         overrides or {},
@@ -128,6 +135,7 @@ def preflight(
         model_type,
         fewer_layers,
         ignore_mismatched_sizes,
+        dequantize,
     )
     with open_checkpoint(directory, absent_config=absent_config, variant=variant) as checkpoint:
         return check(checkpoint, options)
@@ -135,6 +143,8 @@ def preflight(
 
 def check(checkpoint: Checkpoint, options: CheckOptions, config: NormalizedConfig | None = None) -> Preflight:
     """Check an open checkpoint with HuggingFace's names; ``config`` is its config.json, if it is normalized already."""
+    if dequantizes(options.dequantize):
+        checkpoint = dequantized(checkpoint)
     config = config or normalize(checkpoint.config, family=checkpoint.family)
     overridden = apply_overrides(config, options.overrides, options.overrides_source)
     config = overridden.config

@@ -139,6 +139,8 @@ def _quantization(checkpoint: Checkpoint) -> Problem | None:
     if declared is not None:
         value = declared.get("quant_method") if isinstance(declared, dict) else declared
         method = "unnamed" if value is None else str(value)[:_SHOWN]
+    if checkpoint.dequantized:
+        method = None  # and what is left is not of that method
     scales = ((info, kind) for name, info in tensors.items() if (kind := quantization_of(name)))
     encoded = (
         (info, "FP8" if info.dtype.startswith("F8") else f"of dtype {info.dtype}")

@@ -32,6 +32,7 @@ class Checkpoint:
     warnings: tuple[str, ...]
     config_read: bool = True  # whether there is a config
     lost: frozenset[str] = frozenset()  # tensors known by the index alone, as their file is missing or damaged
+    dequantized: str = ""  # the method by which some were quantized that are seen as what they stand for
     lost_unknown: bool = False  # whether a file is missing or damaged and no index says what it held
 
     def __enter__(self) -> Checkpoint:

@@ -11,8 +11,10 @@ import errno
 import os
 import stat
 import weakref
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import TypeAlias
 
 from mf_qwen3_patch.errors import CheckpointError, CorruptCheckpoint, IncompleteCheckpoint, Problem, error_for
 
@@ -78,6 +80,10 @@ class CheckpointFile:
         summary = f"{self.name} was {what} while it was in use: what was checked is not what is there now"
         advice = "make sure that nothing writes to the checkpoint, then start again"
         return _error(self.path, corrupt(self.name, summary, _described(self._identity), found, advice))
+
+
+Files: TypeAlias = Callable[[Path], CheckpointFile]
+"""Returns one of a checkpoint's files, open."""
 
 
 def open_file(path: Path, name: str | None = None) -> CheckpointFile:

@@ -49,6 +49,11 @@ class TensorInfo:
     offset: int  # of its first byte, from the file's start
     nbytes: int
 
+    @property
+    def values_dtype(self) -> str:
+        """The dtype that its values have when they are read."""
+        return self.dtype
+
 
 @dataclass(frozen=True, slots=True)
 class Header:

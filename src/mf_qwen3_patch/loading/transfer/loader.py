@@ -23,12 +23,14 @@ import mindspore
 import numpy as np
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
+from mf_qwen3_patch.checkpoint.files.read_file import Files
+from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import QuantizedTensor
 from mf_qwen3_patch.errors import InvalidValues, some
 from mf_qwen3_patch.loading.runtime.log import warn
 from mf_qwen3_patch.loading.transfer.cast import TARGET_DTYPES, Array, cast_between, cast_like_numpy, not_finite
 from mf_qwen3_patch.loading.transfer.plan import ParameterPlan, Plan
 from mf_qwen3_patch.loading.transfer.read_requests import pieces_of
-from mf_qwen3_patch.loading.transfer.worker import Files, Findings, PieceLoader, WorkShared, work
+from mf_qwen3_patch.loading.transfer.worker import Findings, PieceLoader, WorkShared, work
 from mf_qwen3_patch.ranks import is_first_rank
 from mf_qwen3_patch.settings import thread_count
 
@@ -39,7 +41,8 @@ _PROGRESS_SECONDS = 0.1
 class LoadStats:
     """Account of what a load did and saw.
 
-    ``casts`` counts the tensors of each dtype change, ``{"BF16->float32": 443}``; ``overflowed`` a tensor's finite
+    ``casts`` counts the tensors of each dtype change, ``{"BF16->float32": 443}``, ``dequantized`` those that were
+    quantized, ``{"FP8->bfloat16": 252}``; ``overflowed`` a tensor's finite
     values that became infinite by the cast. What was read of ``zero_tensors`` is all zero, or becomes zero by the cast.
     All values that were read are checked for NaN, infinity and zero. ``written`` is in the network's order.
     """
@@ -48,6 +51,7 @@ class LoadStats:
     seconds: float
     threads: int
     casts: Mapping[str, int]
+    dequantized: Mapping[str, int] = field(default_factory=dict)
     overflowed: Mapping[str, int] = field(default_factory=dict)
     zero_tensors: tuple[str, ...] = ()
     written: tuple[str, ...] = ()
@@ -149,10 +153,12 @@ def refuse_invalid(parameters: Iterable[ParameterPlan], findings: Findings) -> N
 
 def _stats(plan: Plan, findings: Findings, threads: int, started: float) -> LoadStats:
     # Each tensor once, however many copies it is cut into.
-    casts = {
-        copy.tensor.name: cast_between(copy.tensor.dtype, entry.dtype)
-        for entry in plan.parameters
-        for copy in entry.copies
+    homes = {copy.tensor.name: (copy.tensor, entry.dtype) for entry in plan.parameters for copy in entry.copies}
+    casts = {name: cast_between(tensor.values_dtype, dtype) for name, (tensor, dtype) in homes.items()}
+    encoded = {
+        name: f"{tensor.encoding.method}->{dtype}"
+        for name, (tensor, dtype) in homes.items()
+        if isinstance(tensor, QuantizedTensor)
     }
     overflowed = {name: seen.overflowed for name, seen in findings.tensors.items() if seen.overflowed}
     warnings = []
@@ -168,7 +174,8 @@ def _stats(plan: Plan, findings: Findings, threads: int, started: float) -> Load
         bytes_read=findings.bytes_read,
         seconds=time.perf_counter() - started,
         threads=threads,
-        casts=dict(Counter(cast.name for cast in casts.values() if cast.convert is not None)),
+        casts=dict(Counter(casts[name].name for name in casts.keys() - encoded.keys() if casts[name].convert)),
+        dequantized=dict(Counter(encoded.values())),
         overflowed=overflowed,
         zero_tensors=tuple(name for name, cast in casts.items() if cast.makes_zero(findings.tensors[name].largest)),
         written=tuple(entry.name for entry in plan.parameters),

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
 from numpy.lib.stride_tricks import as_strided
 
 from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_BITS, TensorInfo
+from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import QuantizedTensor
 from mf_qwen3_patch.families.layout import StridedCopy
 from mf_qwen3_patch.families.tensors import Shape
 from mf_qwen3_patch.loading.transfer.cast import Array
+
+# Large enough for a disk to read in one go, small enough that no thread is left with much more than the others.
+_PIECE_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +25,42 @@ class SliceCopy:
 
     tensor: TensorInfo
     region: StridedCopy
+
+    @property
+    def offset(self) -> int:
+        """The place in the file of its first byte; of a quantized tensor about that of its first code."""
+        tensor, start = self.tensor, self.region.source
+        if isinstance(tensor, QuantizedTensor):
+            return tensor.offset + start * tensor.nbytes // prod(tensor.shape)
+        return tensor.offset + start * DTYPE_BITS[tensor.dtype] // 8
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are read for it in one go."""
+        if isinstance(self.tensor, QuantizedTensor):
+            return self.tensor.encoding.nbytes(*self.rectangle)
+        return self.region.elements * DTYPE_BITS[self.tensor.dtype] // 8
+
+    @property
+    def rectangle(self) -> tuple[range, range]:
+        """The rows and columns of a quantized tensor that it takes, if it is one of ``pieces``."""
+        row, column = divmod(self.region.source, self.tensor.shape[1])
+        return range(row, row + self.region.rows), range(column, column + self.region.columns)
+
+    def pieces(self) -> Iterator[SliceCopy]:
+        """Cut it into the work of threads: a quantized tensor into rectangles, between its blocks where possible."""
+        tensor, itemsize = self.tensor, DTYPE_BITS[self.tensor.dtype] // 8
+        if not isinstance(tensor, QuantizedTensor):
+            yield from (SliceCopy(tensor, part) for part in self.region.split(_PIECE_BYTES // itemsize))
+            return
+        step = tensor.encoding.row_step
+        for region in self.region.by_rows_of(tensor.shape[1]):
+            first, row = region.source // tensor.shape[1], 0
+            together = max(1, _PIECE_BYTES // itemsize // region.columns // step) * step
+            while row < region.rows:
+                count = min(region.rows - row, together - (first + row) % together)
+                yield SliceCopy(tensor, region.some_rows(row, count))
+                row += count
 
     def target_in(self, flat: Array) -> Array:
         """Return the place of the elements in the flattened parameter, ``[rows, columns]``; it shares memory."""
@@ -70,5 +112,5 @@ class Plan:
     @cached_property
     def bytes_to_read(self) -> int:
         """Bytes of tensor data that are read from the files."""
-        copies = [copy for parameter in self.parameters for copy in parameter.copies]
-        return sum(copy.region.elements * DTYPE_BITS[copy.tensor.dtype] // 8 for copy in copies)
+        copies = (copy for parameter in self.parameters for copy in parameter.copies)
+        return sum(piece.nbytes for copy in copies for piece in copy.pieces())

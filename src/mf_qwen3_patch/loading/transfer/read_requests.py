@@ -1,29 +1,18 @@
-"""Cutting a plan into pieces of work that threads can share evenly, and reading them without mmap.
-
-Faulting a mapped file in page by page is slow on network disks, and an I/O error there kills the
-process; ``preadv`` reads as much as it is asked for and returns what went wrong.
-"""
+"""Cutting a plan into pieces of work that threads can share evenly, and reading them."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeAlias
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
-from mf_qwen3_patch.checkpoint.files.read_file import CheckpointFile
-from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_BITS, TensorInfo
+from mf_qwen3_patch.checkpoint.files.read_file import Files
+from mf_qwen3_patch.checkpoint.files.read_rows import prefetch, read_rows
+from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import QuantizedTensor
 from mf_qwen3_patch.families.layout import StridedCopy
-from mf_qwen3_patch.loading.transfer.cast import Bits
+from mf_qwen3_patch.loading.transfer.cast import Bits, Dtype
 from mf_qwen3_patch.loading.transfer.plan import ParameterPlan, SliceCopy
-
-# Large enough for a disk to read in one go, small enough that no thread is left with much more than the others.
-_PIECE_BYTES = 8 << 20
-# Rows of less than this, close to each other, are read together with what is between them.
-_SHORT_ROW_BYTES = 16 << 10
-_WIDEST_GAP = 4  # in rows
 
 Piece: TypeAlias = tuple[ParameterPlan, SliceCopy]
 """Work for one thread: a part of what is copied into a parameter."""
@@ -31,38 +20,65 @@ Piece: TypeAlias = tuple[ParameterPlan, SliceCopy]
 
 def pieces_of(parameters: Iterable[ParameterPlan]) -> list[Piece]:
     """Return the work of loading some parameters in the order of the files, so that disks read forwards."""
-    pieces = []
-    for parameter in parameters:
-        for copy in parameter.copies:
-            itemsize = DTYPE_BITS[copy.tensor.dtype] // 8
-            for part in copy.region.split(_PIECE_BYTES // itemsize):
-                offset = copy.tensor.offset + part.source * itemsize
-                pieces.append((str(copy.tensor.file), offset, (parameter, SliceCopy(copy.tensor, part))))
+    pieces = [
+        (str(copy.tensor.file), piece.offset, (parameter, piece))
+        for parameter in parameters
+        for copy in parameter.copies
+        for piece in copy.pieces()
+    ]
     return [piece for *_, piece in sorted(pieces, key=lambda entry: entry[:2])]
 
 
-def prefetch(file: CheckpointFile, tensor: TensorInfo, region: StridedCopy, itemsize: int) -> None:
-    """Have the system read rows with gaps as one: small reads with gaps would defeat its read-ahead."""
-    if region.rows > 1:
-        offset, length = tensor.offset + region.source * itemsize, region.source_stride * region.rows * itemsize
-        os.posix_fadvise(file.descriptor, offset, length, os.POSIX_FADV_WILLNEED)
+class ChunkReader(Protocol):
+    """Reads a piece, chunk by chunk."""
+
+    def chunks(self, most: int) -> Iterator[StridedCopy]:
+        """Cut the piece into copies of about ``most`` elements."""
+        ...
+
+    def read(self, chunk: StridedCopy, out: Bits) -> int:
+        """Write the bits of a chunk's values, row after row, into ``out``, and return the bytes that were read for it.
+
+        ``out`` has one axis, is contiguous and ``chunk.elements`` long. Raises a CheckpointError if a file ends too
+        early or can't be read, or the values can't be known.
+        """
+        ...
 
 
-def read_region(file: CheckpointFile, tensor: TensorInfo, region: StridedCopy, out: Bits) -> int:
-    """Read the elements that are copied of a tensor, row after row, and return the bytes that were read into ``out``.
+def reader_of(copy: SliceCopy, files: Files, values: Dtype) -> ChunkReader:
+    """Return what reads a piece, whose tensor has values of a dtype when they are read."""
+    if isinstance(copy.tensor, QuantizedTensor):
+        return _Dequantizing(copy, copy.tensor, files)
+    return _Plain(copy, files, values.itemsize)
 
-    ``out`` has one axis, is contiguous, ``region.elements`` long, and of the item size of the tensor's dtype. A file
-    that ends too early or that the system can't read is a ``CorruptCheckpoint``.
-    """
-    memory = out.data.cast("B")
-    offset = tensor.offset + region.source * out.itemsize
-    length, stride = region.columns * out.itemsize, region.source_stride * out.itemsize
-    if region.rows > 1 and length < _SHORT_ROW_BYTES and stride <= _WIDEST_GAP * length:
-        span = np.empty((region.rows - 1) * stride + length, np.uint8)
-        file.read_at(offset, span.data, tensor.name)
-        rows = as_strided(span, (region.rows, length), (stride, 1))
-        np.frombuffer(memory, np.uint8).reshape(region.rows, length)[...] = rows
-        return memory.nbytes
-    for number in range(region.rows):
-        file.read_at(offset + number * stride, memory[number * length : (number + 1) * length], tensor.name)
-    return memory.nbytes
+
+class _Plain:
+    def __init__(self, copy: SliceCopy, files: Files, itemsize: int) -> None:
+        self._region, self._tensor, self._file = copy.region, copy.tensor, files(copy.tensor.file)
+        prefetch(self._file, copy.offset, copy.region.source_stride * itemsize, copy.region.rows)
+
+    def chunks(self, most: int) -> Iterator[StridedCopy]:
+        return self._region.split(most)
+
+    def read(self, chunk: StridedCopy, out: Bits) -> int:
+        offset, stride = self._tensor.offset + chunk.source * out.itemsize, chunk.source_stride * out.itemsize
+        return read_rows(self._file, offset, stride, out.data.cast("B"), chunk.rows, self._tensor.name)
+
+
+class _Dequantizing:
+    """Reads the whole piece as it is stored, smaller than it will be, and dequantizes some rows at a time."""
+
+    def __init__(self, copy: SliceCopy, tensor: QuantizedTensor, files: Files) -> None:
+        self._region, self._unread = copy.region, copy.nbytes
+        self._rectangle = tensor.encoding.read(files, *copy.rectangle)
+
+    def chunks(self, most: int) -> Iterator[StridedCopy]:
+        rows, together = self._region.rows, max(1, most // self._region.columns)
+        return (self._region.some_rows(row, min(together, rows - row)) for row in range(0, rows, together))
+
+    def read(self, chunk: StridedCopy, out: Bits) -> int:
+        first = (chunk.source - self._region.source) // self._region.source_stride
+        values = self._rectangle.values(first, first + chunk.rows)
+        np.copyto(out, values.reshape(-1).view(out.dtype))
+        read, self._unread = self._unread, 0
+        return read

@@ -10,13 +10,15 @@ looked for in every value, by the loader, and the verification looks at the rows
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from mindspore import Parameter
 
+from mf_qwen3_patch.checkpoint.files.read_file import Files
+from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import QuantizedTensor
 from mf_qwen3_patch.errors import LoadNotProven, some
 from mf_qwen3_patch.loading.runtime.log import warn
 from mf_qwen3_patch.loading.runtime.network import network_parameters
@@ -24,7 +26,6 @@ from mf_qwen3_patch.loading.runtime.parameters import to_numpy
 from mf_qwen3_patch.loading.transfer.cast import SOURCE_DTYPES, TARGET_DTYPES, Array, cast_like_numpy
 from mf_qwen3_patch.loading.transfer.loader import LoadStats
 from mf_qwen3_patch.loading.transfer.plan import ParameterPlan, Plan, SliceCopy
-from mf_qwen3_patch.loading.transfer.worker import Files
 
 _BUG = "this is a bug of mf_qwen3_patch, please report it"
 _SAMPLED_ROWS = 5
@@ -88,8 +89,12 @@ def verify(model: Any, plan: Plan, stats: LoadStats, files: Files, *, strict: bo
         values = _held(parameters[entry.name], entry).reshape(-1)
         for copy in entry.copies:
             slices += 1
-            rows += copy.region.rows
-            rows_compared += _compare(entry, copy, values, files, strict)
+            for part in _readable_parts(copy):
+                held = part.target_in(values)
+                if _stored_by_columns(part):
+                    held = held.T
+                rows += len(held)
+                rows_compared += _compare(entry, part, held, files, strict)
     zero = stats.zero_tensors
     warnings = []
     if zero:
@@ -145,17 +150,43 @@ def _held(parameter: Parameter, entry: ParameterPlan) -> Array:
     return to_numpy(parameter)
 
 
-def _compare(entry: ParameterPlan, copy: SliceCopy, values: Array, files: Files, strict: bool) -> int:
-    """Compare a slice with its file; return how many rows were compared."""
+def _readable_parts(copy: SliceCopy) -> Iterator[SliceCopy]:
+    """Yield a slice as it is, of a quantized tensor as rectangles."""
+    if isinstance(copy.tensor, QuantizedTensor):
+        yield from (SliceCopy(copy.tensor, region) for region in copy.region.by_rows_of(copy.tensor.shape[1]))
+    else:
+        yield copy
+
+
+def _stored_by_columns(copy: SliceCopy) -> bool:
+    """Return whether what the file has together are the columns: of those some are compared then, and not rows."""
+    return isinstance(copy.tensor, QuantizedTensor) and copy.tensor.encoding.transposed
+
+
+def _read(copy: SliceCopy, block: range, columns: int, files: Files) -> Array:
+    """Return some of the rows that are compared, as the file has them."""
     tensor, region = copy.tensor, copy.region
-    file, held = files(tensor.file), copy.target_in(values)
+    if isinstance(tensor, QuantizedTensor):
+        whole = copy.rectangle
+        if _stored_by_columns(copy):
+            part = whole[1][block.start : block.stop]
+            return tensor.encoding.read(files, whole[0], part).values(0, columns).T
+        return tensor.encoding.read(files, whole[0][block.start : block.stop], whole[1]).values(0, len(block))
+    stored = np.empty((len(block), columns), SOURCE_DTYPES[tensor.dtype])
+    file = files(tensor.file)
+    for number, row in enumerate(block):
+        offset = tensor.offset + (region.source + row * region.source_stride) * stored.itemsize
+        file.read_at(offset, stored[number].view(np.uint8).data, tensor.name)
+    return stored
+
+
+def _compare(entry: ParameterPlan, copy: SliceCopy, held: Array, files: Files, strict: bool) -> int:
+    """Compare a slice, as the parameter holds it, with its file; return how many rows were compared."""
+    tensor = copy.tensor
     rows, columns = held.shape
     for block in _blocks(rows, columns, strict):
-        stored = np.empty((len(block), columns), SOURCE_DTYPES[tensor.dtype])
-        for number, row in enumerate(block):
-            offset = tensor.offset + (region.source + row * region.source_stride) * stored.itemsize
-            file.read_at(offset, stored[number].view(np.uint8).data, tensor.name)
-        expected = cast_like_numpy(stored, TARGET_DTYPES[entry.dtype])
+        stored = _read(copy, block, columns, files)
+        expected = np.ascontiguousarray(cast_like_numpy(stored, TARGET_DTYPES[entry.dtype]))
         found = np.ascontiguousarray(held[block.start : block.stop])
         bits = f"u{expected.itemsize}"
         different = np.argwhere(expected.view(bits) != found.view(bits))

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mf_qwen3_patch.checkpoint.files.read_file import CheckpointFile
+from mf_qwen3_patch.checkpoint.files.read_file import Files
 from mf_qwen3_patch.loading.transfer.cast import Bits, TensorFindings, cast_between
 from mf_qwen3_patch.loading.transfer.plan import SliceCopy
-from mf_qwen3_patch.loading.transfer.read_requests import Piece, prefetch, read_region
+from mf_qwen3_patch.loading.transfer.read_requests import Piece, reader_of
 
 # Large enough that threads seldom wait for each other's Python, small enough for the cache.
 _CHUNK_BYTES = 1 << 20
 _WORD = np.dtype("<u8")
-
-Files = Callable[[Path], CheckpointFile]
-"""Returns one of a checkpoint's files, open."""
 
 
 @dataclass
@@ -52,16 +48,15 @@ class PieceLoader:
     def load(self, piece: Piece, buffer: Bits, stop: threading.Event | None = None) -> tuple[TensorFindings, int]:
         """Load one piece into the parameter's flattened memory, or a part of it if ``stop`` is set meanwhile.
 
-        Returns what was seen in it, and the bytes read. A file that can't be read is a ``CorruptCheckpoint``.
+        Returns what was seen in it, and the bytes read. A file that can't be read is a ``CorruptCheckpoint``, a scale
+        that no weight can have ``InvalidValues``.
         """
         parameter, copy = piece
         tensor = copy.tensor
-        cast = cast_between(tensor.dtype, parameter.dtype)
-        file = self._files(tensor.file)
+        cast = cast_between(tensor.values_dtype, parameter.dtype)
         seen, read = TensorFindings(), 0
-        itemsize = cast.source.itemsize
-        prefetch(file, tensor, copy.region, itemsize)
-        for chunk in copy.region.split(_CHUNK_BYTES // itemsize):
+        reader = reader_of(copy, self._files, cast.source)
+        for chunk in reader.chunks(_CHUNK_BYTES // cast.source.itemsize):
             if stop is not None and stop.is_set():
                 break
             if chunk.contiguous:
@@ -69,7 +64,7 @@ class PieceLoader:
             else:
                 out = self._take(1, chunk.elements, cast.target)
             bits = out if cast.convert is None else self._take(0, chunk.elements, cast.source)
-            read += read_region(file, tensor, chunk, bits)
+            read += reader.read(chunk, bits)
             seen.add(cast.apply(bits, out), bits, cast)
             if not chunk.contiguous:
                 _write(out.reshape(chunk.rows, chunk.columns), SliceCopy(tensor, chunk).target_in(buffer))
