@@ -11,6 +11,7 @@ from mf_qwen3_patch._display import printable
 from mf_qwen3_patch.checkpoint.checks.preflight import Preflight, preflight
 from mf_qwen3_patch.checkpoint.config.mindformers_yaml import YamlSettings, read_yaml
 from mf_qwen3_patch.checkpoint.files.resolve import Location
+from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import QuantizedTensor
 from mf_qwen3_patch.cli._shared import add_json, positive_int
 from mf_qwen3_patch.errors import CheckpointWarning
 
@@ -59,6 +60,7 @@ def _as_json(result: Preflight, ranks: int) -> dict[str, Any]:
         "tensors": len(checkpoint.tensors),
         "bytes": sum(info.nbytes for info in checkpoint.tensors.values()),
         "shape": dataclasses.asdict(result.dims),
+        "quantized": checkpoint.dequantized or None,
         "tensor_parallel": ranks,
         "memory": {
             "parameters": memory.parameters,
@@ -93,8 +95,11 @@ def _summary(result: Preflight, found: dict[str, Any]) -> list[str]:
         f"heads of {shape.head_dim}, vocab_size {shape.vocab_size}, {tied}{experts}"
     )
     needed = f"{_size(memory.device_per_rank)} per device on {_plural(found['tensor_parallel'], 'rank')}"
+    quantized = [info for info in result.checkpoint.tensors.values() if isinstance(info, QuantizedTensor)]
+    method = f"  quantized: {found['quantized']}, {_plural(len(quantized), 'tensor')}; dequantized to {memory.dtype}"
     return [
         f"  model: Qwen3, {model}",
+        *([method] if quantized else []),
         f"  files: {found['tensors']} tensors in {_plural(len(found['files']), 'file')}, {_size(found['bytes'])}",
         f"  memory in {memory.dtype}: {needed}, {_size(memory.host)} on the host{free}",
     ]

@@ -67,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.tp > 1:
             each = f" for each of {arguments.tp} ranks"
             use = f"  in a YAML: load_checkpoint: {done.written.directory}, pretrained_model_dir: {arguments.source}"
+        each += f", dequantized ({done.dequantized})," if done.dequantized else ""
         contents = f"{done.parameters} parameters{each} in the {arguments.layout} layout"
         more = [f"  not converted: {name} (Qwen3 has no such parameter)" for name in done.ignored]
         print_written(done.written, stdout, contents, *more, use=use)

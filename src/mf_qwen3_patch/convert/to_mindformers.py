@@ -1,7 +1,7 @@
 """A HuggingFace directory becomes a MindFormers one: files to files, without a device.
 
 Each parameter is planned as a load plans it, read and written one at a time, and experts one by one. The bytes stay
-what they are, unless another dtype is asked for.
+what they are, unless another dtype is asked for, or the weights are quantized: those are dequantized.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import (
     find_place,
     source_identity,
     with_dtype,
+    without_quantization,
 )
 from mf_qwen3_patch.checkpoint.writing.safetensors_writer import NewFile, NewTensor, split_into_files
 from mf_qwen3_patch.convert.detect_layout import Layouts
@@ -48,6 +49,7 @@ class Converted:
     parameters: int  # of each rank
     ignored: tuple[str, ...]  # tensors of the source that Qwen3 does not have
     warnings: tuple[str, ...]
+    dequantized: str = ""  # the method by which weights of the source were quantized
 
 
 def convert_to_mindformers(
@@ -83,6 +85,8 @@ def convert_to_mindformers(
             tensors = [_new_tensor(entry, writer, found.family, dtype) for entry in whole_plans]
             new_files = split_into_files(tensors, max_shard_bytes, layout_metadata(layout))
             config = checkpoint.source.read(CONFIG_NAME)
+            if found.checkpoint.dequantized:
+                config = without_quantization(config)
             small_files = companion_files(checkpoint.directory, checkpoint.listing)
             small_files[CONFIG_NAME] = config if dtype is None else with_dtype(config, dtype)
         else:
@@ -105,14 +109,14 @@ def convert_to_mindformers(
             },
         ).write(progress=progress, check_source=checkpoint.check_unchanged)
     used = {copy.tensor.name for entry in whole_plans for copy in entry.copies}
-    ignored = tuple(name for name in checkpoint.tensors if name not in used)
+    ignored = tuple(name for name in found.checkpoint.tensors if name not in used)
     memory = found.memory.warnings(None)  # a conversion does not need the memory that a load does
     warnings = [warning for warning in found.warnings if warning not in memory]
     if names := some([f"{name} ({count})" for name, count in writer.overflowed.items()], 5):
         advice = "convert to bfloat16 or float32, or leave the dtype as it is"
         warnings.append(f"finite values are too large for {dtype} and became infinite: {names}; {advice}")
     count = len(new_files[0].tensors) if ranks > 1 else len(whole_plans)
-    return Converted(written, count, ignored, tuple(warnings))
+    return Converted(written, count, ignored, tuple(warnings), found.checkpoint.dequantized)
 
 
 def _whole_plans(found: Preflight, layout: Layout) -> list[ParameterPlan]:

@@ -10,7 +10,8 @@ import mindspore
 import numpy as np
 
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
-from mf_qwen3_patch.errors import LoadNotProven, some
+from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import QuantizedTensor
+from mf_qwen3_patch.errors import LoadNotProven, Problem, UnsupportedCheckpoint, error_for, some
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.loading.runtime.network import network_parameters
 from mf_qwen3_patch.loading.transfer.cast import TARGET_DTYPES, Array
@@ -22,13 +23,27 @@ from mf_qwen3_patch.loading.transfer.rank_slices import PlanNotPossible
 def plan_with_fallback(
     model: Any, tensors: Mapping[str, TensorInfo], family: Family, left_out: Collection[str] = frozenset()
 ) -> Plan:
-    """Plan the load as ``plan`` does, or by MindFormers' own loader, which can leave nothing out (ValueError)."""
+    """Plan the load as ``plan`` does, or by MindFormers' own loader.
+
+    That can leave nothing out (ValueError), and dequantizes nothing (UnsupportedCheckpoint).
+    """
     try:
         return plan(model, tensors, family, left_out=left_out)
     except PlanNotPossible as reason:
         if left_out:
             raise ValueError(f"ignore_mismatched_sizes=True can't be done here: {reason}") from reason
+        quantized = next((tensor for tensor in tensors.values() if isinstance(tensor, QuantizedTensor)), None)
+        if quantized is not None:
+            raise error_for([_not_dequantized(quantized, reason)], str(quantized.file.parent)) from reason
         return plan_for_verification(model, tensors, family, str(reason))
+
+
+def _not_dequantized(tensor: QuantizedTensor, reason: PlanNotPossible) -> Problem:
+    method, wanted = tensor.encoding.method, "weights in BF16, F16 or F32"
+    summary = f"the weights are quantized ({method}), and MindFormers' own loader, which dequantizes nothing, is needed"
+    advice = f"convert the directory with --layout training, and load the result ({reason})"
+    where = {"file": tensor.file.name, "tensor": tensor.name}
+    return Problem(UnsupportedCheckpoint, summary, **where, expected=wanted, found=method, advice=advice)
 
 
 def fresh_memory(model: Any) -> dict[str, Array]:

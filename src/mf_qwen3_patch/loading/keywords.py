@@ -44,8 +44,8 @@ _REFUSED = {
 _FALSE: tuple[Any, ...] = (None, False, {}, "default")
 
 _BY_NAME = (
-    *("config", "dtype", "generation_config", "ignore_mismatched_sizes", "output_loading_info", "torch_dtype"),
-    *("trust_remote_code", *LOCATION_KEYWORDS),
+    *("config", "dequantize", "dtype", "generation_config", "ignore_mismatched_sizes", "output_loading_info"),
+    *("torch_dtype", "trust_remote_code", *LOCATION_KEYWORDS),
 )
 
 

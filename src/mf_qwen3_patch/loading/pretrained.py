@@ -66,6 +66,7 @@ def load_pretrained(
     dtype: str | mindspore.Type | torch.dtype | None = None,
     output_loading_info: bool = False,
     ignore_mismatched_sizes: bool = False,
+    dequantize: bool | None = None,
     generation_config: GenerationConfig | None = None,
     trust_remote_code: bool | None = None,
     family: Family | None = None,
@@ -85,6 +86,8 @@ def load_pretrained(
         output_loading_info: Also return transformers' dict of missing, unexpected and mismatched keys.
         ignore_mismatched_sizes: Load what fits where tensors have other sizes than the config; warns of the others,
             whose parameters are newly initialized.
+        dequantize: Whether quantized weights are dequantized, if their method is known, and not refused; by default
+            they are, unless ``MF_QWEN3_PATCH_DEQUANTIZE=0`` says otherwise.
         generation_config: Used instead of generation_config.json: MindFormers' object.
         trust_remote_code: Never needed; warned of.
         family: The model family; by default the one that config.json names.
@@ -121,6 +124,7 @@ def load_pretrained(
                 model_type=wanted.model_type if wanted else None,
                 fewer_layers=True,
                 ignore_mismatched_sizes=ignore_mismatched_sizes,
+                dequantize=dequantize,
             )
             found = _sound(check(checkpoint, options))
         ensure_inference_context()
@@ -151,7 +155,11 @@ def _say_memory(config: Any, found: Preflight, choice: DtypeChoice) -> None:
 
 
 def load_weights(
-    model: PreTrainedModel, directory: str | os.PathLike[str] | Directory, *, family: Family | None = None
+    model: PreTrainedModel,
+    directory: str | os.PathLike[str] | Directory,
+    *,
+    dequantize: bool | None = None,
+    family: Family | None = None,
 ) -> LoadReport:
     """Load a directory into a model that is already built.
 
@@ -160,6 +168,7 @@ def load_weights(
         directory: A HuggingFace Qwen3 directory, or one with MindFormers' names: converted by ``convert``, in
             either layout, or merged by MindFormers without a note of its layout, which is then taken for the
             training layout, as MindFormers does, with a warning.
+        dequantize: Whether quantized weights of HuggingFace's are dequantized, as in ``load_pretrained``.
         family: The model family; by default the model's own.
 
     Returns:
@@ -182,7 +191,9 @@ def load_weights(
                 report = load_fused(model, checkpoint, family, started)
             else:
                 ranks = tensor_parallel_size()
-                options = CheckOptions(built_with, "the model's config", ranks, model_type=family.model_type)
+                options = CheckOptions(
+                    built_with, "the model's config", ranks, model_type=family.model_type, dequantize=dequantize
+                )
                 report = _load(model, _sound(check(checkpoint, options)), started)
     say("%s", report)
     return report

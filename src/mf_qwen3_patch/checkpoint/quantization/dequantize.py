@@ -9,7 +9,10 @@ from typing import Any
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME
 from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_NAMES, TensorInfo
+from mf_qwen3_patch.checkpoint.quantization.awq import Awq
+from mf_qwen3_patch.checkpoint.quantization.compressed_tensors import CompressedTensors
 from mf_qwen3_patch.checkpoint.quantization.fp8 import Fp8
+from mf_qwen3_patch.checkpoint.quantization.gptq import Gptq
 from mf_qwen3_patch.checkpoint.quantization.method import Method, Misfit, QuantizedLayer, UnusableSetting
 from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import QuantizedTensor
 from mf_qwen3_patch.errors import ConfigMismatch, Problem, UnsupportedCheckpoint, some
@@ -17,7 +20,7 @@ from mf_qwen3_patch.families.registry import is_known
 
 QUANTIZATION_KEY = "quantization_config"
 
-METHODS: Mapping[str, type[Method]] = {"fp8": Fp8}
+METHODS: Mapping[str, type[Method]] = {"fp8": Fp8, "gptq": Gptq, "awq": Awq, "compressed-tensors": CompressedTensors}
 """By the ``quant_method`` of config.json."""
 
 _WEIGHT = "weight"

@@ -10,6 +10,7 @@ from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
 from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import Encoding
 from mf_qwen3_patch.checkpoint.quantization.stored_matrix import StoredMatrix
 from mf_qwen3_patch.errors import CheckpointError, CorruptCheckpoint, IncompleteCheckpoint
+from mf_qwen3_patch.families.config_schema import is_dimension
 
 FLOATS = ("F16", "BF16", "F32")
 """The dtypes of scales."""
@@ -98,3 +99,13 @@ class Method(Protocol):
     def encoding(self, layer: QuantizedLayer) -> Encoding:
         """Return how a quantized layer's weight is stored; raises Misfit."""
         ...
+
+
+def group_size_of(config: Mapping[str, Any]) -> int | None:
+    """Return how many input features share a scale, None if all do; raises UnusableSetting."""
+    size = config.get("group_size", config.get("q_group_size"))
+    if size == -1:
+        return None
+    if not is_dimension(size):
+        raise UnusableSetting("group_size", size, "a whole number, or -1")
+    return int(size)

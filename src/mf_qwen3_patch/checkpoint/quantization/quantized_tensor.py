@@ -92,7 +92,10 @@ class Encoding:
 
     def _groups(self, files: Files, tensor: TensorInfo, columns: range) -> Array:
         groups = StoredMatrix(tensor).read(files, columns, range(1))[:, 0]
-        count = self.scales.shape[0 if self.transposed else 1]
+        axis = 0 if self.transposed else 1
+        count = self.scales.shape[axis]
+        if (groups == -1).all():  # compressed-tensors: they follow each other
+            groups = np.arange(columns.start, columns.stop) // self.block[axis]
         if groups.min() >= 0 and groups.max() < count:
             return groups
         summary = f"{tensor.name} names a group that has no scale"

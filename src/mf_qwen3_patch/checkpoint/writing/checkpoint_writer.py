@@ -29,6 +29,7 @@ from mf_qwen3_patch.checkpoint.files.index import INDEX_NAME
 from mf_qwen3_patch.checkpoint.files.read_file import read_bounded
 from mf_qwen3_patch.checkpoint.files.strict_json import json_bytes
 from mf_qwen3_patch.checkpoint.files.tokenizer_files import TOKENIZER_NAMES
+from mf_qwen3_patch.checkpoint.quantization.dequantize import QUANTIZATION_KEY
 from mf_qwen3_patch.checkpoint.writing.safetensors_writer import UNFINISHED, NewFile, sync_directory, unfinished
 from mf_qwen3_patch.interrupts import keyboard_interrupts
 
@@ -227,6 +228,12 @@ def with_dtype(config: bytes, dtype: str) -> bytes:
     if all(values.get(key) == dtype for key in keys):
         return config
     return json_bytes(values | dict.fromkeys(keys, dtype))
+
+
+def without_quantization(config: bytes) -> bytes:
+    """Return config.json of the same model whose weights are not quantized any more."""
+    values: dict[str, Any] = json.loads(config)
+    return json_bytes({name: value for name, value in values.items() if name != QUANTIZATION_KEY})
 
 
 def _identity(size: int, modified_ns: int, header: bytes) -> dict[str, Any]:

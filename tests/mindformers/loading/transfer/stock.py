@@ -15,6 +15,7 @@ from tests.support.checkpoints import read_json
 
 from mf_qwen3_patch.checkpoint.config.normalize import normalize
 from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
+from mf_qwen3_patch.checkpoint.quantization.dequantize import dequantized
 from mf_qwen3_patch.families.registry import FAMILIES
 from mf_qwen3_patch.loading.runtime.context import ensure_inference_context
 from mf_qwen3_patch.loading.runtime.network import build_config, build_model, network_parameters
@@ -38,7 +39,7 @@ __all__ = [
     "verify",
 ]
 
-_NOT_FOR_MINDFORMERS = ("torch_dtype", "transformers_version")
+_NOT_FOR_MINDFORMERS = ("torch_dtype", "transformers_version", "quantization_config")
 
 
 @contextmanager
@@ -71,8 +72,8 @@ def load_with_stock(model: Any, directory: Path) -> None:
 
 
 def plan_for(model: Any, directory: Path) -> Plan:
-    """Plan to load a sound directory."""
-    checkpoint = open_checkpoint(directory)
+    """Plan to load a sound directory; quantized weights as what they stand for."""
+    checkpoint = dequantized(open_checkpoint(directory))
     assert checkpoint.problems == ()
     return plan(model, checkpoint.tensors, FAMILIES[model.config.model_type])
 

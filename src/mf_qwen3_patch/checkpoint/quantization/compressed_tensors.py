@@ -1,0 +1,135 @@
+"""compressed-tensors, as llm-compressor saves it: FP8 or INT8 as they are, or integers packed along the input features.
+
+Source: compressed-tensors 0.20, quantization/lifecycle/forward_helpers.py (``_dequantize``) and
+compressors/pack_quantized: ``(weight - zero_point) * scale``. Packed integers are stored plus half of their range, and
+so are packed zeros, which lie down the output features.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from mf_qwen3_patch.checkpoint.quantization.method import FLOATS, Misfit, QuantizedLayer, UnusableSetting, blocks_of
+from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import Encoding
+from mf_qwen3_patch.checkpoint.quantization.stored_matrix import StoredMatrix
+from mf_qwen3_patch.families.config_schema import is_dimension
+
+_PACKED, _PLAIN = "pack-quantized", ("naive-quantized", "float-quantized", "int-quantized")
+_GROUPS = "config_groups"
+# Every quantized layer of a Qwen3 is of this class.
+_CLASS = "Linear"
+
+
+@dataclass(frozen=True, slots=True)
+class _Scheme:
+    """The settings of some layers."""
+
+    targets: tuple[str, ...]  # names, regular expressions after "re:", or classes
+    packed: bool
+    kind: str  # "int" or "float"
+    bits: int
+    strategy: str
+    block: tuple[int, int]  # rows and columns that share a scale; 0 is all of them
+    symmetric: bool
+
+    @classmethod
+    def of(cls, name: str, group: Mapping[str, Any], form: object) -> _Scheme:
+        """Read one of the groups; raises UnusableSetting."""
+        where = f"{_GROUPS}.{name}"
+        weights, form = group.get("weights"), group.get("format") or form
+        if not isinstance(weights, dict):
+            raise UnusableSetting(f"{where}.weights", weights, "the settings of the weights")
+        if form not in (_PACKED, *_PLAIN):
+            raise UnusableSetting("format", form, f"one of {_PACKED}, {', '.join(_PLAIN)}")
+        kind, bits, strategy = weights.get("type", "int"), weights.get("num_bits", 8), weights.get("strategy")
+        allowed = (("int", 4), ("int", 8)) if form == _PACKED else (("int", 8), ("float", 8))
+        if (kind, bits) not in allowed:
+            wanted = " or ".join(f"{one} {number}" for one, number in allowed)
+            raise UnusableSetting(f"{where}.weights.num_bits", f"{kind} {bits}", f"{wanted} in {form}")
+        size, structure = weights.get("group_size"), weights.get("block_structure")
+        blocks: dict[Any, Any] = {"tensor": (0, 0), "channel": (1, 0), "group": (1, size), "block": structure}
+        if strategy is None:
+            strategy = "group" if is_dimension(size) else "tensor"
+        block = blocks.get(strategy)
+        if block is None or len(block) != 2 or not all(one == 0 or is_dimension(one) for one in block):
+            raise UnusableSetting(f"{where}.weights.strategy", strategy, f"one of {', '.join(blocks)}, with its size")
+        targets = tuple(target for target in group.get("targets") or () if isinstance(target, str))
+        return cls(targets, form == _PACKED, kind, bits, strategy, (block[0], block[1]), weights.get("symmetric", True))
+
+    def rank_for(self, layer: str) -> int | None:
+        """Return how exactly the targets name a layer: 0 by its name, 1 by a pattern, 2 by its class; None if not."""
+        patterns = [target[3:] for target in self.targets if target.startswith("re:")]
+        named = layer in self.targets, any(re.match(pattern, layer) for pattern in patterns), _CLASS in self.targets
+        return next((rank for rank, fits in enumerate(named) if fits), None)
+
+
+@dataclass(frozen=True, slots=True)
+class CompressedTensors:
+    """The settings, for some layers each."""
+
+    title: ClassVar[str] = "compressed-tensors"
+    parts: ClassVar[frozenset[str]] = frozenset(
+        {"weight", "weight_packed", "weight_scale", "weight_zero_point", "weight_shape", "weight_g_idx"}
+    )
+    needless: ClassVar[frozenset[str]] = frozenset(
+        f"{what}_{part}"
+        for what in ("input", "output", "q", "k", "v")
+        for part in ("scale", "zero_point", "global_scale")
+    )
+
+    schemes: tuple[_Scheme, ...]
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> CompressedTensors:
+        """Read the settings; raises UnusableSetting."""
+        groups, status = config.get(_GROUPS), config.get("quantization_status", "compressed")
+        if not isinstance(groups, dict) or not all(isinstance(group, dict) for group in groups.values()):
+            raise UnusableSetting(_GROUPS, groups, "a map of groups")
+        if status != "compressed":
+            raise UnusableSetting("quantization_status", status, "compressed")
+        sparsity = config.get("sparsity_config") or {}
+        if sparsity.get("format", "dense") != "dense":
+            raise UnusableSetting("sparsity_config", sparsity["format"], "dense")
+        if (config.get("transform_config") or {}).get("config_groups"):
+            raise UnusableSetting("transform_config", "transforms", "none")
+        return cls(tuple(_Scheme.of(name, group, config.get("format")) for name, group in groups.items()))
+
+    @staticmethod
+    def is_quantized(layer: QuantizedLayer) -> bool:
+        """Return whether a layer with some of these tensors is quantized; else it is as ever."""
+        weight = layer.parts.get("weight")
+        return len(layer.parts) > 1 or weight is None or weight.dtype not in FLOATS
+
+    def encoding(self, layer: QuantizedLayer) -> Encoding:
+        """Return how a quantized layer's weight is stored; raises Misfit."""
+        ranked = [(rank, one) for one in self.schemes if (rank := one.rank_for(layer.name)) is not None]
+        if not ranked:
+            raise Misfit("weight_scale", "belongs to a layer that no group names", "a target", layer.name)
+        _, scheme = min(ranked, key=lambda pair: pair[0])
+        bits = scheme.bits if scheme.packed else 0
+        if scheme.packed:
+            codes = StoredMatrix(layer.part("weight_packed", ("I32",)), bits)
+        else:
+            codes = StoredMatrix(layer.part("weight", ("F8_E4M3",) if scheme.kind == "float" else ("I8",)))
+        block = (scheme.block[0] or codes.shape[0], scheme.block[1] or codes.shape[1])
+        grid = blocks_of(codes.shape, block)
+        field = f"{_GROUPS}.weights.strategy"
+        scales = layer.fits("weight_scale", StoredMatrix(layer.part("weight_scale", FLOATS)), grid, field)
+        shift = 1 << bits - 1 if bits else 0
+        zeros = None
+        if not scheme.symmetric:
+            if scheme.packed and scheme.strategy != "tensor":
+                zeros = StoredMatrix(layer.part("weight_zero_point", ("I32",)), bits, axis=0)
+                layer.fits("weight_zero_point", zeros, (-(-grid[0] // zeros.packed), grid[1]), field)
+                shift = 0
+            else:
+                zeros = StoredMatrix(layer.part("weight_zero_point", ("I8",)))
+                layer.fits("weight_zero_point", zeros, grid, field)
+        groups = None
+        if "weight_g_idx" in layer.parts:
+            groups = layer.part("weight_g_idx", ("I32", "I64"))
+            layer.fits("weight_g_idx", StoredMatrix(groups), (codes.shape[1], 1), field)
+        return Encoding(self.title, codes, scales, block, zeros, shift, groups)
