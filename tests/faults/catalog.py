@@ -6,10 +6,6 @@ catalog runs through preflight alone and through the real loaders, which must sa
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-
 from tests.faults.breaking import (
     EMBEDDING,
     FIRST,
@@ -17,7 +13,6 @@ from tests.faults.breaking import (
     SECOND,
     SHARDS,
     THIRD,
-    Overrides,
     adding,
     base_layers,
     biases,
@@ -63,10 +58,11 @@ from tests.faults.breaking import (
     weights,
     without_file,
 )
+from tests.faults.fault import Fault
+from tests.faults.quantized import HEADER_FAULTS
 from tests.support.checkpoints import INDEX, edit_config, edit_weights, with_length, zeros
 
 from mf_qwen3_patch.errors import (
-    CheckpointError,
     ConfigMismatch,
     CorruptCheckpoint,
     IncompleteCheckpoint,
@@ -74,27 +70,6 @@ from mf_qwen3_patch.errors import (
 )
 
 __all__ = ["FAULTS", "SHARDS", "Fault"]
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One way to break a checkpoint.
-
-    Attributes:
-        name: What is wrong.
-        make: Breaks a good directory in place; may return overrides to check it with.
-        error: The type that must be raised.
-        says: What the message must contain: file, tensor or field, both values.
-        ranks: Tensor-parallel ranks to check for.
-        in_load_weights: The type and the message where load_weights finds something else, as it takes MindFormers' names.
-    """
-
-    name: str
-    make: Callable[[Path], Overrides | None]
-    error: type[CheckpointError]
-    says: tuple[str, ...]
-    ranks: int = 1
-    in_load_weights: tuple[type[CheckpointError], tuple[str, ...]] | None = None
 
 
 CONFIG_FAULTS = (
@@ -283,7 +258,7 @@ KIND_FAULTS = (
           ("config.json", "quantization_config", "fp8")),
     Fault("GPTQ", lambda d: (edit_config(d, quantization_config={"quant_method": "gptq"}),
                              edit_weights(d, gptq))[0], UnsupportedCheckpoint,
-          ("gptq", ".qweight", "quantization_config")),
+          ("GPTQ", "quantization_config.bits", "expected: 4 or 8, found: None")),
     Fault("AWQ", config_with(quantization_config={"quant_method": "awq", "bits": 4}), UnsupportedCheckpoint,
           ("config.json", "awq")),
     Fault("bitsandbytes", weights(bitsandbytes), UnsupportedCheckpoint,
@@ -362,4 +337,4 @@ KIND_FAULTS = (
           ("'module.'", f"module.{EMBEDDING}", f"expected: {EMBEDDING}")),
 )  # fmt: skip
 
-FAULTS = (*CONFIG_FAULTS, *OVERRIDE_FAULTS, *FILE_FAULTS, *KIND_FAULTS)
+FAULTS = (*CONFIG_FAULTS, *OVERRIDE_FAULTS, *FILE_FAULTS, *KIND_FAULTS, *HEADER_FAULTS)

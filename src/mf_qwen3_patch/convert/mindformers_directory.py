@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mf_qwen3_patch.checkpoint.checks.unsupported import LOADABLE_DTYPES, other_model
+from mf_qwen3_patch.checkpoint.checks.quantization import LOADABLE_DTYPES
+from mf_qwen3_patch.checkpoint.checks.unsupported import other_model
 from mf_qwen3_patch.checkpoint.config.normalize import NormalizedConfig, normalize
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint, open_checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME

@@ -13,7 +13,8 @@ from typing import Any
 from mindformers.parallel_core.inference.parallel_state import get_tensor_model_parallel_rank
 
 from mf_qwen3_patch._display import short_repr
-from mf_qwen3_patch.checkpoint.checks.unsupported import MERGE_ADAPTER, is_of_an_adapter, quantization_of
+from mf_qwen3_patch.checkpoint.checks.quantization import quantization_of
+from mf_qwen3_patch.checkpoint.checks.unsupported import MERGE_ADAPTER, is_of_an_adapter
 from mf_qwen3_patch.checkpoint.config.normalize import normalize
 from mf_qwen3_patch.checkpoint.config.overrides import apply_overrides
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint, open_checkpoint

@@ -21,7 +21,8 @@ from mindformers.parallel_core.utils.model_mixin import TrainModelMixin
 from mindspore import Parameter, Tensor
 from safetensors import safe_open
 
-from mf_qwen3_patch.checkpoint.checks.unsupported import MERGE_ADAPTER, is_of_an_adapter, quantization_of
+from mf_qwen3_patch.checkpoint.checks.quantization import quantization_of
+from mf_qwen3_patch.checkpoint.checks.unsupported import MERGE_ADAPTER, is_of_an_adapter
 from mf_qwen3_patch.errors import ConfigMismatch, IncompleteCheckpoint, Problem, UnsupportedCheckpoint, error_for
 from mf_qwen3_patch.families.family import Family, FusedParameter
 from mf_qwen3_patch.families.qwen3 import QWEN3

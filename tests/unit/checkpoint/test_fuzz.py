@@ -24,7 +24,7 @@ from tests.support.checkpoints import (
 )
 
 from mf_qwen3_patch.checkpoint.checks.preflight import preflight
-from mf_qwen3_patch.checkpoint.checks.unsupported import LOADABLE_DTYPES
+from mf_qwen3_patch.checkpoint.checks.quantization import LOADABLE_DTYPES
 from mf_qwen3_patch.checkpoint.files.directory import Directory, is_qwen3_directory
 from mf_qwen3_patch.checkpoint.files.safetensors_header import read_header
 from mf_qwen3_patch.errors import CheckpointError

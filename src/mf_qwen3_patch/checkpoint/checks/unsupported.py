@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from itertools import chain
 from typing import Any
 
+from mf_qwen3_patch.checkpoint.checks.quantization import quantization_problem
 from mf_qwen3_patch.checkpoint.config.problem import field_problem
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import ADAPTER_CONFIG_NAME, CONFIG_NAME
@@ -16,11 +16,6 @@ from mf_qwen3_patch.errors import Problem, UnsupportedCheckpoint
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.qwen3 import QWEN3
 from mf_qwen3_patch.families.registry import FAMILIES, is_known, is_parameter_name
-
-LOADABLE_DTYPES = frozenset({"F32", "F16", "BF16"})
-"""Dtypes whose values mean what they say; others are quantized and need their scales."""
-
-_ORIGINAL = "download the original bfloat16 checkpoint of the same model, e.g. Qwen/Qwen3-14B"
 
 # By a part of the model_type or architecture, without underscores.
 _OTHER_MODELS: Mapping[str, str] = {
@@ -37,13 +32,6 @@ _TASKS: Mapping[str, str] = {
     "Qwen3Model": "a bare model without a language head, as Qwen3-Embedding is",
 }
 
-_QUANTIZED: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r".*\.weight_scale_inv"), "FP8 (block scales)"),
-    (re.compile(r".*\.(qweight|qzeros|scales|g_idx)"), "GPTQ or AWQ"),
-    (re.compile(r".*\.(absmax|quant_map|SCB|nested_absmax|quant_state\..*)"), "bitsandbytes"),
-    (re.compile(r".*\.weight_(scale|packed|zero_point|shape)"), "compressed-tensors"),
-)
-
 # What PEFT calls what it adds, and what it makes of a layer that it has added to.
 _LORA_NAME = re.compile(
     r"(.*\.)?(lora_(A|B|embedding_A|embedding_B|magnitude_vector)|base_layer|modules_to_save)\b.*", re.DOTALL
@@ -59,11 +47,6 @@ MERGE_ADAPTER = "merge it into its base model with PEFT's merge_and_unload(), sa
 """The advice for an adapter."""
 
 
-def quantization_of(name: str) -> str | None:
-    """Return which quantization a tensor of this name belongs to (its scales and so on), None if to none."""
-    return next((method for pattern, method in _QUANTIZED if pattern.fullmatch(name)), None)
-
-
 def is_of_an_adapter(name: str) -> bool:
     """Return whether a tensor of this name belongs to a LoRA adapter, or to a layer that PEFT has wrapped for one."""
     return _LORA_NAME.fullmatch(name) is not None
@@ -75,7 +58,7 @@ def unsupported_kind(checkpoint: Checkpoint, model_type: str | None = None) -> P
     if problem is None and checkpoint.config_read:
         problem = other_model(checkpoint.config, checkpoint.family, model_type)
     # The first names the kind; later rules mostly describe the same cause by its tensors.
-    rules = (_quantization, _mindformers_layout, _embedding, _classifier, _qwen2, _wrapped, _other_family)
+    rules = (quantization_problem, _mindformers_layout, _embedding, _classifier, _qwen2, _wrapped, _other_family)
     return problem or next(filter(None, (rule(checkpoint) for rule in rules)), None)
 
 
@@ -130,33 +113,6 @@ def _described(model_type: object, names: list[Any], found: str, family: Family 
         return _TASKS[str(names[0])]
     lowered = f"{model_type} {found}".lower().replace("_", "")
     return next((text for key, text in _OTHER_MODELS.items() if key in lowered), f"{found}, not Qwen3")
-
-
-def _quantization(checkpoint: Checkpoint) -> Problem | None:
-    field, tensors = "quantization_config", checkpoint.tensors
-    declared = checkpoint.config.get(field)
-    method = None
-    if declared is not None:
-        value = declared.get("quant_method") if isinstance(declared, dict) else declared
-        method = "unnamed" if value is None else str(value)[:_SHOWN]
-    if checkpoint.dequantized:
-        method = None  # and what is left is not of that method
-    scales = ((info, kind) for name, info in tensors.items() if (kind := quantization_of(name)))
-    encoded = (
-        (info, "FP8" if info.dtype.startswith("F8") else f"of dtype {info.dtype}")
-        for name, info in tensors.items()
-        if info.dtype not in LOADABLE_DTYPES and is_known(checkpoint.names[name])
-    )
-    witness = next(chain(scales, encoded), None)
-    if witness is not None:
-        info, kind = witness
-        summary = f"the weights are quantized ({method or kind}); without their scales they would load as garbage"
-        found = f"{info.dtype} {list(info.shape)}"
-        return _shown_by(info, summary, "weights in BF16, F16 or F32", found, _ORIGINAL, field)
-    if method is None:
-        return None
-    summary = f"says that the weights are quantized ({method})"
-    return field_problem(UnsupportedCheckpoint, CONFIG_NAME, field, summary, f"no {field}", method, _ORIGINAL)
 
 
 def _mindformers_layout(checkpoint: Checkpoint) -> Problem | None:

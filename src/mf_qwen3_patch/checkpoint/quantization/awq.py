@@ -21,6 +21,7 @@ from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import Encoding
 from mf_qwen3_patch.checkpoint.quantization.stored_matrix import StoredMatrix
 
 _BITS = 4
+_VERSIONS = ("version", "format", "checkpoint_format")
 # The output feature, of 8 in a word, that each 4 bits hold, from the lowest on.
 _ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
 
@@ -39,11 +40,13 @@ class Awq:
     def of(cls, config: Mapping[str, Any]) -> Awq:
         """Read the settings; raises UnusableSetting."""
         bits = config.get("bits", config.get("w_bit"))
-        version = config.get("version", "gemm")
+        version = next((config[key] for key in _VERSIONS if config.get(key) is not None), "gemm")
         if bits != _BITS:
             raise UnusableSetting("bits", bits, str(_BITS))
         if str(version).lower() != "gemm":
             raise UnusableSetting("version", version, "gemm")
+        if config.get("backend") == "llm-awq":
+            raise UnusableSetting("backend", "llm-awq", "a backend that stores the gemm version")
         return cls(group_size_of(config))
 
     @staticmethod

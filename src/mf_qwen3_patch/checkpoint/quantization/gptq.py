@@ -40,7 +40,9 @@ class Gptq:
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Gptq:
         """Read the settings; raises UnusableSetting."""
-        bits, form = config.get("bits"), config.get("checkpoint_format", config.get("format", "gptq"))
+        bits = config.get("bits")
+        forms = {str(config[key]) for key in ("checkpoint_format", "format") if config.get(key) is not None} or {"gptq"}
+        form = " and ".join(sorted(forms))
         if bits not in _BITS:
             raise UnusableSetting("bits", bits, "4 or 8")
         if form not in _ZERO_SHIFTS:
