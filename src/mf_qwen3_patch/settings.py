@@ -100,10 +100,8 @@ def dequantizes(requested: bool | None = None) -> bool:
     """Return whether quantized checkpoints are dequantized while they are loaded, instead of being refused.
 
     Args:
-        requested: An explicit answer; by default that of ``MF_QWEN3_PATCH_DEQUANTIZE``, ``1`` if it is not set.
-
-    Raises:
-        ValueError: The variable holds something else than ``0`` or ``1``.
+        requested: An explicit answer; by default that of ``MF_QWEN3_PATCH_DEQUANTIZE``, ``1`` if it is not set; what
+            is neither counts as none, and warns.
     """
     return _choose(os.environ, _DEQUANTIZE, {**_FLAGS, "": True}) if requested is None else requested
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mf_qwen3_patch.errors import PatchWarning
-from mf_qwen3_patch.settings import Settings
+from mf_qwen3_patch.settings import Settings, dequantizes
 
 
 def read(**environ: str) -> Settings:
@@ -39,3 +39,21 @@ def test_an_unknown_flag_counts_as_none_and_warns() -> None:
 
 def test_an_unknown_patch_is_known_to_be_one_by_the_registry_only() -> None:
     assert read(MF_QWEN3_PATCH_DISABLE="load_chekpoint").disabled == {"load_chekpoint"}
+
+
+@pytest.mark.parametrize(("value", "answer"), [("", True), ("1", True), ("0", False)])
+def test_quantized_weights_are_dequantized_unless_the_environment_says_no(
+    value: str, answer: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MF_QWEN3_PATCH_DEQUANTIZE", value)
+
+    assert dequantizes() is answer
+    assert dequantizes(True) is True
+    assert dequantizes(False) is False
+
+
+def test_an_unknown_answer_counts_as_none_and_warns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MF_QWEN3_PATCH_DEQUANTIZE", "no")
+
+    with pytest.warns(PatchWarning, match=r"MF_QWEN3_PATCH_DEQUANTIZE='no' is not one of '0', '1': ignored"):
+        assert dequantizes()

@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.faults.quantized import VALUE_FAULTS, ValueFault
 from tests.mindformers.loading.transfer.stock import bits, build, differences
-from tests.support.checkpoints import TINY_MOE
+from tests.support.checkpoints import TINY_MOE, write_checkpoint
 from tests.support.quantized import write_quantized
 
 import mf_qwen3_patch
-from mf_qwen3_patch import UnsupportedCheckpoint
+from mf_qwen3_patch import CheckpointError, UnsupportedCheckpoint
 from mf_qwen3_patch.convert.to_mindformers import convert_to_mindformers
 from mf_qwen3_patch.loading.transfer import planner
 from mf_qwen3_patch.loading.transfer.rank_slices import PlanNotPossible
@@ -107,3 +108,29 @@ def test_what_only_mindformers_can_load_is_refused_with_a_way_out(
 
     with pytest.raises(UnsupportedCheckpoint, match=r"quantized \(FP8\).*(?s:.)*--layout training.*a reason"):
         AutoModel.from_pretrained(str(quantized))
+
+
+@pytest.mark.parametrize("fault", VALUE_FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_that_only_the_values_show_is_one_error_at_every_entry(fault: ValueFault, tmp_path: Path) -> None:
+    good = write_checkpoint(tmp_path / "good")
+    model = AutoModel.from_pretrained(str(good))
+    before = bits(model)
+    directory = write_checkpoint(tmp_path / "quantized")
+    fault.make(directory)
+
+    def convert() -> None:
+        convert_to_mindformers(directory, tmp_path / "mf", progress=False)
+
+    for entry in (
+        lambda: AutoModel.from_pretrained(str(directory)),
+        lambda: model.load_weights(str(directory)),
+        convert,
+    ):
+        with pytest.raises(CheckpointError) as caught:
+            entry()
+        message = str(caught.value)
+        assert type(caught.value) is fault.error, message
+        assert len(caught.value.problems) == 1, message
+        for text in fault.says:
+            assert text in message, message
+    assert differences(before, bits(model)) == {}

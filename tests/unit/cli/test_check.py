@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.checkpoints import QWEN3_14B, edit_config, write_checkpoint, write_sparse_checkpoint
+from tests.support.quantized import write_quantized
 
 from mf_qwen3_patch.cli import check
 from mf_qwen3_patch.cli.main import main
@@ -146,3 +147,33 @@ def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
     os.close(writer)
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+def test_quantized_weights_are_counted_as_what_they_become(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quantized, plain = write_quantized(tmp_path, "AWQ", dtype="BF16")
+    weights = (quantized / "model.safetensors").read_bytes()
+
+    assert main(["check", str(quantized)]) == 0
+    assert "  quantized: AWQ, 14 tensors; dequantized to bfloat16\n" in capsys.readouterr().out
+    assert main(["check", str(quantized), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert main(["check", str(plain), "--json"]) == 0
+    expected = json.loads(capsys.readouterr().out)
+
+    assert found["quantized"] == "AWQ"
+    assert expected["quantized"] is None
+    assert {**found["memory"], "host_bytes_free": 0} == {**expected["memory"], "host_bytes_free": 0}
+    assert found["tensors"] == expected["tensors"] == 25
+    assert found["bytes"] == len(weights) - 8 - int.from_bytes(weights[:8], "little")
+
+
+def test_quantized_weights_are_refused_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quantized, _ = write_quantized(tmp_path, "GPTQ")
+    monkeypatch.setenv("MF_QWEN3_PATCH_DEQUANTIZE", "0")
+
+    assert main(["check", str(quantized)]) == 1
+    output = capsys.readouterr().out
+    assert "the weights are quantized (gptq)" in output
+    assert "leave dequantize=False and MF_QWEN3_PATCH_DEQUANTIZE=0 away" in output
