@@ -66,7 +66,7 @@ def test_pieces_smaller_than_a_matrix_are_put_where_they_belong(
     load_with_stock(stock, directory)
     for chunk in (100, 1000):
         monkeypatch.setattr(worker, "_CHUNK_BYTES", chunk)
-        monkeypatch.setattr("mf_qwen3_patch.loading.transfer.read_requests._PIECE_BYTES", 3 * chunk)
+        monkeypatch.setattr("mf_qwen3_patch.loading.transfer.plan._PIECE_BYTES", 3 * chunk)
         for ranks in (1, 2):
             with as_rank(0, ranks):
                 shim, expected = build(directory), build(directory)
