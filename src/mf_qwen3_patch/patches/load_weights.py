@@ -12,12 +12,12 @@ _MIXIN = "mindformers.parallel_core.inference.model_utils:InferModelMixin"
 
 
 def load_weights(stock: Callable[..., Any], self: Any, weights_path: Any = None, weights: Any = None) -> None:
-    """Load a directory; leave weights of another kind to stock."""
+    """Load a directory; leave to stock weights of another kind, and a network with MindFormers' own quantization."""
     from mf_qwen3_patch.loading import pretrained
     from mf_qwen3_patch.loading.execute import discard_report
 
     directory = weights_directory(weights_path)
-    if directory is not None:
+    if directory is not None and getattr(self, "quant_config", None) is None:
         pretrained.load_weights(self, directory)
         return
     discard_report(self)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mf_qwen3_patch.checkpoint.checks.inferred_dims import Comparison
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
+from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import QuantizedTensor
 from mf_qwen3_patch.errors import (
     CheckpointError,
     ConfigMismatch,
@@ -233,6 +234,8 @@ def tied_head(compared: Comparison) -> list[str]:
 def _compare_bytes(compared: Comparison, head: TensorInfo, embedding: TensorInfo | None) -> str:
     if embedding is None:
         return "it is not compared with the embedding, which is not there"
+    if isinstance(head, QuantizedTensor) or isinstance(embedding, QuantizedTensor):
+        return "it is not compared with the embedding, as it is quantized"
     if (head.dtype, head.shape) != (embedding.dtype, embedding.shape):
         return "it differs from the embedding in shape or dtype"
     length = min(head.nbytes, _COMPARED_BYTES)

@@ -23,6 +23,23 @@ _GROUPS = "config_groups"
 _CLASS = "Linear"
 
 
+# The strategies that need no size.
+_WHOLE = ("tensor", "channel")
+
+
+def _targets(where: str, group: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names, patterns and classes that a group names; raises UnusableSetting."""
+    targets = group.get("targets")
+    if not isinstance(targets, list) or not all(isinstance(target, str) for target in targets):
+        raise UnusableSetting(f"{where}.targets", targets, "a list of names")
+    for target in targets:
+        try:
+            re.compile(target.removeprefix("re:"))
+        except (re.error, OverflowError) as error:
+            raise UnusableSetting(f"{where}.targets", target, "a regular expression") from error
+    return tuple(targets)
+
+
 @dataclass(frozen=True, slots=True)
 class _Scheme:
     """The settings of some layers."""
@@ -44,20 +61,21 @@ class _Scheme:
             raise UnusableSetting(f"{where}.weights", weights, "the settings of the weights")
         if form not in (_PACKED, *_PLAIN):
             raise UnusableSetting("format", form, f"one of {_PACKED}, {', '.join(_PLAIN)}")
-        kind, bits, strategy = weights.get("type", "int"), weights.get("num_bits", 8), weights.get("strategy")
+        kind, bits = weights.get("type", "int"), weights.get("num_bits", 8)
         allowed = (("int", 4), ("int", 8)) if form == _PACKED else (("int", 8), ("float", 8))
-        if (kind, bits) not in allowed:
+        if (kind, bits) not in allowed or not is_dimension(bits):
             wanted = " or ".join(f"{one} {number}" for one, number in allowed)
             raise UnusableSetting(f"{where}.weights.num_bits", f"{kind} {bits}", f"{wanted} in {form}")
         size, structure = weights.get("group_size"), weights.get("block_structure")
-        blocks: dict[Any, Any] = {"tensor": (0, 0), "channel": (1, 0), "group": (1, size), "block": structure}
-        if strategy is None:
-            strategy = "group" if is_dimension(size) else "tensor"
-        block = blocks.get(strategy)
-        if block is None or len(block) != 2 or not all(one == 0 or is_dimension(one) for one in block):
+        blocks: dict[str, Any] = {"tensor": [0, 0], "channel": [1, 0], "group": [1, size], "block": structure}
+        strategy = weights.get("strategy") or {None: "tensor", -1: "channel"}.get(size, "group")
+        block = blocks.get(str(strategy))
+        if not isinstance(block, list) or len(block) != 2 or not (strategy in _WHOLE or all(map(is_dimension, block))):
             raise UnusableSetting(f"{where}.weights.strategy", strategy, f"one of {', '.join(blocks)}, with its size")
-        targets = tuple(target for target in group.get("targets") or () if isinstance(target, str))
-        return cls(targets, form == _PACKED, kind, bits, strategy, (block[0], block[1]), weights.get("symmetric", True))
+        symmetric = weights.get("symmetric", True)
+        if not isinstance(symmetric, bool):
+            raise UnusableSetting(f"{where}.weights.symmetric", symmetric, "true or false")
+        return cls(_targets(where, group), form == _PACKED, kind, bits, strategy, (block[0], block[1]), symmetric)
 
     def rank_for(self, layer: str) -> int | None:
         """Return how exactly the targets name a layer: 0 by its name, 1 by a pattern, 2 by its class; None if not."""
@@ -90,12 +108,18 @@ class CompressedTensors:
             raise UnusableSetting(_GROUPS, groups, "a map of groups")
         if status != "compressed":
             raise UnusableSetting("quantization_status", status, "compressed")
-        sparsity = config.get("sparsity_config") or {}
-        if sparsity.get("format", "dense") != "dense":
-            raise UnusableSetting("sparsity_config", sparsity["format"], "dense")
-        if (config.get("transform_config") or {}).get("config_groups"):
-            raise UnusableSetting("transform_config", "transforms", "none")
-        return cls(tuple(_Scheme.of(name, group, config.get("format")) for name, group in groups.items()))
+        sparsity, transforms = config.get("sparsity_config") or {}, config.get("transform_config") or {}
+        if not isinstance(sparsity, dict) or sparsity.get("format", "dense") != "dense":
+            raise UnusableSetting("sparsity_config", sparsity, "dense weights")
+        if not isinstance(transforms, dict) or transforms.get(_GROUPS):
+            raise UnusableSetting("transform_config", transforms, "no transforms")
+        # A group may be of activations only.
+        schemes = [
+            _Scheme.of(name, group, config.get("format"))
+            for name, group in groups.items()
+            if group.get("weights") is not None
+        ]
+        return cls(tuple(schemes))
 
     @staticmethod
     def is_quantized(layer: QuantizedLayer) -> bool:
@@ -103,12 +127,16 @@ class CompressedTensors:
         weight = layer.parts.get("weight")
         return len(layer.parts) > 1 or weight is None or weight.dtype not in FLOATS
 
+    def scheme_of(self, layer: str) -> _Scheme | None:
+        """Return the settings of a layer: those whose targets name it most exactly, the first of equals."""
+        ranked = [(rank, one) for one in self.schemes if (rank := one.rank_for(layer)) is not None]
+        return min(ranked, key=lambda pair: pair[0])[1] if ranked else None
+
     def encoding(self, layer: QuantizedLayer) -> Encoding:
         """Return how a quantized layer's weight is stored; raises Misfit."""
-        ranked = [(rank, one) for one in self.schemes if (rank := one.rank_for(layer.name)) is not None]
-        if not ranked:
+        scheme = self.scheme_of(layer.name)
+        if scheme is None:
             raise Misfit("weight_scale", "belongs to a layer that no group names", "a target", layer.name)
-        _, scheme = min(ranked, key=lambda pair: pair[0])
         bits = scheme.bits if scheme.packed else 0
         if scheme.packed:
             codes = StoredMatrix(layer.part("weight_packed", ("I32",)), bits)

@@ -19,6 +19,7 @@ from mf_qwen3_patch.checkpoint.quantization.method import (
 )
 from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import Encoding
 from mf_qwen3_patch.checkpoint.quantization.stored_matrix import StoredMatrix
+from mf_qwen3_patch.families.config_schema import is_dimension
 
 _BITS = (4, 8)
 _ZERO_SHIFTS = {"gptq": 1, "gptq_v2": 0}
@@ -43,7 +44,7 @@ class Gptq:
         bits = config.get("bits")
         forms = {str(config[key]) for key in ("checkpoint_format", "format") if config.get(key) is not None} or {"gptq"}
         form = " and ".join(sorted(forms))
-        if bits not in _BITS:
+        if bits not in _BITS or not is_dimension(bits):
             raise UnusableSetting("bits", bits, "4 or 8")
         if form not in _ZERO_SHIFTS:
             raise UnusableSetting("checkpoint_format", form, " or ".join(_ZERO_SHIFTS))
@@ -53,9 +54,9 @@ class Gptq:
         if config.get("pack_dtype", "int32") != "int32":
             raise UnusableSetting("pack_dtype", config["pack_dtype"], "int32")
         # Patterns of layers that have other settings; those that begin with "-:" are not quantized at all.
-        others = [pattern for pattern in config.get("dynamic") or () if not str(pattern).startswith("-:")]
-        if others:
-            raise UnusableSetting("dynamic", others[0], "the same settings for all quantized layers")
+        dynamic = config.get("dynamic") or {}
+        if not isinstance(dynamic, dict) or not all(pattern.startswith("-:") for pattern in dynamic):
+            raise UnusableSetting("dynamic", dynamic, "the same settings for all quantized layers")
         return cls(bits, group_size_of(config), _ZERO_SHIFTS[form])
 
     @staticmethod

@@ -7,6 +7,7 @@ with the scales of the blocks that it touches, and dequantized some rows at a ti
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,10 +47,10 @@ class Encoding:
 
     @property
     def row_step(self) -> int:
-        """A number of rows after which a cut takes no word and no block apart."""
+        """A number of rows after which a cut takes no word apart, and no block but one of all rows."""
         axis = 1 if self.transposed else 0
-        matrices = [matrix for matrix in (self.codes, self.zeros) if matrix is not None]
-        return int(np.lcm.reduce([self.block[axis], *(matrix.packed for matrix in matrices if matrix.axis == axis)]))
+        packed = [matrix.packed for matrix in (self.codes, self.zeros) if matrix is not None and matrix.axis == axis]
+        return math.lcm(*packed, 1 if self.block[axis] >= self.codes.shape[axis] else self.block[axis])
 
     def nbytes(self, rows: range, columns: range) -> int:
         """Return the bytes that are read for a rectangle of the tensor."""
