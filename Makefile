@@ -39,7 +39,7 @@ test-matrix: $(VENV)/.installed-nox       ## every test on every supported relea
 	JOBS=$(JOBS) $(BIN)/nox --sessions $(foreach row,$(ROWS),"matrix($(row))") $(if $(SELECT),-- -m "$(SELECT)")
 
 oracle: $(VENV)/.installed-oracle         ## the reference data checked live against torch and transformers
-	$(BIN)/python -m pytest tests/mindformers -m oracle
+	$(BIN)/python -m pytest tests/unit tests/mindformers -m oracle
 
 docs: $(VENV)/.installed-docs             ## the documentation, into site/
 	$(BIN)/python -m mkdocs build --strict

@@ -200,7 +200,7 @@ def compressed_config(form: str, **weights: Any) -> dict[str, Any]:
 
 KINDS: dict[str, tuple[Quantizer, dict[str, Any]]] = {
     "FP8, blocks": (fp8(), fp8_config()),
-    "FP8, blocks, scales in BF16": (fp8(dtype="BF16"), fp8_config()),
+    "FP8, blocks, scales in BF16": (fp8((8, 8), "BF16"), fp8_config(weight_block_size=[8, 8])),
     "FP8, one scale for a tensor": (fp8((0, 0)), fp8_config(weight_block_size=None)),
     "GPTQ": (gptq(), gptq_config(checkpoint_format="gptq")),
     "GPTQ, 8 bits, one group": (gptq(8, 0), gptq_config(bits=8, group_size=-1)),

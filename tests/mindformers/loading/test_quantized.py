@@ -134,3 +134,17 @@ def test_a_fault_that_only_the_values_show_is_one_error_at_every_entry(fault: Va
         for text in fault.says:
             assert text in message, message
     assert differences(before, bits(model)) == {}
+
+
+def test_a_network_with_mindformers_own_quantization_is_left_to_mindformers(tmp_path: Path) -> None:
+    """Building one needs packages for Ascend; what tells it is the settings that stock keeps on the network."""
+    directory = write_checkpoint(tmp_path / "hf")
+    model, expected = build(directory), build(directory)
+    expected.load_weights(str(directory))
+    model.quant_config = {"quantization": "golden-stick"}
+
+    model.load_weights(str(directory))
+
+    assert differences(bits(expected), bits(model)) == {}
+    assert hasattr(expected, "mf_qwen3_report")
+    assert not hasattr(model, "mf_qwen3_report")

@@ -23,7 +23,7 @@ from mf_qwen3_patch.families.config_schema import is_dimension
 
 _BITS = (4, 8)
 _ZERO_SHIFTS = {"gptq": 1, "gptq_v2": 0}
-_OTHER_LAYOUTS = ("is_marlin_format",)
+_MARLIN = "is_marlin_format"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,8 @@ class Gptq:
             raise UnusableSetting("bits", bits, "4 or 8")
         if form not in _ZERO_SHIFTS:
             raise UnusableSetting("checkpoint_format", form, " or ".join(_ZERO_SHIFTS))
-        for name in _OTHER_LAYOUTS:
-            if config.get(name):
-                raise UnusableSetting(name, config[name], "false")
+        if config.get(_MARLIN):
+            raise UnusableSetting(_MARLIN, config[_MARLIN], "false")
         if config.get("pack_dtype", "int32") != "int32":
             raise UnusableSetting("pack_dtype", config["pack_dtype"], "int32")
         # Patterns of layers that have other settings; those that begin with "-:" are not quantized at all.
