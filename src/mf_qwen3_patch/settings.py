@@ -8,9 +8,9 @@
 ``MF_QWEN3_PATCH_CPU``       ``1``: enable the CPU stand-ins for Ascend-only kernels.
 ===========================  =================================================================
 
-Three more are read where they are used: ``MF_QWEN3_PATCH_THREADS`` (``thread_count``) and ``MF_QWEN3_PATCH_DEQUANTIZE``
-(``dequantizes``) at every load, and ``MF_QWEN3_PATCH_STARTUP_NEXT`` by the file for PYTHONSTARTUP
-(``activation/injection/pythonstartup.py``).
+Four more are read where they are used: ``MF_QWEN3_PATCH_THREADS`` (``thread_count``) and ``MF_QWEN3_PATCH_DEQUANTIZE``
+(``dequantizes``) at every load, ``MF_QWEN3_PATCH_WAIT`` by the ranks of a fine-tuning job (``wait_limit``), and
+``MF_QWEN3_PATCH_STARTUP_NEXT`` by the file for PYTHONSTARTUP (``activation/injection/pythonstartup.py``).
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from mf_qwen3_patch.errors import PatchWarning
 
 _THREADS = "MF_QWEN3_PATCH_THREADS"
 _DEQUANTIZE = "MF_QWEN3_PATCH_DEQUANTIZE"
+_WAIT = "MF_QWEN3_PATCH_WAIT"
+_DEFAULT_WAIT_SECONDS = 600.0
 # More do not help: a few threads saturate a disk and the memory.
 _MOST_THREADS = 4
 _MODES = {"": "on", "1": "on", "0": "off", "strict": "strict"}
@@ -104,6 +106,19 @@ def dequantizes(requested: bool | None = None) -> bool:
             is neither counts as none, and warns.
     """
     return _choose(os.environ, _DEQUANTIZE, {**_FLAGS, "": True}) if requested is None else requested
+
+
+def wait_limit() -> float:
+    """Return for how many seconds a rank waits for another in which nothing happens: ``MF_QWEN3_PATCH_WAIT``, or 600.
+
+    Raises ValueError if it is not a positive number.
+    """
+    value = os.environ.get(_WAIT, "").strip()
+    if not value:
+        return _DEFAULT_WAIT_SECONDS
+    if not value.isdecimal() or int(value) < 1:
+        raise ValueError(f"{_WAIT}={value!r} is not a positive number of seconds")
+    return float(value)
 
 
 def is_training_run() -> bool:

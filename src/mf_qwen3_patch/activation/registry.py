@@ -83,6 +83,7 @@ PATCHES: tuple[Patch, ...] = tuple(
         ("mindformers", "generation", ["eager_prefill", "decode_mask", "prompt_length"]),
         ("mindformers", "from_pretrained", ["from_pretrained", "auto_model", "auto_config", "auto_tokenizer"]),
         ("mindformers", "model_config", ["model_config"]),
+        ("mindformers", "finetune", ["finetune"]),
     )
     for name in names
 )

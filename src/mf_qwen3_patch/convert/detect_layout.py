@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import product, starmap
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
@@ -18,6 +19,23 @@ class Layouts:
     linear_qkv: Layout
     linear_fc1: Layout
     experts: Layout
+
+    @classmethod
+    def all(cls, layout: Layout) -> Layouts:
+        """Return one layout for everything."""
+        return cls(layout, layout, layout)
+
+    @classmethod
+    def noted(cls, note: str | None) -> Layouts | None:
+        """Read the note of a file; None if it has none, or one that says something else."""
+        every = starmap(cls, product((INFERENCE, TRAINING), repeat=3))
+        return next((layouts for layouts in every if layouts.note == note), None)
+
+    @property
+    def note(self) -> str:
+        """The layouts as the metadata of files say them: by one name, if they are all the same."""
+        values = asdict(self)
+        return str(self.experts) if len({*values.values()}) == 1 else ", ".join(map(": ".join, values.items()))
 
     def of(self, fused: FusedParameter) -> Layout:
         """Return the layout of one fused parameter."""
@@ -42,12 +60,12 @@ def layouts_of(checkpoint: Checkpoint, given: Layouts | None) -> Layouts:
             raise refusal(UnsupportedCheckpoint, summary, advice, file=file)
     layout, *others = sorted({noted.get(LAYOUT_KEY) for noted in metadata.values()}, key=str)
     where = {"file": checkpoint.files[0].name, "field": LAYOUT_KEY}
-    if others or layout not in (INFERENCE, TRAINING, None):
+    own = Layouts.noted(layout)
+    if others or (layout is not None and own is None):
         summary, found = "the files do not agree about their layout", ", ".join(map(str, [layout, *others]))
         advice = "convert the HuggingFace directory again, into an empty place"
         raise refusal(UnsupportedCheckpoint, summary, advice, field=LAYOUT_KEY, found=found)
-    if layout is not None:
-        own = next(Layouts(named, named, named) for named in (INFERENCE, TRAINING) if named == layout)
+    if own is not None:
         if given is None or given == own:
             return own
         summary = f"the files say that they are in the {layout} layout, which contradicts the command line"

@@ -7,6 +7,7 @@ what they are, unless another dtype is asked for, or the weights are quantized: 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME
 from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_NAMES
 from mf_qwen3_patch.checkpoint.files.shards import SINGLE_NAME
+from mf_qwen3_patch.checkpoint.files.strict_json import json_bytes
 from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import (
     NewDirectory,
     Written,
     companion_files,
     find_place,
     source_identity,
+    weight_map,
     with_dtype,
     without_quantization,
 )
@@ -30,13 +33,15 @@ from mf_qwen3_patch.convert.tensor_writer import TensorWriter
 from mf_qwen3_patch.convert.whole_parameters import whole_parameters
 from mf_qwen3_patch.errors import Problem, UnsupportedCheckpoint, error_for, some
 from mf_qwen3_patch.families.family import Family
-from mf_qwen3_patch.families.layout import INFERENCE, Layout, layout_metadata
+from mf_qwen3_patch.families.layout import INFERENCE, LAYOUT_KEY, RANKS_KEY, Layout, layout_metadata
 from mf_qwen3_patch.loading.runtime.context import ensure_inference_context
 from mf_qwen3_patch.loading.runtime.network import build_config, build_model
 from mf_qwen3_patch.loading.runtime.virtual_rank import as_rank
 from mf_qwen3_patch.loading.transfer.plan import ParameterPlan
 from mf_qwen3_patch.loading.transfer.planner import plan
 
+# MindFormers' distributed load finds the files by it, if there are several.
+_TRAINING_INDEX = "param_name_map.json"
 # Of the rule by which a directory is made from its source: another number, and a run never goes on with the old files.
 _FORMAT = 1
 
@@ -77,55 +82,100 @@ def convert_to_mindformers(
     with open_checkpoint(root) as checkpoint:
         found = check(checkpoint, CheckOptions(tensor_parallel=ranks))
         found.raise_for_problems()
-        whole_plans = _whole_plans(found, layout)
-        if dtype is None:
-            _refuse_mixed_dtypes(whole_plans, found)
-        writer = TensorWriter(checkpoint)
-        if ranks == 1:
-            tensors = [_new_tensor(entry, writer, found.family, dtype) for entry in whole_plans]
-            new_files = split_into_files(tensors, max_shard_bytes, layout_metadata(layout))
+        planned = plan_conversion(
+            found, destination, Layouts.all(layout), ranks=ranks, dtype=dtype, max_shard_bytes=max_shard_bytes
+        )
+        return planned.write(progress=progress)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A conversion that is planned: the directory that is to be made, and the sound checkpoint that it is made from."""
+
+    directory: NewDirectory
+    found: Preflight
+    entries: tuple[ParameterPlan, ...]  # every parameter, whole
+    overflowed: Mapping[str, int]  # grows while the directory is written
+    dtype: str | None
+
+    def write(self, *, progress: bool = True) -> Converted:
+        """Make the directory, or go on where a run was stopped, unless it is there already."""
+        checkpoint, found = self.found.checkpoint, self.found
+        written = self.directory.write(progress=progress, check_source=checkpoint.check_unchanged)
+        used = {copy.tensor.name for entry in self.entries for copy in entry.copies}
+        ignored = tuple(name for name in checkpoint.tensors if name not in used)
+        memory = found.memory.warnings(None)  # a conversion does not need the memory that a load does
+        warnings = [warning for warning in found.warnings if warning not in memory]
+        if names := some([f"{name} ({count})" for name, count in self.overflowed.items()], 5):
+            advice = "convert to bfloat16 or float32, or leave the dtype as it is"
+            warnings.append(f"finite values are too large for {self.dtype} and became infinite: {names}; {advice}")
+        count = len(self.directory.files[0].tensors) if RANKS_KEY in self.directory.files[0].metadata else 0
+        return Converted(written, count or len(self.entries), ignored, tuple(warnings), checkpoint.dequantized)
+
+
+def plan_conversion(
+    found: Preflight,
+    target: Path,
+    layouts: Layouts,
+    *,
+    ranks: int = 1,
+    dtype: str | None = None,
+    dtype_of_mixed: str | None = None,
+    max_shard_bytes: int | None = None,
+) -> Conversion:
+    """Plan the conversion of a checkpoint in which no problem was found, and which stays open until it is written.
+
+    The parameters have ``dtype``, or keep the tensors' own; where the parts of one differ, all have ``dtype_of_mixed``,
+    without which that is an error.
+    """
+    checkpoint = found.checkpoint
+    entries = whole_plans(found, layouts)
+    if dtype is None and (problems := _mixed_dtypes(entries)):
+        if dtype_of_mixed is None:
+            raise error_for(problems, str(checkpoint.directory))
+        dtype = dtype_of_mixed
+    writer = TensorWriter(checkpoint)
+    small_files: dict[str, bytes] = {}
+    if ranks == 1:
+        tensors = [_new_tensor(entry, writer, found.family, dtype) for entry in entries]
+        new_files = split_into_files(tensors, max_shard_bytes, {LAYOUT_KEY: layouts.note})
+        small_files = companion_files(checkpoint.directory, checkpoint.listing)
+        if CONFIG_NAME in checkpoint.listing:
             config = checkpoint.source.read(CONFIG_NAME)
-            if found.checkpoint.dequantized:
+            if checkpoint.dequantized:
                 config = without_quantization(config)
-            small_files = companion_files(checkpoint.directory, checkpoint.listing)
             small_files[CONFIG_NAME] = config if dtype is None else with_dtype(config, dtype)
-        else:
-            ensure_inference_context()
-            new_files = tuple(_file_of_rank(found, writer, rank, ranks, dtype) for rank in range(ranks))
-            # A directory with a config.json but no weights beside it, run_mindformer.py takes for a model without any:
-            # as pretrained_model_dir it would talk nonsense. The ranks' files go with the source's config.
-            small_files = {}
-        written = NewDirectory(
-            destination,
-            new_files,
-            small_files,
-            {
-                "made_by": f"mf_qwen3_patch convert, format {_FORMAT}",
-                "layout": layout,
-                "tensor_parallel": ranks,
-                "dtype": dtype,
-                "max_shard_bytes": max_shard_bytes if ranks == 1 else None,
-                "source": source_identity(checkpoint),
-            },
-        ).write(progress=progress, check_source=checkpoint.check_unchanged)
-    used = {copy.tensor.name for entry in whole_plans for copy in entry.copies}
-    ignored = tuple(name for name in found.checkpoint.tensors if name not in used)
-    memory = found.memory.warnings(None)  # a conversion does not need the memory that a load does
-    warnings = [warning for warning in found.warnings if warning not in memory]
-    if names := some([f"{name} ({count})" for name, count in writer.overflowed.items()], 5):
-        advice = "convert to bfloat16 or float32, or leave the dtype as it is"
-        warnings.append(f"finite values are too large for {dtype} and became infinite: {names}; {advice}")
-    count = len(new_files[0].tensors) if ranks > 1 else len(whole_plans)
-    return Converted(written, count, ignored, tuple(warnings), found.checkpoint.dequantized)
+        if layouts != Layouts.all(INFERENCE) and len(new_files) > 1:
+            small_files[_TRAINING_INDEX] = json_bytes(weight_map(new_files))
+    else:
+        ensure_inference_context()
+        new_files = tuple(_file_of_rank(found, writer, rank, ranks, dtype) for rank in range(ranks))
+        # A directory with a config.json but no weights beside it, run_mindformer.py takes for a model without any:
+        # as pretrained_model_dir it would talk nonsense. The ranks' files go with the source's config.
+    directory = NewDirectory(
+        target,
+        new_files,
+        small_files,
+        {
+            "made_by": f"mf_qwen3_patch convert, format {_FORMAT}",
+            "layout": layouts.note,
+            "tensor_parallel": ranks,
+            "dtype": dtype,
+            "max_shard_bytes": max_shard_bytes if ranks == 1 else None,
+            "source": source_identity(checkpoint),
+        },
+    )
+    return Conversion(directory, found, tuple(entries), writer.overflowed, dtype)
 
 
-def _whole_plans(found: Preflight, layout: Layout) -> list[ParameterPlan]:
-    tensors, family, layouts = found.checkpoint.tensors, found.family, Layouts(layout, layout, layout)
+def whole_plans(found: Preflight, layouts: Layouts) -> list[ParameterPlan]:
+    """Plan every parameter that a sound checkpoint makes, by MindFormers' name, whole."""
+    tensors, family = found.checkpoint.tensors, found.family
     head = tensors[family.head].shape if family.head in tensors else None
     return [parameter.merged(tensors) for parameter in whole_parameters(family, found.dims, layouts, head)]
 
 
-def _refuse_mixed_dtypes(entries: list[ParameterPlan], found: Preflight) -> None:
+def _mixed_dtypes(entries: list[ParameterPlan]) -> list[Problem]:
     problems = []
     for entry in entries:
         first = entry.copies[0].tensor
@@ -134,8 +184,7 @@ def _refuse_mixed_dtypes(entries: list[ParameterPlan], found: Preflight) -> None
             where = {"tensor": other.name, "parameter": entry.name, "expected": first.dtype, "found": other.dtype}
             advice = "say which dtype all shall have: --dtype"
             problems.append(Problem(UnsupportedCheckpoint, summary, **where, advice=advice))
-    if problems:
-        raise error_for(problems, str(found.checkpoint.directory))
+    return problems
 
 
 def _new_tensor(entry: ParameterPlan, writer: TensorWriter, family: Family, dtype: str | None) -> NewTensor:

@@ -16,7 +16,9 @@ from mf_qwen3_patch.loading.runtime.context import device_kind
 from mf_qwen3_patch.loading.runtime.dtypes import DtypeChoice, choose_dtypes
 from mf_qwen3_patch.loading.runtime.log import say, warn
 from mf_qwen3_patch.loading.runtime.network import build_config
+from mf_qwen3_patch.settings import is_training_run
 
+_YAML = "the YAML's model_config"
 _DEFAULT_SEQ_LENGTH = 4096  # stock's own, by which it sizes its key/value bookkeeping
 # Of the key/value cache: 32,768 tokens, which is all that stock allocates whatever the seq_length.
 _STOCK_BLOCK_SIZE, _STOCK_NUM_BLOCKS = 32, 1024
@@ -44,12 +46,16 @@ def merge_model_config(
     """Merge a YAML's ``model_config`` into config.json, as stock's function of the same name does for its launcher.
 
     Returns the keys that MindFormers' config is made from. What the YAML says goes over config.json; where it says no
-    dtypes they are chosen as by ``load_pretrained``. Raises a CheckpointError if either is not sound.
+    dtypes they are chosen as by ``load_pretrained``; but for training they are MindFormers' own. Raises a
+    CheckpointError if either is not sound.
     """
     said = dict(given or {})
     source = directory if isinstance(directory, Directory) else Directory(directory)
     config = normalize(source.config(), family=source.family)
-    settled, choice = _settle(config, said, "the YAML's model_config", source, said.get("torch_dtype"))
+    if is_training_run():
+        # The dtypes are MindFormers' own, or the YAML's, and there is no key/value cache.
+        return _training_values(config, said, source)
+    settled, choice = _settle(config, said, _YAML, source, said.get("torch_dtype"))
     warn(settled.warnings)
     if choice.note:
         say(choice.note)
@@ -67,6 +73,14 @@ def with_defaults(values: Mapping[str, Any], choice: DtypeChoice) -> dict[str, A
     blocks = -(-seq_length // block_size) * (values.get("batch_size") or 1)
     room = {"seq_length": seq_length, "num_blocks": max(_STOCK_NUM_BLOCKS, blocks)}
     return {**room, **values, **choice.values}
+
+
+def _training_values(config: NormalizedConfig, said: Mapping[str, Any], directory: Directory) -> dict[str, Any]:
+    settled = apply_overrides(config, said, _YAML).config
+    if settled.problems:
+        raise error_for(settled.problems, str(directory.path))
+    warn(settled.warnings)
+    return settled.values
 
 
 def _settle(

@@ -11,7 +11,7 @@ stack of matrices: the same numbers in the same order.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -29,6 +29,7 @@ from mf_qwen3_patch.families.qwen3 import QWEN3
 from mf_qwen3_patch.loading.runtime.parameters import to_numpy, to_parameter
 from mf_qwen3_patch.loading.transfer.cast import is_finite, not_finite
 from mf_qwen3_patch.loading.transfer.name_mapping import convert_name
+from mf_qwen3_patch.settings import wait_limit
 
 if TYPE_CHECKING:
     from threading import Condition
@@ -100,6 +101,58 @@ def convert_weight_dict(
             value = value.reshape(experts, -1, value.shape[1])
         result[name] = to_parameter(value, name)
     return result | {name: value for name, value in source.items() if "." not in name}
+
+
+def convert_for_training(
+    stock: Callable[..., Mapping[str, Any]],
+    network: Any,
+    source: Mapping[str, Tensor | np.ndarray[Any, Any]],
+    *,
+    model_config: object = None,
+    qkv_dict: MutableMapping[str, Tensor] | None = None,
+    condition: Condition | None = None,
+    family: Family = QWEN3,
+) -> dict[str, Any]:
+    """Convert HuggingFace weights by ``stock``, the method of a training network, to the layout that it has.
+
+    Arguments and errors are those of ``convert_weight_dict``; the Parameters train. A process that converts one of
+    several files gets arrays, as MindFormers writes them, and waits for the parts in the others with a limit only.
+    """
+    if qkv_dict is not None and condition is not None:
+        return dict(stock(network, source, qkv_dict=qkv_dict, condition=_LimitedCondition(condition)))
+    model_class = type(network)
+    groups = _fused_groups(model_class, source, family)
+    weights = {name: to_numpy(value) for name, value in source.items() if "." in name}
+    problems = [*_unsupported(weights), *_missing_parts(model_class, groups), *_ill_fitting_parts(groups, source)]
+    if problems:
+        raise error_for(problems, "the weight dict")
+    converted = stock(network, weights, model_config=model_config)
+    result = {name: to_parameter(value, name, requires_grad=True) for name, value in converted.items()}
+    return result | {name: value for name, value in source.items() if "." not in name}
+
+
+class _LimitedCondition:
+    """A condition that is not waited for without end, as stock would for a part that is in no file."""
+
+    def __init__(self, condition: Condition) -> None:
+        self._condition = condition
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._condition, name)
+
+    def __enter__(self) -> bool:
+        return self._condition.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._condition.__exit__(*error)
+
+    def wait_for(self, predicate: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Wait; IncompleteCheckpoint if nobody has what is waited for."""
+        limit = wait_limit() if timeout is None else timeout
+        if self._condition.wait_for(predicate, limit):
+            return True
+        summary = f"a part of a merged parameter is in no file: it was waited for {limit:.0f} s"
+        raise error_for([Problem(IncompleteCheckpoint, summary, advice=_COMPLETE)], "the weight dict")
 
 
 def convert_map_dict(

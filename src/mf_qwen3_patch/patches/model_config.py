@@ -12,7 +12,6 @@ from typing import Any
 
 from mf_qwen3_patch.checkpoint.files.directory import is_qwen3_directory
 from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, around, resolve
-from mf_qwen3_patch.settings import is_training_run
 
 _MODULE = "mindformers.models.build_config"  # where it is used, too
 
@@ -21,7 +20,7 @@ def merge_model_config(stock: Callable[..., Any], pretrain_model_dir: Any, confi
     """Normalize config.json before the YAML is laid over it."""
     from mf_qwen3_patch.loading import mindformers_config
 
-    if not is_qwen3_directory(pretrain_model_dir) or is_training_run():
+    if not is_qwen3_directory(pretrain_model_dir):
         return stock(pretrain_model_dir, config)
     values = config.to_dict() if hasattr(config, "to_dict") else config
     return mindformers_config.merge_model_config(pretrain_model_dir, values)

@@ -115,6 +115,25 @@ class NewDirectory:
             sync_directory(self.path.parent)
         return self._written(len(self.files) - len(missing), already=False)
 
+    def is_finished(self) -> bool:
+        """Return whether all of it is there, made from the very same."""
+        return self._difference_of(self.path) is None and not self._missing(self.path)
+
+    def make_way(self) -> list[Path]:
+        """Remove what this tool, or MindFormers' own conversion, has left in its place, unless it is this very one.
+
+        What was stopped on the way and can be continued stays, and so does what somebody else has put there.
+        """
+        removed = []
+        for directory, ours in (
+            (self.path, self.is_finished()),
+            (self.partial, self._difference_of(self.partial) is None),
+        ):
+            if not ours and directory.is_dir() and _is_a_conversion(directory):
+                shutil.rmtree(directory)
+                removed.append(directory)
+        return removed
+
     def _written(self, kept: int, *, already: bool) -> Written:
         names = tuple(file.name for file in self.files)
         return Written(self.path, names, kept, already, sum(file.nbytes for file in self.files))
@@ -153,18 +172,22 @@ class NewDirectory:
 
     def _is_this(self, directory: Path) -> bool:
         """Return whether ``directory`` was made from the same; raises FileExistsError if from something else."""
+        different = self._difference_of(directory)
+        if different:
+            raise FileExistsError(
+                f"{directory} was made from something else ({different}): delete it to start over, or name another "
+                "directory"
+            )
+        return different is None
+
+    def _difference_of(self, directory: Path) -> str | None:
+        """Return what differs in the note of ``directory``; None if nothing does, the empty string without a note."""
         found = _read_manifest(directory)
         if found is None:
-            return False
+            return ""
         expected = json.loads(json_bytes(self.manifest))
-        for key in dict.fromkeys([*expected, *found]):
-            if found.get(key) != expected.get(key):
-                what = f"{key}: {_difference(found.get(key), expected.get(key))}"
-                raise FileExistsError(
-                    f"{directory} was made from something else ({what}): delete it to start over, or name another "
-                    "directory"
-                )
-        return True
+        keys = (key for key in dict.fromkeys([*expected, *found]) if found.get(key) != expected.get(key))
+        return next((f"{key}: {_difference(found.get(key), expected.get(key))}" for key in keys), None)
 
     def _missing(self, directory: Path) -> list[NewFile]:
         return [file for file in self.files if not file.is_whole(directory)]
@@ -208,8 +231,10 @@ def source_identity(checkpoint: Checkpoint, config: Path | None = None) -> dict[
     ``config`` is its config.json, if that is elsewhere.
     """
     config = config or checkpoint.directory / CONFIG_NAME
-    content = config.read_bytes()
-    identity = {config.name: _identity(len(content), config.stat().st_mtime_ns, content)}
+    identity = {}
+    if config.exists():
+        content = config.read_bytes()
+        identity[config.name] = _identity(len(content), config.stat().st_mtime_ns, content)
     for path, header in checkpoint.headers.items():
         file = checkpoint.file(path)
         identity[path.name] = _identity(file.size, file.modified_ns, file.read(0, header.nbytes))
@@ -247,6 +272,13 @@ def _difference(found: Any, expected: Any) -> str:
     return f"{short_repr(found)} there, {short_repr(expected)} now"
 
 
+def _is_a_conversion(directory: Path) -> bool:
+    """Return whether it has our note, or nothing but what MindFormers' own conversion writes."""
+    names = {entry.name for entry in directory.iterdir()}
+    stocks = {name for name in names if name == "param_name_map.json" or name.endswith(".safetensors")}
+    return MANIFEST_NAME in names or names == stocks != set()
+
+
 def _read_manifest(directory: Path) -> dict[str, Any] | None:
     try:
         value = json.loads((directory / MANIFEST_NAME).read_bytes())
@@ -259,9 +291,13 @@ def index_bytes(files: Sequence[NewFile]) -> dict[str, bytes]:
     """Return the index of the files of one directory, its name to its content; nothing if there is only one file."""
     if len(files) < 2:
         return {}
-    weight_map = {tensor.name: Path(file.name).name for file in files for tensor in file.tensors}
     total = sum(tensor.nbytes for file in files for tensor in file.tensors)
-    return {INDEX_NAME: json_bytes({"metadata": {"total_size": total}, "weight_map": weight_map})}
+    return {INDEX_NAME: json_bytes({"metadata": {"total_size": total}, "weight_map": weight_map(files)})}
+
+
+def weight_map(files: Sequence[NewFile]) -> dict[str, str]:
+    """Return in which file of one directory each tensor is."""
+    return {tensor.name: Path(file.name).name for file in files for tensor in file.tensors}
 
 
 def write_small(path: Path, content: bytes) -> None:

@@ -89,12 +89,8 @@ def verify(model: Any, plan: Plan, stats: LoadStats, files: Files, *, strict: bo
         values = _held(parameters[entry.name], entry).reshape(-1)
         for copy in entry.copies:
             slices += 1
-            for part in _readable_parts(copy):
-                held = part.target_in(values)
-                if _stored_by_columns(part):
-                    held = held.T
-                rows += len(held)
-                rows_compared += _compare(entry, part, held, files, strict)
+            counts = compare_with_files(entry, copy, values, files, strict=strict)
+            rows, rows_compared = rows + counts[0], rows_compared + counts[1]
     zero = stats.zero_tensors
     warnings = []
     if zero:
@@ -148,6 +144,23 @@ def _held(parameter: Parameter, entry: ParameterPlan) -> Array:
         wanted, found = f"{entry.dtype} {list(entry.shape)}", f"{dtype} {list(parameter.shape)}"
         raise LoadNotProven(f"parameter {entry.name} should be {wanted}, but is {found}")
     return to_numpy(parameter)
+
+
+def compare_with_files(
+    entry: ParameterPlan, copy: SliceCopy, values: Array, files: Files, *, strict: bool
+) -> tuple[int, int]:
+    """Compare a slice with its file; return how many rows it has, and how many were compared.
+
+    ``values`` are the parameter's, flattened; ``strict`` compares all of them. LoadNotProven if they differ.
+    """
+    rows = compared = 0
+    for part in _readable_parts(copy):
+        held = part.target_in(values)
+        if _stored_by_columns(part):
+            held = held.T
+        rows += len(held)
+        compared += _compare(entry, part, held, files, strict)
+    return rows, compared
 
 
 def _readable_parts(copy: SliceCopy) -> Iterator[SliceCopy]:

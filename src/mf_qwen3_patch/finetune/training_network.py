@@ -1,0 +1,72 @@
+"""The network that MindFormers trains: its family, config, layouts, and the parameters that a checkpoint holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mindspore import Parameter, nn
+
+from mf_qwen3_patch.convert.detect_layout import Layouts
+from mf_qwen3_patch.families.family import Family
+from mf_qwen3_patch.families.layout import INFERENCE, TRAINING
+from mf_qwen3_patch.families.registry import FAMILIES
+from mf_qwen3_patch.loading.config_argument import fields_of
+from mf_qwen3_patch.loading.runtime.network import network_parameters
+
+NOT_IN_CHECKPOINTS: Mapping[str, str] = {
+    "seed": "the state of a dropout",
+    "offset": "the state of a dropout",
+    "expert_bias": "a statistic of a router",
+    "expert_load": "a statistic of a router",
+    "fi_accu": "a statistic of a router",
+    "max_logits_val": "a statistic of the attention",
+}
+"""The parameters of a training network that no HuggingFace checkpoint holds, by the last word of their names."""
+
+
+@dataclass(frozen=True)
+class TrainingNetwork:
+    """A Qwen3 network as MindFormers trains it."""
+
+    model: Any
+    family: Family
+
+    @classmethod
+    def find(cls, network: object) -> TrainingNetwork | None:
+        """Find it in what the trainer has wrapped around it; None if there is no such network."""
+        if not isinstance(network, nn.Cell):
+            return None
+        for family in reversed(list(FAMILIES.values())):
+            training_class = family.load(family.training_class)
+            for _, cell in network.cells_and_names():
+                if isinstance(cell, training_class):
+                    return cls(cell, family)
+        return None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The config that the network was built from, the YAML included, by HuggingFace's names."""
+        return fields_of(self.model.config, self.family)
+
+    @property
+    def layouts(self) -> Layouts:
+        """The layouts that the network's own switches ask for; experts have only one."""
+        switches = self.model.get_gpt_transformer_config()
+        attention = INFERENCE if switches.use_contiguous_weight_layout_attention else TRAINING
+        mlp = TRAINING if self.family.router or switches.use_interleaved_weight_layout_mlp else INFERENCE
+        return Layouts(linear_qkv=attention, linear_fc1=mlp, experts=mlp)
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the parameters, e.g. ``float32``."""
+        return str(self.model.get_gpt_transformer_config().params_dtype).lower()
+
+    def parameters(self) -> dict[str, Parameter]:
+        """Return the parameters that a checkpoint holds, by name."""
+        return {
+            name: parameter
+            for name, parameter in network_parameters(self.model).items()
+            if name.rsplit(".", 1)[-1] not in NOT_IN_CHECKPOINTS
+        }
