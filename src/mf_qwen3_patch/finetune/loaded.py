@@ -61,7 +61,7 @@ def check_loaded(trained: TrainingNetwork, path: str, started: float) -> LoadRep
             load_seconds=load_seconds,
             rank=get_real_rank(),
             tensor_parallel=get_real_group_size(),
-            fused=Counter(entry.kind for entry in prepared.entries if trained.family.fused_of(entry.name)),
+            fused=dict(Counter(entry.kind for entry in prepared.entries if trained.family.fused_of(entry.name))),
             loader=f"MindFormers' own loader, from {path}",
             verification=verification,
         )

@@ -32,6 +32,8 @@ class Ranks:
     def __init__(self, place: Path) -> None:
         self._place = place
         self._rank, self._count = get_real_rank(), get_real_group_size()
+        # Of an earlier job; before the first exchange, so that a note that is read after it is of this one.
+        self._note(self._rank).unlink(missing_ok=True)
 
     @property
     def is_main(self) -> bool:
@@ -42,8 +44,6 @@ class Ranks:
     def step(self) -> Iterator[None]:
         """Do a step; afterwards every rank raises an error if any of them has: its own, or that of the first one."""
         own: Exception | None = None
-        if self._count > 1:
-            self._note(self._rank).unlink(missing_ok=True)
         try:
             yield
         except Exception as error:  # noqa: BLE001 - raised below, when all ranks know
