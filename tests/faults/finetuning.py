@@ -50,7 +50,7 @@ class FinetuningFault:
         return CODES[self.error] if self.error else ""
 
 
-def _poison(tensors: Tensors) -> None:
+def poison(tensors: Tensors) -> None:
     name = f"{LAYER}mlp.up_proj.weight"
     raw = tensors[name]
     tensors[name] = Raw(raw.dtype, raw.shape, b"\x00\x00\xc0\x7f" + raw.data[4:])
@@ -103,7 +103,7 @@ FAULTS = (
         _MISMATCH, ("num_hidden_layers: 1", "weights say 2")),
     FinetuningFault("another `num_layers` in the YAML", "YAML 里的 `num_layers` 不同", _nothing, _MISMATCH,
         ("num_hidden_layers: 1", "weights say 2", "the network's config"), {"num_layers": 1}),
-    FinetuningFault("NaN in a tensor", "张量里有 NaN", weights(_poison), "InvalidValues", (f"{LAYER}mlp.up_proj.weight",)),
+    FinetuningFault("NaN in a tensor", "张量里有 NaN", weights(poison), "InvalidValues", (f"{LAYER}mlp.up_proj.weight",)),
     FinetuningFault("a stray older file beside the shards", "分片旁有一个旧文件", _stray),
     FinetuningFault("biases", "有 bias", weights(biases), _MISMATCH, ("attention_bias: false", "q_proj.bias")),
     FinetuningFault("a LoRA adapter alone", "只有 LoRA 适配器", lora, _UNSUPPORTED, ("LoRA",), config_elsewhere=True),

@@ -199,8 +199,17 @@ mindformers.parallel_core.inference.base_models.common.embeddings.rope_utils: _R
 mindformers.parallel_core.utils.model_mixin
     ModelMixin: has the stubs that raise
     ModelMixin.convert_weight_dict(source_dict, **kwargs): the stub that raises
+    ModelMixin.get_gpt_transformer_config(self): the layout of a training network
     TrainModelMixin: merges Q|K|V and gate|up
-mindformers.utils.load_checkpoint_utils: Process: replaced: converts files in a child
+mindformers.utils.load_checkpoint_utils
+    Process: replaced: converts files in a child
+    get_load_path_after_hf_convert(config, network): wrapped: converts what is fine-tuned
+    load_safetensors_checkpoint(config, load_checkpoint_files, network, strategy_path, load_ckpt_path, optimizer): \
+wrapped: loads what is fine-tuned
+mindformers.tools.utils
+    get_real_rank(): ranks fail together
+    get_real_group_size(): ranks fail together
+    is_main_rank(ignore_check_modelarts=): which rank converts
 mindformers.utils.safetensors.convert_safetensors
     Process: replaced: converts files in a child
     save_file(tensor_dict, filename, metadata=): replaced: writes converted files

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -19,6 +19,7 @@ from mindformers.tools.utils import get_real_group_size, get_real_rank
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint, open_checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import Directory
 from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_NAMES
+from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import mark_damaged
 from mf_qwen3_patch.convert.detect_layout import Layouts
 from mf_qwen3_patch.errors import LoadNotProven, some
 from mf_qwen3_patch.families.layout import LAYOUT_KEY, strided_copies, whole
@@ -48,8 +49,16 @@ def check_loaded(trained: TrainingNetwork, path: str, started: float) -> LoadRep
         if not any(map(Layouts.noted, notes)):
             return None
         _refuse_not_loaded(trained, checkpoint)
-        prepared = PREPARED.get(root.resolve()) or Prepared(root, tuple(_copies(checkpoint)))
-        verification = _verify(trained, prepared)
+        ours = PREPARED.get(root.resolve())
+        prepared = ours or Prepared(root, tuple(_copies(checkpoint)))
+        try:
+            verification = _verify(trained, prepared)
+        except LoadNotProven as error:
+            if ours is None:
+                raise
+            with suppress(OSError):
+                mark_damaged(root)
+            raise LoadNotProven(f"{error.args[0]}; {root} will be made again at the next start") from error
         report = trained.model.mf_qwen3_report = LoadReport(
             directory=str(prepared.source),
             model_class=type(trained.model).__name__,

@@ -120,10 +120,7 @@ class NewDirectory:
         return self._difference_of(self.path) is None and not self._missing(self.path)
 
     def make_way(self) -> list[Path]:
-        """Remove what this tool, or MindFormers' own conversion, has left in its place, unless it is this very one.
-
-        What was stopped on the way and can be continued stays, and so does what somebody else has put there.
-        """
+        """Remove what another conversion, of this tool or of MindFormers, has left in its place."""
         removed = []
         for directory, ours in (
             (self.path, self.is_finished()),
@@ -210,6 +207,11 @@ class NewDirectory:
             files = [file for file in self.files if Path(file.name).parent == directory]
             small |= {str(directory / name): content for name, content in index_bytes(files).items()}
         return small
+
+
+def mark_damaged(directory: Path) -> None:
+    """Note that the directory does not hold what it was made from, so that it is made again."""
+    write_small(directory / MANIFEST_NAME, json_bytes({"damaged": True}))
 
 
 def find_place(source: Path, target: Path) -> Path:

@@ -1,0 +1,108 @@
+"""Two ranks under msrun: the first converts, the other waits; what goes wrong on one is the error of both."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.faults.breaking import dropping
+from tests.faults.finetuning import poison
+from tests.support.checkpoints import edit_weights, write_checkpoint
+from tests.support.processes import ROOT
+
+_WORKER = """
+import json, os, sys, time
+os.environ["RUN_MODE"] = "finetune"
+from pathlib import Path
+import mf_qwen3_patch
+from mindspore.communication import init
+import mindspore
+from tests.support.finetuning import built_network, converted_path, trainer_config
+
+mindspore.set_context(device_target="CPU", mode=0)
+init()
+rank = int(os.environ["RANK_ID"])
+directory, fault = sys.argv[1:]
+if fault == "one rank's directory lacks a tensor":
+    directory = f"{directory}_{rank}"
+elif fault == "rank 0 is stopped" and rank == 0:
+    # The others see that nothing happens, for longer than they wait.
+    from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import NewDirectory
+    write = NewDirectory.write
+    NewDirectory.write = lambda *args, **keywords: time.sleep(15) or write(*args, **keywords)
+config = trainer_config(directory, None, "out", {}, {"use_parallel": False})
+network = built_network(config)
+try:
+    outcome = [converted_path(config, network)]
+except Exception as error:
+    outcome = [type(error).__name__, str(error)]
+Path(f"outcome_{rank}.json").write_text(json.dumps(outcome))
+"""
+
+
+def _outcomes(tmp_path: Path, directory: Path, fault: str = "", **variables: str) -> list[Any]:
+    worker = tmp_path / "worker.py"
+    worker.write_text(_WORKER)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", **variables}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    msrun = [Path(sys.executable).with_name("msrun"), "--worker_num=2", "--local_worker_num=2"]
+    options = [f"--master_port={port}", "--join=True", "--log_dir=logs", worker, directory, fault]
+    finished = subprocess.run(
+        [*map(str, (*msrun, *options))],
+        cwd=tmp_path,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+        timeout=200,
+    )
+    results = [tmp_path / f"outcome_{rank}.json" for rank in range(2)]
+    assert all(result.exists() for result in results), finished.stdout[-4000:]
+    return [json.loads(result.read_text()) for result in results]
+
+
+def test_the_first_converts_and_both_load_it(tmp_path: Path) -> None:
+    first, second = _outcomes(tmp_path, write_checkpoint(tmp_path / "hf"))
+
+    assert first == second == ["out/qwen3_ms_converted_weight"]
+
+
+def test_what_only_the_first_can_see_is_the_error_of_both(tmp_path: Path) -> None:
+    directory = write_checkpoint(tmp_path / "hf")
+    edit_weights(directory, poison)
+    first, second = _outcomes(tmp_path, directory)
+
+    assert first[0] == second[0] == "InvalidValues"
+    assert "model.layers.0.mlp.up_proj.weight holds NaN or infinity" in first[1]
+    assert "model.layers.0.mlp.up_proj.weight holds NaN or infinity" in second[1]
+    assert "as rank 0 says" in second[1]
+
+
+def test_what_only_the_second_sees_is_the_error_of_both(tmp_path: Path) -> None:
+    for rank in range(2):
+        write_checkpoint(tmp_path / f"hf_{rank}")
+    edit_weights(tmp_path / "hf_1", dropping("model.layers.1.self_attn.k_proj"))
+    first, second = _outcomes(tmp_path, tmp_path / "hf", "one rank's directory lacks a tensor")
+
+    assert first[0] == second[0] == "IncompleteCheckpoint"
+    assert "as rank 1 says" in first[1]
+    assert not (tmp_path / "out" / "qwen3_ms_converted_weight").exists()
+
+
+def test_nobody_waits_without_end(tmp_path: Path) -> None:
+    directory = write_checkpoint(tmp_path / "hf")
+    first, second = _outcomes(tmp_path, directory, "rank 0 is stopped", MF_QWEN3_PATCH_WAIT="3")
+
+    assert second[0] == "TimeoutError"
+    assert "output_dir must be a directory that all ranks share" in second[1]
+    assert "TimeoutError: rank 1 has waited 3 s" in first[1]
