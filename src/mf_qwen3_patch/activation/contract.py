@@ -98,6 +98,8 @@ choice_func=, crc_check=, remove_redundancy=, format=): wrapped
 mindspore
     get_context(attr_key): which device it is
     get_seed(): the values of parameters that start anew
+    get_auto_parallel_context(attr_key): whether a rank trains a part of the layers only
+    nn: finds the network that is trained
     Parameter.set_data(self, data, slice_shape=): hands loaded memory over
     Tensor.from_numpy(array): adopts memory without a copy
     runtime.launch_blocking(): the CPU kernels: no pipeline to wait for

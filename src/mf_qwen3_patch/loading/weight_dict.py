@@ -123,7 +123,9 @@ def convert_for_training(
     model_class = type(network)
     groups = _fused_groups(model_class, source, family)
     weights = {name: to_numpy(value) for name, value in source.items() if "." in name}
+    shapes = {convert_name(model_class, name): value.shape for name, value in weights.items()}
     problems = [*_unsupported(weights), *_missing_parts(model_class, groups), *_ill_fitting_parts(groups, source)]
+    problems += _experts(shapes, family, parts_are_shared=False)[1]
     if problems:
         raise error_for(problems, "the weight dict")
     converted = stock(network, weights, model_config=model_config)

@@ -111,10 +111,36 @@ def test_others_are_stocks_business(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     assert merge_model_config(str(llama), {"x": 2}) == raw | {"x": 2}
     assert "rope_parameters" not in get_model_config(_settings(qwen3)).to_dict()
-    monkeypatch.setenv("RUN_MODE", "finetune")
-    from mindformers.models import build_config
 
-    assert "rope_parameters" in build_config.merge_model_config(str(qwen3), {})
+
+@pytest.mark.parametrize("dialect", ["4.51", "4.57", "5"])
+@pytest.mark.parametrize("yarn", [False, True])
+@pytest.mark.parametrize("kind", [{}, TINY_MOE], ids=["dense", "moe"])
+def test_for_training_it_is_stocks_own_in_every_dialect(
+    kind: dict[str, Any], yarn: bool, dialect: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rope: dict[str, Any] = {}
+    if yarn:
+        complete = YARN | {"beta_fast": 32.0, "beta_slow": 1.0, "mscale": 1.0, "mscale_all_dim": 0.0}
+        rope = {"rope_parameters": YARN | {"rope_theta": 1e6}} if dialect == "5" else {"rope_scaling": YARN}
+        kind = kind | {"max_position_embeddings": 512}
+    else:
+        complete = None
+    path = write_checkpoint(tmp_path / "hf", dialect=dialect, **rope, **kind)
+    plain = write_checkpoint(tmp_path / "plain", rope_scaling=complete, **kind)
+    yaml = {"params_dtype": "float32", "compute_dtype": "bfloat16", "seq_length": 64}
+    monkeypatch.setenv("RUN_MODE", "finetune")
+    ours = get_model_config(_settings(path, **yaml)).to_dict()
+    mf_qwen3_patch.deactivate()
+    try:
+        stock = get_model_config(_settings(plain, **yaml)).to_dict()
+    finally:
+        mf_qwen3_patch.activate()
+
+    for config in (ours, stock):
+        config.pop("pretrained_model_dir")
+        config.pop("transformers_version", None)
+    assert ours == stock
 
 
 def test_deactivate_puts_stocks_back() -> None:
