@@ -148,6 +148,7 @@ mindformers.models.qwen3.utils
     Qwen3PreTrainedModel.weight_mapping: the names of the weights
 mindformers.models.qwen3.modeling_qwen3_infer: InferenceQwen3ForCausalLM(config): built and patched
 mindformers.models.qwen3.modeling_qwen3_train
+    TrainingQwen3ForCausalLM: is trained
     TrainingQwen3ForCausalLM.convert_weight_dict(self, source_dict, **kwargs): converts
     TrainingQwen3ForCausalLM.convert_map_dict(self, hf_name_map_dict, **kwargs): converts an index
 mindformers.models.qwen3_moe.configuration_qwen3_moe: Qwen3MoeConfig: built
@@ -156,6 +157,7 @@ mindformers.models.qwen3_moe.utils
     Qwen3MoePreTrainedModel.weight_mapping: the names of the weights
 mindformers.models.qwen3_moe.modeling_qwen3_moe_infer: InferenceQwen3MoeForCausalLM: built and patched
 mindformers.models.qwen3_moe.modeling_qwen3_moe_train
+    TrainingQwen3MoeForCausalLM: is trained
     TrainingQwen3MoeForCausalLM.convert_weight_dict: converts
     TrainingQwen3MoeForCausalLM.convert_map_dict: converts an index
 mindformers.generation.text_generator
