@@ -25,6 +25,7 @@ from mf_qwen3_patch.errors import (
     UnsupportedCheckpoint,
     error_for,
 )
+from mf_qwen3_patch.families.family import is_training_state
 from mf_qwen3_patch.families.layout import INFERENCE, TRAINING
 from mf_qwen3_patch.families.registry import find_family
 from mf_qwen3_patch.loading.transfer.name_mapping import of_another_family, place_of
@@ -133,7 +134,7 @@ def _misfits(
             problems.append(_about(tensor, UnsupportedCheckpoint, summary, "export the unquantized weights", **dtypes))
     roots = {parameter.name.split(".")[0] for parameter in parameters}
     for name in others:
-        if name.split(".")[0] in roots:
+        if name.split(".")[0] in roots and not is_training_state(name):
             summary = f"{name} belongs to a layer or a module that the config does not have"
             problems.append(_about(tensors[name], ConfigMismatch, summary, _OWN_CONFIG))
     return tuple(problems)

@@ -11,6 +11,21 @@ from mf_qwen3_patch.families.config_schema import ConfigSchema
 from mf_qwen3_patch.families.layout import INFERENCE, TRAINING, Fusion, Layout
 from mf_qwen3_patch.families.tensors import Axes, ModelDims, Shape, TensorName, names_of_role, parse_name, shape_of
 
+TRAINING_STATE: Mapping[str, str] = {
+    "seed": "the state of a dropout",
+    "offset": "the state of a dropout",
+    "expert_bias": "a statistic of a router",
+    "expert_load": "a statistic of a router",
+    "fi_accu": "a statistic of a router",
+    "max_logits_val": "a statistic of the attention",
+}
+"""The parameters of a training network that no HuggingFace checkpoint holds, by the last word of their names."""
+
+
+def is_training_state(parameter: str) -> bool:
+    """Return whether a parameter of that name is a state of the training, which is no weight of the model."""
+    return parameter.rsplit(".", 1)[-1] in TRAINING_STATE
+
 
 @dataclass(frozen=True)
 class FusedParameter:

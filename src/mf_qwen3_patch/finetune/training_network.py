@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mindspore import Parameter, nn
 
 from mf_qwen3_patch.convert.detect_layout import Layouts
-from mf_qwen3_patch.families.family import Family
+from mf_qwen3_patch.families.family import Family, is_training_state
 from mf_qwen3_patch.families.layout import INFERENCE, TRAINING
 from mf_qwen3_patch.families.registry import FAMILIES
 from mf_qwen3_patch.loading.config_argument import fields_of
 from mf_qwen3_patch.loading.runtime.network import network_parameters
-
-NOT_IN_CHECKPOINTS: Mapping[str, str] = {
-    "seed": "the state of a dropout",
-    "offset": "the state of a dropout",
-    "expert_bias": "a statistic of a router",
-    "expert_load": "a statistic of a router",
-    "fi_accu": "a statistic of a router",
-    "max_logits_val": "a statistic of the attention",
-}
-"""The parameters of a training network that no HuggingFace checkpoint holds, by the last word of their names."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +55,5 @@ class TrainingNetwork:
     def parameters(self) -> dict[str, Parameter]:
         """Return the parameters that a checkpoint holds, by name."""
         return {
-            name: parameter
-            for name, parameter in network_parameters(self.model).items()
-            if name.rsplit(".", 1)[-1] not in NOT_IN_CHECKPOINTS
+            name: parameter for name, parameter in network_parameters(self.model).items() if not is_training_state(name)
         }
