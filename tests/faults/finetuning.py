@@ -37,7 +37,6 @@ class FinetuningFault:
     """One way to break a directory, and the error that it must be; none if it can be loaded all the same."""
 
     title: str
-    title_zh: str
     make: Callable[[Path], object]
     error: str = ""
     says: tuple[str, ...] = ()
@@ -78,38 +77,38 @@ def _missing(part: str) -> Callable[[Path], object]:
 _INCOMPLETE, _MISMATCH, _UNSUPPORTED = "IncompleteCheckpoint", "ConfigMismatch", "UnsupportedCheckpoint"
 
 FAULTS = (
-    FinetuningFault("sound", "完好", _nothing),
-    FinetuningFault("sound, `qkv_concat: False`", "完好，`qkv_concat: False`", _nothing, model_config={"qkv_concat": False}),
-    FinetuningFault("sound, config.json of transformers 5", "完好，transformers 5 写的 config.json",
+    FinetuningFault("sound", _nothing),
+    FinetuningFault("sound, `qkv_concat: False`", _nothing, model_config={"qkv_concat": False}),
+    FinetuningFault("sound, config.json of transformers 5",
         config_with("rope_theta", "torch_dtype", dtype="float32",
             rope_parameters={"rope_theta": 1000000, "rope_type": "default"}, layer_types=["full_attention"] * 2)),
     *(
-        FinetuningFault(f"a missing {part}_proj", f"缺一个 {part}_proj", _missing(f"{LAYER}self_attn.{part}_proj"),
+        FinetuningFault(f"a missing {part}_proj", _missing(f"{LAYER}self_attn.{part}_proj"),
             _INCOMPLETE, (f"{LAYER}self_attn.{part}_proj.weight",))
         for part in "qkv"
     ),
     *(
-        FinetuningFault(f"a missing {part}_proj", f"缺一个 {part}_proj", _missing(f"{LAYER}mlp.{part}_proj"),
+        FinetuningFault(f"a missing {part}_proj", _missing(f"{LAYER}mlp.{part}_proj"),
             _INCOMPLETE, (f"{LAYER}mlp.{part}_proj.weight",))
         for part in ("gate", "up", "down")
     ),
-    FinetuningFault("a missing norm", "缺一个 norm", _missing(f"{LAYER}input_layernorm"), _INCOMPLETE,
+    FinetuningFault("a missing norm", _missing(f"{LAYER}input_layernorm"), _INCOMPLETE,
         (f"{LAYER}input_layernorm.weight",)),
-    FinetuningFault("a missing lm_head", "缺 lm_head", _missing(HEAD), _MISMATCH, ("tie_word_embeddings: false", HEAD)),
-    FinetuningFault("a missing shard", "缺一个分片", without_file(SECOND), _INCOMPLETE, (SECOND,)),
-    FinetuningFault("more layers in config.json than in the weights", "config.json 的层数多于权重", config_with(num_hidden_layers=3),
+    FinetuningFault("a missing lm_head", _missing(HEAD), _MISMATCH, ("tie_word_embeddings: false", HEAD)),
+    FinetuningFault("a missing shard", without_file(SECOND), _INCOMPLETE, (SECOND,)),
+    FinetuningFault("more layers in config.json than in the weights", config_with(num_hidden_layers=3),
         _MISMATCH, ("num_hidden_layers: 3", "weights say 2")),
-    FinetuningFault("fewer layers in config.json than in the weights", "config.json 的层数少于权重", config_with(num_hidden_layers=1),
+    FinetuningFault("fewer layers in config.json than in the weights", config_with(num_hidden_layers=1),
         _MISMATCH, ("num_hidden_layers: 1", "weights say 2")),
-    FinetuningFault("another `num_layers` in the YAML", "YAML 里的 `num_layers` 不同", _nothing, _MISMATCH,
+    FinetuningFault("another `num_layers` in the YAML", _nothing, _MISMATCH,
         ("num_hidden_layers: 1", "weights say 2", "the network's config"), {"num_layers": 1}),
-    FinetuningFault("NaN in a tensor", "张量里有 NaN", weights(poison), "InvalidValues", (f"{LAYER}mlp.up_proj.weight",)),
-    FinetuningFault("a stray older file beside the shards", "分片旁有一个旧文件", _stray),
-    FinetuningFault("biases", "有 bias", weights(biases), _MISMATCH, ("attention_bias: false", "q_proj.bias")),
-    FinetuningFault("a LoRA adapter alone", "只有 LoRA 适配器", lora, _UNSUPPORTED, ("LoRA",), config_elsewhere=True),
-    FinetuningFault("a wrong file in the index", "索引指向错误的文件", index(_wrong_file), "CorruptCheckpoint", ("o_proj",)),
-    FinetuningFault("FP8", "FP8", weights(fp8), _UNSUPPORTED, ("up_proj.weight_scale_inv",)),
-    FinetuningFault("another number of key/value heads", "键值头数不对", config_with(num_key_value_heads=4), _MISMATCH,
+    FinetuningFault("NaN in a tensor", weights(poison), "InvalidValues", (f"{LAYER}mlp.up_proj.weight",)),
+    FinetuningFault("a stray older file beside the shards", _stray),
+    FinetuningFault("biases", weights(biases), _MISMATCH, ("attention_bias: false", "q_proj.bias")),
+    FinetuningFault("a LoRA adapter alone", lora, _UNSUPPORTED, ("LoRA",), config_elsewhere=True),
+    FinetuningFault("a wrong file in the index", index(_wrong_file), "CorruptCheckpoint", ("o_proj",)),
+    FinetuningFault("FP8", weights(fp8), _UNSUPPORTED, ("up_proj.weight_scale_inv",)),
+    FinetuningFault("another number of key/value heads", config_with(num_key_value_heads=4), _MISMATCH,
         ("num_key_value_heads: 4",)),
-    FinetuningFault("a truncated file", "文件被截断", file_bytes(FIRST, lambda data: data[:-100]), "CorruptCheckpoint", (FIRST,)),
+    FinetuningFault("a truncated file", file_bytes(FIRST, lambda data: data[:-100]), "CorruptCheckpoint", (FIRST,)),
 )  # fmt: skip
