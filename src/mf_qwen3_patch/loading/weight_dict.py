@@ -93,7 +93,8 @@ def convert_weight_dict(
         raise error_for(problems, "the weight dict")
 
     convert = family.load(family.training_class).convert_weight_dict
-    converted = convert(_ConversionHost(model_class, sizes), weights, qkv_dict=qkv_dict, condition=condition)
+    limited = None if condition is None else _LimitedCondition(condition)
+    converted = convert(_ConversionHost(model_class, sizes), weights, qkv_dict=qkv_dict, condition=limited)
     result = {}
     for name, value in converted.items():
         experts = sizes["num_moe_experts"]

@@ -65,10 +65,13 @@ def load_safetensors_checkpoint(
 
 
 def convert_weight_dict(stock: Callable[..., Any], self: Any, source_dict: Any, **kwargs: Any) -> Any:
-    """Refuse what cannot be merged, and return Parameters."""
+    """Refuse what cannot be merged, and return Parameters; a stand-in for a network gets what stock returns."""
     from mf_qwen3_patch.loading import weight_dict
 
-    family = next(each for each in FAMILIES.values() if isinstance(self, each.load(each.training_class)))
+    families = [each for each in FAMILIES.values() if isinstance(self, each.load(each.training_class))]
+    if not families:
+        return stock(self, source_dict, **kwargs)
+    family = families[-1]
     return weight_dict.convert_for_training(stock, self, source_dict, family=family, **kwargs)
 
 
