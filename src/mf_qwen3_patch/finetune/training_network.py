@@ -7,6 +7,7 @@ from typing import Any
 
 from mindspore import Parameter, nn
 
+from mf_qwen3_patch.checkpoint.checks.unsupported import is_of_an_adapter
 from mf_qwen3_patch.convert.detect_layout import Layouts
 from mf_qwen3_patch.families.family import Family, is_training_state
 from mf_qwen3_patch.families.layout import INFERENCE, TRAINING
@@ -53,7 +54,9 @@ class TrainingNetwork:
         return str(self.model.get_gpt_transformer_config().params_dtype).lower()
 
     def parameters(self) -> dict[str, Parameter]:
-        """Return the parameters that a checkpoint holds, by name."""
+        """Return the parameters that a checkpoint holds, by name; the adapters of a LoRA start anew."""
         return {
-            name: parameter for name, parameter in network_parameters(self.model).items() if not is_training_state(name)
+            name: parameter
+            for name, parameter in network_parameters(self.model).items()
+            if not is_training_state(name) and not is_of_an_adapter(name)
         }

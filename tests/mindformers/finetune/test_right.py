@@ -60,3 +60,26 @@ def test_yaml_overrides_and_a_directory_without_config_json(tmp_path: Path) -> N
     assert found["another base"]["wrong"] == []
     assert "sets rope_theta to 500000.0 over config.json's 1000000" in found["another base"]["log"]
     assert found["no config.json"]["wrong"] == []
+
+
+def test_the_adapters_of_a_lora_start_anew_and_everything_else_is_loaded(tmp_path: Path) -> None:
+    directory = write_checkpoint(tmp_path / "hf", shards=2)
+    lora = {
+        "pet_type": "lora",
+        "lora_rank": 4,
+        "lora_alpha": 8,
+        "lora_dropout": 0.0,
+        "lora_a_init": "normal",
+        "lora_b_init": "zeros",
+        "freeze_include": ["*"],
+        "freeze_exclude": ["*lora*"],
+        "target_modules": ".*linear_proj|.*linear_fc2|.*linear_qkv",
+    }
+    case = {"directory": directory, "model_config": {"pet_config": lora}}
+    outcome = outcomes({"lora": case}, tmp_path, shim=True)["lora"]
+
+    assert "error" not in outcome, outcome
+    assert len(outcome["random"]) == 12
+    assert outcome["wrong"] == sorted(outcome["random"])
+    assert all(".lora_" in name for name in outcome["wrong"])
+    assert outcome["report"]["verification"]["parameters"] == 19
