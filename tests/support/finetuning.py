@@ -107,7 +107,8 @@ def load(
         transform_and_load_checkpoint(config, mindspore.Model(network), network, None)
     random = [parameter.name for parameter in network.get_parameters() if parameter.has_init]
     network.init_parameters_data()
-    report = getattr(network, "mf_qwen3_report", None)
+    reports = (getattr(cell, "mf_qwen3_report", None) for _, cell in network.cells_and_names())
+    report = next(filter(None, reports), None)
     return {
         "wrong": differing(network, Path(source or directory)),
         "random": random,
