@@ -17,6 +17,7 @@ from tests.support.checkpoints import TINY_MOE, edit_config, write_checkpoint, w
 
 import mf_qwen3_patch
 from mf_qwen3_patch import CheckpointWarning, ConfigMismatch, UnsupportedCheckpoint
+from mf_qwen3_patch.loading.runtime.context import ensure_inference_context
 from mindformers import AutoModel
 
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}
@@ -129,6 +130,7 @@ def test_for_training_it_is_stocks_own_in_every_dialect(
     path = write_checkpoint(tmp_path / "hf", dialect=dialect, **rope, **kind)
     plain = write_checkpoint(tmp_path / "plain", rope_scaling=complete, **kind)
     yaml = {"params_dtype": "float32", "compute_dtype": "bfloat16", "seq_length": 64}
+    ensure_inference_context()
     monkeypatch.setenv("RUN_MODE", "finetune")
     ours = get_model_config(_settings(path, **yaml)).to_dict()
     mf_qwen3_patch.deactivate()
