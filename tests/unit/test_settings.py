@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mf_qwen3_patch.errors import PatchWarning
-from mf_qwen3_patch.settings import Settings, dequantizes
+from mf_qwen3_patch.settings import Settings, dequantizes, wait_limit
 
 
 def read(**environ: str) -> Settings:
@@ -57,3 +57,17 @@ def test_an_unknown_answer_counts_as_none_and_warns(monkeypatch: pytest.MonkeyPa
 
     with pytest.warns(PatchWarning, match=r"MF_QWEN3_PATCH_DEQUANTIZE='no' is not one of '0', '1': ignored"):
         assert dequantizes()
+
+
+def test_how_long_a_rank_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MF_QWEN3_PATCH_WAIT", raising=False)
+    assert wait_limit() == 600
+    monkeypatch.setenv("MF_QWEN3_PATCH_WAIT", " 3 ")
+    assert wait_limit() == 3
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "soon", "1.5"])
+def test_what_is_no_time_to_wait(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MF_QWEN3_PATCH_WAIT", value)
+    with pytest.raises(ValueError, match="is not a positive number of seconds"):
+        wait_limit()

@@ -11,7 +11,7 @@ from typing import Any
 from mf_qwen3_patch.checkpoint.checks.preflight import CheckOptions, check
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint, open_checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import Directory, directory_of
-from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import refuse_nesting
+from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import find_place
 from mf_qwen3_patch.convert.detect_layout import Layouts
 from mf_qwen3_patch.convert.to_mindformers import Conversion, plan_conversion
 from mf_qwen3_patch.errors import ConfigMismatch, Problem, UnsupportedCheckpoint, error_for
@@ -62,8 +62,7 @@ def prepare(trained: TrainingNetwork, path: object, output_dir: object) -> str |
 
 
 def _convert(trained: TrainingNetwork, checkpoint: Checkpoint, output_dir: Path) -> str:
-    target = output_dir / f"{trained.family.model_type}_ms_converted_weight"
-    refuse_nesting(checkpoint.directory, target)
+    target = find_place(checkpoint.directory, output_dir / f"{trained.family.model_type}_ms_converted_weight")
     ranks = Ranks(target)
     with ranks.step():
         conversion = _plan(trained, checkpoint, target)
