@@ -118,9 +118,7 @@ def _verify(trained: TrainingNetwork, prepared: Prepared) -> Verification:
             checked += values.size
             for copy in held.copies:
                 slices += 1
-                counts = compare_with_files(
-                    held, copy, values, lambda file: directory.file(file.name), strict=strict
-                )
+                counts = compare_with_files(held, copy, values, lambda file: directory.file(file.name), strict=strict)
                 rows, compared = rows + counts[0], compared + counts[1]
     what = "all" if compared == rows else f"{compared} (first, last, between) of"
     text = f"bit for bit after the cast: {what} {rows} rows of {slices} slices"
