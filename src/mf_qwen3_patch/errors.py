@@ -204,8 +204,13 @@ class Problem:
         ]
         if where:
             lines.append("where: " + ", ".join(where))
-        if self.expected is not None or self.found is not None:
-            lines.append(printable(f"expected: {self.expected}, found: {self.found}"))
+        values = [
+            printable(f"{label}: {value}")
+            for label, value in (("expected", self.expected), ("found", self.found))
+            if value is not None
+        ]
+        if values:
+            lines.append(", ".join(values))
         if self.advice is not None:
             lines.append(printable(f"to do: {self.advice}"))
         return "\n".join(lines)

@@ -69,7 +69,8 @@ def test_the_wheel_is_the_package_and_its_pth(built: Built) -> None:
     names = {name for name in zipfile.ZipFile(built.wheel).namelist() if not name.startswith(f"{STEM}.dist-info/")}
 
     assert built.wheel.name == f"{STEM}-py3-none-any.whl"
-    assert names == {*files(ROOT / "src" / PACKAGE), PTH}
+    pages = {f"{PACKAGE}/troubleshooting/troubleshooting{language}.md" for language in ("", ".zh")}
+    assert names == {*files(ROOT / "src" / PACKAGE), PTH, *pages}
     assert {f"{PACKAGE}/py.typed", f"{PACKAGE}/micro_qwen3/model.safetensors"} <= names
     assert {f"{PACKAGE}/activation/injection/{name}.py" for name in ("pythonstartup", "sitecustomize")} <= names
 
@@ -132,6 +133,9 @@ def test_the_command(python: Path, tmp_path: Path) -> None:
 
     assert "Run a Python program" in run(command, "--help", cwd=tmp_path)
     assert run(command, "program.py", "--own", cwd=tmp_path) == "True ['--own']\n"
+    command = python.with_name("mf-qwen3")
+    assert run(command, "--version", cwd=tmp_path) == f"{PACKAGE} {mf_qwen3_patch.__version__}\n"
+    assert "MFQ002 IncompleteCheckpoint" in run(command, "explain", "MFQ002", "--lang", "zh", cwd=tmp_path)
 
 
 def test_the_startup_file_is_there(python: Path, tmp_path: Path) -> None:

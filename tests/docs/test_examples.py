@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import re
 import shlex
@@ -15,6 +14,7 @@ from tests.support.processes import ROOT
 
 import mf_qwen3_patch
 from mf_qwen3_patch.cli import main as cli
+from mf_qwen3_patch.cli._parser import Parser
 
 DOCUMENTS = [*documents(), ROOT / "CONTRIBUTING.md", ROOT / "RELEASE.md"]
 # What they may do in a document; their options are their own business.
@@ -44,8 +44,8 @@ def drop_variables(words: list[str]) -> list[str]:
     return words[1:] if re.fullmatch(r"[A-Z_0-9]+=.*", words[0]) else words
 
 
-def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(exit_on_error=False)
+def parser() -> Parser:
+    result = Parser(exit_on_error=False)
     subparsers = result.add_subparsers(required=True)
     cli.add_commands(subparsers)
     return result
@@ -59,6 +59,8 @@ def test_every_command_can_be_typed_like_that(path: Path) -> None:
         program = called.rpartition("/bin/")[2]
         if arguments[:2] == ["-m", "mf_qwen3_patch"] and arguments[2] != "COMMAND":
             parser().parse_args(arguments[2:])
+        elif program == "mf-qwen3" and arguments != ["COMMAND"]:
+            parser().parse_args(arguments)
         elif arguments[0] == "-m" and arguments[1].startswith("scripts."):
             assert (ROOT / arguments[1].replace(".", "/")).with_suffix(".py").is_file()
         elif program == "make":

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import mf_qwen3_patch
 from mf_qwen3_patch.activation.upstream import installed_versions, is_tested
 from mf_qwen3_patch.checkpoint.writing.safetensors_writer import parse_size
+from mf_qwen3_patch.cli._exit_codes import REPORTED
+from mf_qwen3_patch.cli._terminal import paint
+from mf_qwen3_patch.errors import CheckpointError, Qwen3PatchError
 
 if TYPE_CHECKING:
     from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import Written
+
+SCHEMA_VERSION = 1
+"""Of every JSON object that a command prints; raised when a key is renamed or removed, not when one is added."""
+
+_STDOUT = "_mf_qwen3_patch_stdout"
 
 
 def positive_int(text: str) -> int:
@@ -55,7 +64,32 @@ def stdout_for_us_alone() -> Iterator[TextIO]:
     sys.stdout.flush()
     with os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors) as ours:
         os.dup2(2, 1)
-        yield ours
+        try:
+            yield ours
+        except REPORTED as error:
+            # Standard output is stderr from here on: whoever reports the error needs the one from before.
+            error.__dict__[_STDOUT] = os.dup(ours.fileno())
+            raise
+
+
+def print_json(found: Mapping[str, Any], file: TextIO) -> None:
+    """Print one JSON object with the version of its schema."""
+    print(json.dumps({"schema_version": SCHEMA_VERSION, **found}, ensure_ascii=False), file=file)
+
+
+def print_error(error: Exception, code: int, *, as_json: bool) -> None:
+    """Say on stderr why a command ends, or as JSON on what was standard output when it began."""
+    if not as_json:
+        print(f"{paint('error:', 'red', sys.stderr)} {error}", file=sys.stderr)
+        if isinstance(error, Qwen3PatchError) and error.code:
+            print(f"`mf-qwen3 explain {error.code}` says more", file=sys.stderr)
+        return
+    found: dict[str, Any] = {"kind": type(error).__name__, "message": str(error), "exit_code": code}
+    if isinstance(error, CheckpointError):
+        found["problems"] = [problem.as_dict() for problem in error.problems]
+    stdout = error.__dict__.get(_STDOUT)
+    with nullcontext(sys.stdout) if stdout is None else os.fdopen(stdout, "w", encoding="utf-8") as file:
+        print_json({"error": found}, file)
 
 
 @contextmanager

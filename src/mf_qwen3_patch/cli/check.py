@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
+import sys
+from pathlib import Path
 from typing import Any
 
 from mf_qwen3_patch._display import printable
@@ -12,13 +13,20 @@ from mf_qwen3_patch.checkpoint.checks.preflight import Preflight, preflight
 from mf_qwen3_patch.checkpoint.config.mindformers_yaml import YamlSettings, read_yaml
 from mf_qwen3_patch.checkpoint.files.resolve import Location
 from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import QuantizedTensor
-from mf_qwen3_patch.cli._shared import add_json, positive_int
-from mf_qwen3_patch.errors import CheckpointWarning
+from mf_qwen3_patch.cli._exit_codes import OK, PROBLEMS, USAGE, exit_code_for
+from mf_qwen3_patch.cli._shared import add_json, positive_int, print_error, print_json
+from mf_qwen3_patch.cli._terminal import paint
+from mf_qwen3_patch.errors import CheckpointError, CheckpointWarning
 
 HELP = "say whether a HuggingFace Qwen3 directory will load, and why not"
 DESCRIPTION = (
     "Check config.json, the index and the file headers of a HuggingFace Qwen3 directory. "
-    "Exit code 0: it will load; 1: it won't; 2: wrong usage."
+    "Exit code 0: it will load; 1: it won't."
+)
+EXAMPLES = (
+    "{prog} ./Qwen3-8B",
+    "{prog} ./Qwen3-14B --config predict_qwen3.yaml --tp 4",
+    "{prog} Qwen/Qwen3-8B --json",
 )
 
 
@@ -37,16 +45,26 @@ def run(arguments: argparse.Namespace) -> int:
     """Check, print, and return 0 if the directory will load, else 1."""
     settings = YamlSettings("") if arguments.config is None else read_yaml(arguments.config)
     ranks = arguments.tp if arguments.tp is not None else settings.tensor_parallel
-    result = preflight(
-        Location(arguments.directory, local_files_only=True).find().path,
-        overrides=settings.overrides,
-        overrides_source=settings.source,
-        tensor_parallel=ranks,
-        device_memory=settings.device_memory,
-    )
+    directory = Path(arguments.directory)
+    try:
+        directory = Location(arguments.directory, local_files_only=True).find().path
+        result = preflight(
+            directory,
+            overrides=settings.overrides,
+            overrides_source=settings.source,
+            tensor_parallel=ranks,
+            device_memory=settings.device_memory,
+        )
+    except CheckpointError as error:
+        code = exit_code_for(error) if directory.is_dir() else USAGE  # what is not there has no problems
+        print_error(error, code, as_json=arguments.json)
+        return code
     found = _as_json(result, ranks)
-    print(json.dumps(found) if arguments.json else _as_text(result, found))
-    return 1 if result.problems else 0
+    if arguments.json:
+        print_json(found, sys.stdout)
+    else:
+        print(_as_text(result, found))
+    return PROBLEMS if result.problems else OK
 
 
 def _as_json(result: Preflight, ranks: int) -> dict[str, Any]:
@@ -75,6 +93,7 @@ def _as_json(result: Preflight, ranks: int) -> dict[str, Any]:
 def _as_text(result: Preflight, found: dict[str, Any]) -> str:
     count = len(result.problems)
     verdict = f"will not load: {_plural(count, 'problem')}" if count else "will load"
+    verdict = paint(verdict, "red" if count else "green", sys.stdout)
     lines = [f"{printable(found['directory'])}: {verdict}"]
     if not count:
         lines += _summary(result, found)

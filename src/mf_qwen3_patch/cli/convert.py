@@ -15,7 +15,12 @@ HELP = "convert a HuggingFace Qwen3 directory to MindFormers' names and merged l
 DESCRIPTION = (
     "Convert a HuggingFace Qwen3 directory, dense or a mixture of experts, file to file, without a device. OUT_DIR "
     "appears when it is whole; until then it grows in OUT_DIR.partial, where a run that was stopped is continued. "
-    "Exit code 0: converted; 2: it was not, and why."
+    "Exit code 0: converted; 1: the checkpoint has problems."
+)
+EXAMPLES = (
+    "{prog} ./Qwen3-8B ./qwen3-8b-inference",
+    "{prog} ./Qwen3-8B ./qwen3-8b-training --layout training",
+    "{prog} ./Qwen3-14B ./qwen3-14b-tp4 --tp 4 --dtype bfloat16",
 )
 
 

@@ -12,7 +12,11 @@ HELP = "export MindFormers Qwen3 weights to a HuggingFace directory"
 DESCRIPTION = (
     "Export safetensors with MindFormers' names and merged parameters, of a dense Qwen3 or a mixture of experts, to "
     "HuggingFace's, file to file, without a device. HF_DIR appears when it is whole; until then it grows in "
-    "HF_DIR.partial, where a run that was stopped is continued. Exit code 0: exported; 2: it was not, and why."
+    "HF_DIR.partial, where a run that was stopped is continued. Exit code 0: exported; 1: the checkpoint has problems."
+)
+EXAMPLES = (
+    "{prog} ./trained ./hf --layout training --config ./Qwen3-8B",
+    "{prog} ./qwen3-8b-inference ./hf",
 )
 
 

@@ -7,54 +7,77 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from mf_qwen3_patch._display import printable
-from mf_qwen3_patch.cli import check, convert, export, run, selftest, startup_file, status
-from mf_qwen3_patch.errors import Qwen3PatchError
+from mf_qwen3_patch._version import __version__
+from mf_qwen3_patch.cli import check, convert, explain, export, run, selftest, startup_file, status
+from mf_qwen3_patch.cli._exit_codes import INTERRUPTED, READER_GONE, REPORTED, USAGE, exit_code_for
+from mf_qwen3_patch.cli._parser import Parser
+from mf_qwen3_patch.cli._shared import print_error
 
-# Each has a HELP and a DESCRIPTION, add_arguments(parser), and run(arguments), which returns the exit code.
-_COMMANDS = (check, convert, export, run, selftest, startup_file, status)
-_USAGE = 2
-_LINE_BREAK = "\n"
-_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+# Each has a HELP, a DESCRIPTION, EXAMPLES, add_arguments(parser), and run(arguments), which returns the exit code.
+_COMMANDS = (check, convert, explain, export, run, selftest, startup_file, status)
+_PROGRAM = "mf-qwen3"
+_MODULE = "python -m mf_qwen3_patch"
 
 
-def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(subparsers: argparse._SubParsersAction[Parser]) -> None:
     """Add the parser of each command."""
     for command in _COMMANDS:
         name = command.__name__.rpartition(".")[2].replace("_", "-")
-        parser = subparsers.add_parser(name, help=command.HELP, description=command.DESCRIPTION)
+        examples = [example.format(prog=f"{_PROGRAM} {name}") for example in command.EXAMPLES]
+        parser = subparsers.add_parser(name, help=command.HELP, description=command.DESCRIPTION, examples=examples)
         command.add_arguments(parser)
         parser.set_defaults(run=command.run)
+
+
+def build_parser() -> Parser:
+    """Build the parser of the whole command line."""
+    parser = Parser(
+        prog=_PROGRAM if Path(sys.argv[0]).name.startswith(_PROGRAM) else _MODULE,
+        description="Tools for loading HuggingFace Qwen3 checkpoints into MindFormers.",
+        examples=[
+            f"{_PROGRAM} check ./Qwen3-8B          will this directory load?",
+            f"{_PROGRAM} explain MFQ002            what an error means, and what to do",
+            f"{_PROGRAM} run infer.py              run a program with the patches in it",
+            f"{_PROGRAM} help convert              the options of a command",
+        ],
+    )
+    parser.add_argument("--version", action="version", version=f"mf_qwen3_patch {__version__}")
+    add_commands(parser.add_subparsers(title="commands", metavar="COMMAND", required=True))
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that ``argv``, by default the process' own, asks for.
 
-    Returns the exit code: 0 all is well, 1 the command found problems, 2 wrong usage, 130 interrupted.
+    Returns the exit code, see ``_exit_codes``.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m mf_qwen3_patch",
-        description="Tools for loading HuggingFace Qwen3 checkpoints into MindFormers.",
-    )
     _never_fail_to_print()
-    add_commands(parser.add_subparsers(title="commands", metavar="COMMAND", required=True))
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
+    # Words after `run` are the program's own.
+    as_json = "--json" in words and words[0] != "run"
     try:
-        arguments = parser.parse_args(argv)
+        arguments = build_parser().parse_args(words)
     except SystemExit as stop:  # argparse has printed its message
-        return stop.code if isinstance(stop.code, int) else _USAGE
+        code = stop.code if isinstance(stop.code, int) else USAGE
+        if code and as_json:
+            print_error(ValueError("wrong usage; the message is on standard error"), code, as_json=True)
+        return code
     try:
-        code: int = arguments.run(arguments)
+        code = int(arguments.run(arguments))
         sys.stdout.flush()
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader (head, less) has gone; keep Python from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except (Qwen3PatchError, OSError, ImportError, ValueError) as error:
-        print(f"error: {printable(str(error), keep=_LINE_BREAK)}", file=sys.stderr)
-        return _USAGE
+        return READER_GONE
+    except REPORTED as error:
+        code = exit_code_for(error)
+        print_error(error, code, as_json=as_json)
     return code
 
 

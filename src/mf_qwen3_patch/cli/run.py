@@ -19,6 +19,11 @@ DESCRIPTION = (
     "Run a Python program as `python PROGRAM ARGUMENT ...` would, with mf_qwen3_patch active in it and in the Python "
     "processes that it starts."
 )
+EXAMPLES = (
+    "{prog} run_mindformer.py --config predict_qwen3.yaml",
+    "{prog} --cpu infer.py",
+    "{prog} -m my.package",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

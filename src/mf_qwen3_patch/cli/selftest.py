@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 
 import mf_qwen3_patch
-from mf_qwen3_patch.cli._shared import add_json, installation, packages, stdout_for_us_alone
+from mf_qwen3_patch.cli._shared import add_json, installation, packages, print_json, stdout_for_us_alone
 from mf_qwen3_patch.errors import DeviceUnavailable
 
 HELP = "load a tiny Qwen3 on this machine's device and compare what it says with HuggingFace"
 DESCRIPTION = (
     "Load the tiny Qwen3 that comes with the package on the device, with the device's own kernels (on a CPU: the "
     "stand-ins), and compare tokens and logits with HuggingFace's. Prints a report to paste into a bug. Exit code 0: "
-    "all the same; 1: not; 2: it cannot be tried, and why."
+    "all the same; 1: not; 3: it cannot be tried, and why."
 )
+EXAMPLES = ("{prog}", "{prog} --device CPU --json")
 
 # The tiny Qwen3 that the package ships, and the reference data of HuggingFace transformers beside it.
 MICRO_QWEN3 = Path(mf_qwen3_patch.__file__).parent / "micro_qwen3"
@@ -39,7 +40,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Try, print, and return 0 if everything is as HuggingFace has it, else 1."""
     with stdout_for_us_alone() as stdout:
         found = _report(arguments.device)
-        print(json.dumps(found, ensure_ascii=False) if arguments.json else _as_text(found), file=stdout)
+        if arguments.json:
+            print_json(found, stdout)
+        else:
+            print(_as_text(found), file=stdout)
     return 0 if found["passed"] else 1
 
 

@@ -14,6 +14,7 @@ DESCRIPTION = (
     "Print the path for PYTHONSTARTUP. Python reads PYTHONSTARTUP in interactive sessions only; for scripts use `run`, "
     "or MF_QWEN3_PATCH=1. A startup file of your own goes on working if you name it in MF_QWEN3_PATCH_STARTUP_NEXT."
 )
+EXAMPLES = ('export PYTHONSTARTUP="$({prog})"',)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

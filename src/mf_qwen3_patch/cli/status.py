@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib
-import json
 import os
 import sys
 from pathlib import Path
@@ -17,13 +16,15 @@ from mf_qwen3_patch.activation import startup
 from mf_qwen3_patch.activation.contract import check_contract
 from mf_qwen3_patch.activation.registry import PATCHES
 from mf_qwen3_patch.activation.upstream import TESTED_STACKS, installed_versions
-from mf_qwen3_patch.cli._shared import add_json, installation, packages, stdout_for_us_alone
+from mf_qwen3_patch.cli._exit_codes import ENVIRONMENT, OK, PROBLEMS
+from mf_qwen3_patch.cli._shared import add_json, installation, packages, print_json, stdout_for_us_alone
 
 HELP = "say which versions are there, what each patch does on them, and how the shim gets into programs"
 DESCRIPTION = (
     "Import MindSpore and MindFormers, apply the patches, and say what became of them. "
-    "Exit code 0: all is well; 1: a patch failed, or MindFormers cannot be imported."
+    "Exit code 0: all is well; 1: a patch failed; 3: MindFormers cannot be imported."
 )
+EXAMPLES = ("{prog}", "{prog} --json", "{prog} --contract")
 _VARIABLES = ("DEVICE_ID", "ENFORCE_EAGER", "MS_DEV_GRAPH_KERNEL_FLAGS", "PYTHONPATH", "PYTHONSTARTUP", "RUN_MODE")
 
 
@@ -39,16 +40,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print; return 0 if every patch is applied, left out or not needed, else 1."""
+    """Print; return 0 if every patch is applied, left out or not needed."""
     with stdout_for_us_alone() as stdout:
         # What upstream is and does itself can be seen only while nothing is patched.
         mf_qwen3_patch.deactivate()
         if arguments.contract:
             return _run_contract(stdout, as_json=arguments.json)
         found = _look()
-        print(json.dumps(found, ensure_ascii=False) if arguments.json else _as_text(found), file=stdout)
+        if arguments.json:
+            print_json(found, stdout)
+        else:
+            print(_as_text(found), file=stdout)
     states = {patch["state"] for patch in found["patches"]}
-    return 1 if "failed" in states or found["import_error"] else 0
+    if found["import_error"]:
+        return ENVIRONMENT
+    return PROBLEMS if "failed" in states else OK
 
 
 def _run_contract(stdout: TextIO, *, as_json: bool) -> int:
@@ -56,7 +62,7 @@ def _run_contract(stdout: TextIO, *, as_json: bool) -> int:
     kept = [finding for finding in findings if finding.kept]
     if as_json:
         items = [dataclasses.asdict(finding) for finding in findings]
-        print(json.dumps({"versions": installed_versions(), "contract": items}, ensure_ascii=False), file=stdout)
+        print_json({"versions": installed_versions(), "contract": items}, stdout)
     else:
         lines = [f"{'ok    ' if finding.kept else 'BROKEN'} {finding}" for finding in findings]
         lines.append(f"{len(kept)} of {len(findings)} names are as the shim expects them")
