@@ -31,6 +31,7 @@ from mf_qwen3_patch import _safe_path  # noqa: F401  # isort: skip - first
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from mf_qwen3_patch import _log
 from mf_qwen3_patch._version import __version__
 from mf_qwen3_patch.activation import startup
 from mf_qwen3_patch.activation.registry import REGISTRY, PatchStatus
@@ -126,6 +127,7 @@ def activate() -> None:
         ActivationError: ``MF_QWEN3_PATCH=strict`` is set and a patch could not be applied.
     """
     settings = Settings.from_environment()
+    _log.set_up(settings.log_level)
     if not settings.enabled:
         return
     if settings.cpu_kernels:

@@ -7,6 +7,7 @@ import warnings
 from types import FrameType
 
 from mf_qwen3_patch._display import printable
+from mf_qwen3_patch._log import is_silent
 from mf_qwen3_patch.ranks import is_first_rank
 
 _BETWEEN = frozenset({"mf_qwen3_patch", "mindspore", "mindformers", "wrapt", "importlib", "contextlib", "functools"})
@@ -26,8 +27,8 @@ def find_stack_level() -> int:
 
 
 def warn(message: str, category: type[Warning]) -> None:
-    """Warn, in the name of the user's line, on rank 0 only."""
-    if is_first_rank():
+    """Warn, in the name of the user's line, on rank 0 only, and unless the log is silent."""
+    if is_first_rank() and not is_silent():
         warnings.warn(printable(message), category, stacklevel=find_stack_level())
 
 

@@ -6,6 +6,7 @@
                              load compares everything instead of a sample.
 ``MF_QWEN3_PATCH_DISABLE``   comma-separated names of patches to leave out.
 ``MF_QWEN3_PATCH_CPU``       ``1``: enable the CPU stand-ins for Ascend-only kernels.
+``MF_QWEN3_PATCH_LOG``       ``debug``, ``info`` (default), ``warning`` or ``silent``.
 ===========================  =================================================================
 
 Four more are read where they are used: ``MF_QWEN3_PATCH_THREADS`` (``thread_count``) and ``MF_QWEN3_PATCH_DEQUANTIZE``
@@ -20,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from mf_qwen3_patch._log import LEVELS
 from mf_qwen3_patch._warn import warn
 from mf_qwen3_patch.errors import PatchWarning
 
@@ -42,12 +44,14 @@ class Settings:
         strict: True if ``MF_QWEN3_PATCH=strict``.
         disabled: Names of patches to leave out.
         cpu_kernels: True if ``MF_QWEN3_PATCH_CPU=1``.
+        log_level: The level of ``logging`` that ``MF_QWEN3_PATCH_LOG`` names.
     """
 
     enabled: bool = True
     strict: bool = False
     disabled: frozenset[str] = frozenset()
     cpu_kernels: bool = False
+    log_level: int = LEVELS["info"]
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -58,10 +62,17 @@ class Settings:
         environ = os.environ if environ is None else environ
         mode = _choose(environ, "MF_QWEN3_PATCH", _MODES)
         cpu_kernels = _choose(environ, "MF_QWEN3_PATCH_CPU", _FLAGS)
+        log_level = _choose(environ, "MF_QWEN3_PATCH_LOG", {"": LEVELS["info"], **LEVELS})
         disabled = frozenset(
             name.strip() for name in environ.get("MF_QWEN3_PATCH_DISABLE", "").split(",") if name.strip()
         )
-        return cls(enabled=mode != "off", strict=mode == "strict", disabled=disabled, cpu_kernels=cpu_kernels)
+        return cls(
+            enabled=mode != "off",
+            strict=mode == "strict",
+            disabled=disabled,
+            cpu_kernels=cpu_kernels,
+            log_level=log_level,
+        )
 
 
 _T = TypeVar("_T")

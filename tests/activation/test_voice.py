@@ -65,9 +65,11 @@ def test_a_warning_names_the_line_of_the_program_that_loads(directory: Path, tmp
     strays = [(marked.get(line), file) for _, file, line, message in said if "model-older" in message]
     assert strays == [("from_pretrained", "theirs.py"), ("load_weights", "theirs.py"), ("public", "theirs.py")]
     assert {file for _, file, _, _ in said} == {"theirs.py"}
-    places = {Path(place).name for place in re.findall(r"\[([^\]]*):\d+\] - INFO - mf_qwen3_patch: ", output)}
-    assert "pretrained.py" in places
-    assert places.isdisjoint({"log.py", "logger.py", "theirs.py"})
+    (log,) = tmp_path.rglob("info.log")
+    ours = re.findall(r"\[INFO\] .* \[\S*/mf_qwen3_patch/(\S+):\d+\] ", log.read_text(encoding="utf-8"))
+    assert {"activation/registry.py", "loading/pretrained.py"} <= set(ours)
+    assert not {place for place in ours if place.endswith("log.py")}
+    assert len(re.findall(r"^mf_qwen3_patch: \d+ patches applied", output, re.MULTILINE)) == 1
 
 
 def test_other_ranks_are_silent(directory: Path, tmp_path: Path) -> None:

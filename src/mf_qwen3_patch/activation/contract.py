@@ -120,8 +120,7 @@ mindformers.core.context.build_context
     MFContextOperator.reset_instance(): undoes a failed build
     MFContextOperator.get_mf_ctx_instance(): whether there is a context
 mindformers.tools.logger
-    logger: log lines
-    get_logger: log lines that name the caller
+    get_logger: its log files get our lines, too
 mindformers.tools.utils: is_pynative(): eager mode
 mindformers.version_control: is_310p(): leaves such devices to stock; their dtypes
 mindformers.models.auto.configuration_auto

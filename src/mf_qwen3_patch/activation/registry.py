@@ -24,10 +24,10 @@ from typing import Any, Literal, TypeAlias
 
 import wrapt
 
+from mf_qwen3_patch import _log
 from mf_qwen3_patch._warn import warn
 from mf_qwen3_patch.activation.upstream import unsupported
 from mf_qwen3_patch.errors import ActivationError, PatchWarning
-from mf_qwen3_patch.ranks import is_first_rank
 from mf_qwen3_patch.settings import Settings
 
 
@@ -222,7 +222,16 @@ class Registry:
         elif state == "skipped":  # one reason may concern several patches
             self._warn_once(f"mf_qwen3_patch stepped aside: {reason}")
         elif state == "applied":
-            _log_applied(patch)
+            _log.debug("applied %s to %s", patch.name, patch.target)
+        self._log_when_done()
+
+    def _log_when_done(self) -> None:
+        """Say once, when no patch is pending any more, how many are applied."""
+        states = [one.state for one in self.status()]
+        if "pending" not in states:
+            others = [f"{states.count(state)} {state}" for state in ("skipped", "failed") if state in states]
+            also = f" ({', '.join(others)})" if others else ""
+            _log.info("%d patches applied%s; `mf-qwen3 status` lists them", states.count("applied"), also)
 
     def _revert(self, patch: Patch) -> None:
         state: State = "failed"
@@ -276,11 +285,3 @@ def _nobody_importing(module_name: str) -> Iterator[None]:
         with suppress(RuntimeError):  # _DeadlockError is one
             stack.enter_context(manager(module_name))
         yield
-
-
-def _log_applied(patch: Patch) -> None:
-    """Write one INFO line through MindFormers' own logger, once it exists."""
-    module = sys.modules.get("mindformers.tools.logger")
-    # Our own log module may be what is being imported at this moment.
-    if module is not None and is_first_rank():
-        module.logger.info("mf_qwen3_patch: applied %s to %s", patch.name, patch.target)

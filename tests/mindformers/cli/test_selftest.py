@@ -59,7 +59,7 @@ def test_it_passes_here_and_its_json_is_one_object(tmp_path: Path) -> None:
 @pytest.mark.sweep
 def test_a_machine_without_an_npu_gets_one_clear_error(tmp_path: Path) -> None:
     done = run_script(_COMMAND, "selftest", "--device", "Ascend", cwd=tmp_path, check=False)
-    assert done.exit_code == 2
+    assert done.exit_code == 3
     assert "MindSpore cannot use the device Ascend on this machine" in done.output
     assert "--device CPU" in done.output
     assert "Traceback" not in done.output

@@ -207,7 +207,7 @@ def test_too_small_a_disk_is_seen_before_anything_is_written(
 ) -> None:
     source = write_checkpoint(tmp_path / "hf")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**6, 10**6 - 1000, 1000))
-    assert main(["convert", str(source), str(tmp_path / "mf")]) == 2
+    assert main(["convert", str(source), str(tmp_path / "mf")]) == 3
     error = capfd.readouterr().err
     assert "the disk is too small" in error
     assert "Traceback" not in error

@@ -7,6 +7,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,19 @@ def test_nothing_is_imported_until_the_target_is(make: Make) -> None:
     assert implementation not in sys.modules
     assert importlib.import_module(target).value == "patched"
     assert state(registry) == "applied"
+
+
+def test_one_line_says_that_all_are_applied_and_none_comes_before(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    patches = [*make()[0]._patches, *make()[0]._patches]
+    first, second = (replace(patch, name=patch.target) for patch in patches)
+    registry = Registry([first, second])
+    caplog.set_level("INFO")
+    registry.activate(Settings())
+    importlib.import_module(first.target)
+    assert caplog.messages == []
+
+    importlib.import_module(second.target)
+    assert caplog.messages == ["2 patches applied; `mf-qwen3 status` lists them"]
 
 
 def test_a_target_that_is_there_is_patched_at_once(make: Make) -> None:
