@@ -1,6 +1,6 @@
 """``python -m mf_qwen3_patch``: the command line."""
 
-from mf_qwen3_patch.cli.main import main
+from mf_qwen3_patch.cli.main import console
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(console())

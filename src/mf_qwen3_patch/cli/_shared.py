@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import mf_qwen3_patch
+from mf_qwen3_patch._log import LOGGER
 from mf_qwen3_patch.activation.upstream import installed_versions, is_tested
 from mf_qwen3_patch.checkpoint.writing.safetensors_writer import parse_size
-from mf_qwen3_patch.cli._exit_codes import REPORTED
 from mf_qwen3_patch.cli._terminal import paint
 from mf_qwen3_patch.errors import CheckpointError, Qwen3PatchError
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 """Of every JSON object that a command prints; raised when a key is renamed or removed, not when one is added."""
-
-_STDOUT = "_mf_qwen3_patch_stdout"
 
 
 def positive_int(text: str) -> int:
@@ -56,20 +55,33 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def stdout_for_us_alone() -> Iterator[TextIO]:
-    """Give out what is standard output now, and send to stderr whatever others write to it from here on.
+    """Give out standard output, and keep what others write to it away; with MF_QWEN3_PATCH_LOG=debug on stderr.
 
-    MindFormers logs to stdout, MindSpore's C++ writes there past ``sys.stdout``, and both do so until the process
-    has ended; one line of theirs and ``--json`` is no JSON any more.
+    MindFormers logs to stdout, MindSpore's C++ writes there past ``sys.stdout``; one line of theirs and ``--json`` is
+    no JSON any more. MindSpore's own log on stderr is set to errors, unless GLOG_v says otherwise.
     """
     sys.stdout.flush()
+    wanted = LOGGER.isEnabledFor(logging.DEBUG)
+    if not wanted:
+        os.environ.setdefault("GLOG_v", "3")
     with os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors) as ours:
-        os.dup2(2, 1)
+        redirect_stdout(2 if wanted else None)
         try:
             yield ours
-        except REPORTED as error:
-            # Standard output is stderr from here on: whoever reports the error needs the one from before.
-            error.__dict__[_STDOUT] = os.dup(ours.fileno())
-            raise
+        finally:
+            sys.stdout.flush()
+            ours.flush()
+            redirect_stdout(ours.fileno())
+
+
+def redirect_stdout(target: int | None) -> None:
+    """Let file descriptor 1 be another one, or lead nowhere."""
+    if target is not None:
+        os.dup2(target, 1)
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
 
 
 def print_json(found: Mapping[str, Any], file: TextIO) -> None:
@@ -78,7 +90,7 @@ def print_json(found: Mapping[str, Any], file: TextIO) -> None:
 
 
 def print_error(error: Exception, code: int, *, as_json: bool) -> None:
-    """Say on stderr why a command ends, or as JSON on what was standard output when it began."""
+    """Say on stderr why a command ends, or as JSON on standard output."""
     if not as_json:
         print(f"{paint('error:', 'red', sys.stderr)} {error}", file=sys.stderr)
         if isinstance(error, Qwen3PatchError) and error.code:
@@ -87,9 +99,7 @@ def print_error(error: Exception, code: int, *, as_json: bool) -> None:
     found: dict[str, Any] = {"kind": type(error).__name__, "message": str(error), "exit_code": code}
     if isinstance(error, CheckpointError):
         found["problems"] = [problem.as_dict() for problem in error.problems]
-    stdout = error.__dict__.get(_STDOUT)
-    with nullcontext(sys.stdout) if stdout is None else os.fdopen(stdout, "w", encoding="utf-8") as file:
-        print_json({"error": found}, file)
+    print_json({"error": found}, sys.stdout)
 
 
 @contextmanager

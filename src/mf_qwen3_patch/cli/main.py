@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from mf_qwen3_patch._version import __version__
 from mf_qwen3_patch.cli import check, convert, explain, export, run, selftest, startup_file, status
 from mf_qwen3_patch.cli._exit_codes import INTERRUPTED, READER_GONE, REPORTED, USAGE, exit_code_for
 from mf_qwen3_patch.cli._parser import Parser
-from mf_qwen3_patch.cli._shared import print_error
+from mf_qwen3_patch.cli._shared import print_error, redirect_stdout
 
 # Each has a HELP, a DESCRIPTION, EXAMPLES, add_arguments(parser), and run(arguments), which returns the exit code.
 _COMMANDS = (check, convert, explain, export, run, selftest, startup_file, status)
@@ -73,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # The reader (head, less) has gone; keep Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        redirect_stdout(None)
         return READER_GONE
     except REPORTED as error:
         code = exit_code_for(error)
@@ -85,6 +84,13 @@ def _never_fail_to_print() -> None:
     """Let what standard output's encoding lacks be escaped, as standard error does."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def console() -> int:
+    """Run ``main`` as the whole of a process: what libraries still write to standard output at exit is kept away."""
+    code = main()
+    redirect_stdout(None)
+    return code
 
 
 def run_main() -> int:
