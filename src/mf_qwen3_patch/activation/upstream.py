@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 # What the test suite ran on, as whole stacks: versions of a stack that fit together.
@@ -18,16 +16,6 @@ TESTED_STACKS: tuple[Mapping[str, str], ...] = (
     {"mindformers": "2.1.0", "mindspore": "2.10.0"},
 )
 _QWEN3 = "mindformers.models.qwen3"
-
-
-def installed_versions() -> dict[str, str | None]:
-    """Return the version of each package that matters, None for one that is not installed."""
-    names = ("mindformers", "mindspore", "numpy", "safetensors", "transformers", "wrapt")
-    versions: dict[str, str | None] = dict.fromkeys(names)
-    for name in names:
-        with suppress(PackageNotFoundError):
-            versions[name] = version(name)
-    return versions
 
 
 def is_tested(versions: Mapping[str, str | None]) -> bool:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import mf_qwen3_patch
+from mf_qwen3_patch._installed import installed_versions
 from mf_qwen3_patch._log import LOGGER
-from mf_qwen3_patch.activation.upstream import installed_versions, is_tested
+from mf_qwen3_patch.activation.upstream import is_tested
 from mf_qwen3_patch.checkpoint.writing.safetensors_writer import parse_size
 from mf_qwen3_patch.cli._terminal import paint
 from mf_qwen3_patch.errors import CheckpointError, Qwen3PatchError

@@ -12,10 +12,11 @@ from typing import Any, TextIO
 
 import mf_qwen3_patch
 from mf_qwen3_patch import cpu_kernels
+from mf_qwen3_patch._installed import installed_versions
 from mf_qwen3_patch.activation import startup
 from mf_qwen3_patch.activation.contract import check_contract
 from mf_qwen3_patch.activation.registry import PATCHES
-from mf_qwen3_patch.activation.upstream import TESTED_STACKS, installed_versions
+from mf_qwen3_patch.activation.upstream import TESTED_STACKS
 from mf_qwen3_patch.cli._exit_codes import ENVIRONMENT, OK, PROBLEMS
 from mf_qwen3_patch.cli._shared import add_json, installation, packages, print_json, stdout_for_us_alone
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any
 
 from mindformers.parallel_core.inference.parallel_state import get_tensor_model_parallel_rank
 
+from mf_qwen3_patch._installed import installed_versions
+from mf_qwen3_patch._version import __version__
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
 from mf_qwen3_patch.interrupts import keyboard_interrupts
 from mf_qwen3_patch.loading.fallback import fresh_memory, load_with_mindformers
 from mf_qwen3_patch.loading.report import LoadReport
-from mf_qwen3_patch.loading.runtime.context import tensor_parallel_size
+from mf_qwen3_patch.loading.runtime.context import device_kind, tensor_parallel_size
 from mf_qwen3_patch.loading.runtime.log import say
 from mf_qwen3_patch.loading.runtime.network import network_parameters
 from mf_qwen3_patch.loading.transfer.assign import assigned
@@ -90,5 +94,9 @@ def execute(model: Any, plan: Plan, checkpoint: Checkpoint, details: Details) ->
         warnings=(*details.warnings, *stats.warnings, *verification.warnings),
         loader=f"MindFormers' own loader: {plan.fallback}" if plan.fallback else "mf_qwen3_patch",
         verification=verification,
+        device=device_kind(),
+        time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        host_peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        versions={"mf_qwen3_patch": __version__, **installed_versions()},
     )
     return report

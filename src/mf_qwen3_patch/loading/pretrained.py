@@ -26,7 +26,7 @@ from mf_qwen3_patch.loading.execute import Details, discard_report, execute
 from mf_qwen3_patch.loading.fallback import plan_with_fallback
 from mf_qwen3_patch.loading.generation_config import set_generation_config
 from mf_qwen3_patch.loading.keywords import config_overrides, warn_of_remote_code
-from mf_qwen3_patch.loading.report import LoadReport
+from mf_qwen3_patch.loading.report import LoadReport, save_where_wanted
 from mf_qwen3_patch.loading.runtime.context import (
     device_kind,
     ensure_inference_context,
@@ -144,6 +144,7 @@ def load_pretrained(
         else:
             model.generation_config = generation_config
     say("%s", report.summary)
+    save_where_wanted(report)
     return (model, report.as_loading_info()) if output_loading_info else model
 
 
@@ -196,6 +197,7 @@ def load_weights(
                 )
                 report = _load(model, _sound(check(checkpoint, options)), started)
     say("%s", report)
+    save_where_wanted(report)
     return report
 
 

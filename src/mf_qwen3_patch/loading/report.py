@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mf_qwen3_patch._display import printable
+from mf_qwen3_patch._log import LOGGER
 from mf_qwen3_patch.errors import some
 from mf_qwen3_patch.loading.transfer.verify import Verification
 
 _SHOWN_ALONE = 5
+_VARIABLE = "MF_QWEN3_PATCH_REPORT"
+
+SCHEMA_VERSION = 1
+"""Of the report as JSON; raised when a key is renamed or removed, not when one is added."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,10 @@ class LoadReport:
         warnings: What should be known.
         loader: Which loader did it: ``mf_qwen3_patch`` or, where it could not, MindFormers' own, with the reason.
         verification: What was checked afterwards.
+        device: The kind of device: ``CPU``, ``Ascend`` or ``Ascend 310P``.
+        time: When the load had ended, in UTC, as ISO 8601.
+        host_peak_bytes: The most memory that the process has had resident on the host until then.
+        versions: Of the shim, and of the packages that matter; None for one that is not installed.
     """
 
     directory: str
@@ -62,6 +73,10 @@ class LoadReport:
     warnings: tuple[str, ...] = ()
     loader: str = "mf_qwen3_patch"
     verification: Verification | None = None
+    device: str = ""
+    time: str = ""
+    host_peak_bytes: int = 0
+    versions: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def gigabytes_per_second(self) -> float:
@@ -81,12 +96,30 @@ class LoadReport:
         }
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the report as JSON-compatible values."""
-        return dataclasses.asdict(self) | {"gigabytes_per_second": self.gigabytes_per_second}
+        """Return the report as JSON-compatible values, with the ``schema_version`` of its keys."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            **dataclasses.asdict(self),
+            "gigabytes_per_second": self.gigabytes_per_second,
+        }
 
     def to_json(self) -> str:
         """Return the report as one JSON object."""
         return json.dumps(self.as_dict(), ensure_ascii=False)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the report to a file as one JSON object, and return the file's path.
+
+        The directory is made if it is not there. Of several ranks, each writes a file of its own:
+        ``report.rank_1.json`` for ``report.json``.
+        """
+        file = Path(path)
+        if self.tensor_parallel > 1:
+            file = file.with_name(f"{file.stem}.rank_{self.rank}{file.suffix}")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f"{file.name}.partial")
+        partial.write_text(self.to_json() + "\n", encoding="utf-8")
+        return partial.replace(file)
 
     @property
     def summary(self) -> str:
@@ -131,3 +164,13 @@ class LoadReport:
                 yield f"{len(names)} tensors ({names[0]}, ...): {why}"
             else:
                 yield from (f"{name}: {why}" for name in names)
+
+
+def save_where_wanted(report: LoadReport) -> None:
+    """Save the report to the file that ``MF_QWEN3_PATCH_REPORT`` names; a load does not fail if that can't be done."""
+    path = os.environ.get(_VARIABLE, "").strip()
+    if path:
+        try:
+            report.save(path)
+        except OSError as error:
+            LOGGER.warning("the report was not written, as %s says: %s", _VARIABLE, error)
