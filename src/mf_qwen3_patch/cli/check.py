@@ -9,24 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from mf_qwen3_patch._display import printable
+from mf_qwen3_patch.checkpoint.checks.memory_plan import DEFAULT_TOKENS, plan_memory
 from mf_qwen3_patch.checkpoint.checks.preflight import Preflight, preflight
 from mf_qwen3_patch.checkpoint.config.mindformers_yaml import YamlSettings, read_yaml
 from mf_qwen3_patch.checkpoint.files.resolve import Location
 from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import QuantizedTensor
 from mf_qwen3_patch.cli._exit_codes import OK, PROBLEMS, USAGE, exit_code_for
-from mf_qwen3_patch.cli._shared import add_json, positive_int, print_error, print_json
+from mf_qwen3_patch.cli._shared import add_json, positive_int, positive_number, print_error, print_json
 from mf_qwen3_patch.cli._terminal import paint
 from mf_qwen3_patch.errors import CheckpointError, CheckpointWarning
 
 HELP = "say whether a HuggingFace Qwen3 directory will load, and why not"
 DESCRIPTION = (
     "Check config.json, the index and the file headers of a HuggingFace Qwen3 directory. "
-    "Exit code 0: it will load; 1: it won't."
+    "Exit code 0: it will load; 1: it won't, or does not fit."
 )
+_GIB = 1 << 30
 EXAMPLES = (
     "{prog} ./Qwen3-8B",
     "{prog} ./Qwen3-14B --config predict_qwen3.yaml --tp 4",
-    "{prog} Qwen/Qwen3-8B --json",
+    "{prog} Qwen/Qwen3-8B --device-memory 64 --seq-length 65536 --json",
 )
 
 
@@ -37,6 +39,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="YAML", help="a MindFormers YAML to check against the weights, too")
     parser.add_argument(
         "--tp", metavar="N", type=positive_int, help="tensor-parallel ranks (default: the YAML's, or 1)"
+    )
+    parser.add_argument(
+        "--device-memory",
+        metavar="GIB",
+        type=positive_number,
+        help="plan the memory of devices of so many GiB, such as 64: parameters, key/value cache and rest of each "
+        "rank, and the numbers of ranks that fit; exit code 1 if it does not fit on those asked for",
+    )
+    parser.add_argument(
+        "--seq-length",
+        metavar="TOKENS",
+        type=positive_int,
+        default=DEFAULT_TOKENS,
+        help="with --device-memory: tokens of a whole batch in the key/value cache (default: 32768, as MindFormers)",
     )
     add_json(parser)
 
@@ -60,11 +76,17 @@ def run(arguments: argparse.Namespace) -> int:
         print_error(error, code, as_json=arguments.json)
         return code
     found = _as_json(result, ranks)
+    fits = True
+    if arguments.device_memory is not None and not result.problems:
+        limit = int(arguments.device_memory * _GIB)
+        plan = plan_memory(result.dims, result.memory.dtype, ranks, arguments.seq_length, limit)
+        found["device_plan"] = plan.as_dict()
+        fits = plan.fits
     if arguments.json:
         print_json(found, sys.stdout)
     else:
         print(_as_text(result, found))
-    return PROBLEMS if result.problems else OK
+    return PROBLEMS if result.problems or not fits else OK
 
 
 def _as_json(result: Preflight, ranks: int) -> dict[str, Any]:
@@ -92,11 +114,15 @@ def _as_json(result: Preflight, ranks: int) -> dict[str, Any]:
 
 def _as_text(result: Preflight, found: dict[str, Any]) -> str:
     count = len(result.problems)
+    memory = result.memory
     verdict = f"will not load: {_plural(count, 'problem')}" if count else "will load"
+    if not count and memory.host_free is not None and memory.host > memory.host_free:
+        verdict = "the files are sound, but this host lacks the memory"
     verdict = paint(verdict, "red" if count else "green", sys.stdout)
     lines = [f"{printable(found['directory'])}: {verdict}"]
     if not count:
         lines += _summary(result, found)
+        lines += _device_plan(found.get("device_plan"))
     for number, problem in enumerate(result.problems, start=1):
         lines.append(f"  {number}. " + str(problem).replace("\n", "\n     "))
     lines += [f"  warning: {warning}" for warning in found["warnings"]]
@@ -121,6 +147,21 @@ def _summary(result: Preflight, found: dict[str, Any]) -> list[str]:
         *([method] if quantized else []),
         f"  files: {found['tensors']} tensors in {_plural(len(found['files']), 'file')}, {_size(found['bytes'])}",
         f"  memory in {memory.dtype}: {needed}, {_size(memory.host)} on the host{free}",
+    ]
+
+
+def _device_plan(plan: dict[str, Any] | None) -> list[str]:
+    if plan is None:
+        return []
+    gib = {name: f"{plan[f'{name}_bytes'] / _GIB:.1f} GiB" for name in ("device", "parameter", "cache", "rest")}
+    numbers = ", ".join(map(str, plan["fitting_tensor_parallel"])) or "none"
+    parts = (
+        f"{gib['parameter']} of parameters, {gib['cache']} of key/value cache for {plan['cache_tokens']} tokens "
+        f"({plan['cache_bytes_per_token'] / 1024:.0f} KiB each), {gib['rest']} left of {gib['device']}"
+    )
+    return [
+        f"  each device on {_plural(plan['tensor_parallel'], 'rank')}: {parts}",
+        f"  {'fits' if plan['fits'] else 'does not fit'}; numbers of ranks that do: {numbers}",
     ]
 
 

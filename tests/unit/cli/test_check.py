@@ -177,3 +177,29 @@ def test_quantized_weights_are_refused_where_that_is_asked_for(
     output = capsys.readouterr().out
     assert "the weights are quantized (gptq)" in output
     assert "leave dequantize=False and MF_QWEN3_PATCH_DEQUANTIZE=0 away" in output
+
+
+@pytest.mark.parametrize(("gib", "code", "verdict"), [("64", 0, "fits"), ("0.001", 1, "does not fit")])
+def test_memory_is_planned(
+    gib: str, code: int, verdict: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_checkpoint(tmp_path, dtype="BF16")
+    command = ["check", str(tmp_path), "--device-memory", gib, "--seq-length", "65536"]
+    assert main(command) == code
+    assert f"  {verdict}; numbers of ranks that do: " in capsys.readouterr().out
+    assert main([*command, "--json"]) == code
+
+    plan = json.loads(capsys.readouterr().out)["device_plan"]
+    assert plan["fits"] is (code == 0)
+    assert plan["cache_tokens"] == 65536
+
+
+def test_what_the_host_has_no_memory_for_is_not_said_to_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mf_qwen3_patch.checkpoint.checks.preflight.free_host_memory", lambda: 1000)
+    main(["check", str(write_checkpoint(tmp_path))])
+
+    output = capsys.readouterr().out
+    assert "will load" not in output
+    assert "this host lacks the memory" in output
