@@ -172,7 +172,7 @@ def _unusable(file: CheckpointFile) -> Problem | None:
         return corrupt(name, f"{name} is empty (0 bytes)", "more than 0 bytes", "0 bytes", "download the file again")
     if os.pread(file.descriptor, len(_LFS_MAGIC), 0) == _LFS_MAGIC:
         summary, found = f"{name} is a Git LFS pointer, not the file itself", f"a pointer of {file.size} bytes"
-        advice = "run `git lfs pull` in the directory, or download with `huggingface-cli download`"
+        advice = "run `git lfs pull` in the directory, or download with `hf download`"
         return corrupt(name, summary, "the file's content", found, advice)
     return None
 

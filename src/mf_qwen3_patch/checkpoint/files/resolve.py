@@ -97,7 +97,7 @@ class Location:
             except (OSError, ValueError) as error:
                 if not self._cached:
                     reason = str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
-                    raise self._nowhere(f"it could not be downloaded: {reason:.200}") from error
+                    raise self._nowhere(f"it could not be downloaded: {reason:.200}") from None  # the reason says it
         if self._cached:
             return self._at(self._cached[0])  # a check will say what is missing of it
         switch = "local_files_only=True" if self.local_files_only else "HF_HUB_OFFLINE"
@@ -135,8 +135,8 @@ class Location:
             IncompleteCheckpoint,
             f"{self.name}{revision} is not a directory here and no cache has it, and {reason}",
             expected=f"a directory, or a hub ID in {searched_caches(self.cache_dir)}",
-            found="neither",
-            advice="check the path; or download the model where there is a network, and name its directory",
+            advice=f"check the path; or download it where there is a network, `hf download {self.name}` (in China with "
+            f"HF_ENDPOINT=https://hf-mirror.com) or `modelscope download --model {self.name}`, and name its directory",
         )
         return error_for([problem])
 

@@ -276,6 +276,8 @@ def test_a_hub_that_does_not_have_it(tmp_path: Path, published: Path) -> None:
 
     for fact in ("[MFQ002]", "Qwen/Qwen3-9000B is not a directory here and no cache has it", "could not be downloaded"):
         assert fact in said
+    for way in ("hf download Qwen/Qwen3-9000B", "HF_ENDPOINT=", "modelscope download --model Qwen/Qwen3-9000B"):
+        assert way in said
 
 
 @pytest.mark.parametrize("name", ["Qwen/Qwen3-14B", "a/b", "Qwen/Qwen3-0.6B"])
