@@ -19,7 +19,8 @@ def status(python: Path, *options: str, cwd: Path, **variables: str) -> subproce
 
 def test_json_on_the_real_stack(installed_python: Path, tmp_path: Path) -> None:
     variables = {"MF_QWEN3_PATCH": "1", "MF_QWEN3_PATCH_DISABLE": "eager_prefill"}
-    finished = status(installed_python, "--json", cwd=tmp_path, **variables)
+    variables |= {"HF_ENDPOINT": "https://mirror.example", "ASCEND_RT_VISIBLE_DEVICES": "0,1"}
+    finished = status(installed_python, "--json", cwd=tmp_path, HF_TOKEN="secret", **variables)
 
     assert finished.returncode == 0, finished.stderr
     found = json.loads(finished.stdout)
@@ -35,6 +36,7 @@ def test_json_on_the_real_stack(installed_python: Path, tmp_path: Path) -> None:
     pth = next(installed_python.parent.parent.glob("lib*/python*/site-packages/mf_qwen3_patch.pth"))
     assert found["injection"] == {"active": True, "ways": [pth.name], "pth": str(pth), "startup_file": False}
     assert variables.items() <= found["environment"].items()
+    assert "secret" not in finished.stdout
 
 
 def test_what_upstream_provides_itself_is_said(bare_python: Path, tmp_path: Path) -> None:

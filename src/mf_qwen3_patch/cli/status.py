@@ -26,7 +26,12 @@ DESCRIPTION = (
     "Exit code 0: all is well; 1: a patch failed; 3: MindFormers cannot be imported."
 )
 EXAMPLES = ("{prog}", "{prog} --json", "{prog} --contract")
-_VARIABLES = ("DEVICE_ID", "ENFORCE_EAGER", "MS_DEV_GRAPH_KERNEL_FLAGS", "PYTHONPATH", "PYTHONSTARTUP", "RUN_MODE")
+# By name, not by prefix: HF_TOKEN is a secret.
+_VARIABLES = (
+    *("ASCEND_HOME_PATH", "ASCEND_OPP_PATH", "ASCEND_RT_VISIBLE_DEVICES", "ASCEND_TOOLKIT_HOME"),
+    *("DEVICE_ID", "ENFORCE_EAGER", "HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE"),
+    *("MODELSCOPE_CACHE", "MS_DEV_GRAPH_KERNEL_FLAGS", "PYTHONPATH", "PYTHONSTARTUP", "RUN_MODE"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
