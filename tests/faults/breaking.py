@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tests.support.checkpoints import (
     INDEX,
     Raw,
@@ -16,6 +17,7 @@ from tests.support.checkpoints import (
     edit_config,
     edit_index,
     edit_weights,
+    encode,
     header_bytes,
     read_json,
     read_safetensors,
@@ -151,8 +153,9 @@ def fifo(directory: Path) -> None:
 
 def tensor_twice(directory: Path) -> None:
     second = read_safetensors(directory / SECOND)
-    second[EMBEDDING] = read_safetensors(directory / FIRST)[EMBEDDING]
+    second[EMBEDDING] = zeros(*read_safetensors(directory / FIRST)[EMBEDDING].shape)
     write_safetensors(directory / SECOND, second)
+    (directory / INDEX).unlink()
 
 
 def tensor_not_in_its_file(directory: Path) -> None:
@@ -286,7 +289,7 @@ def qwen2(tensors: Tensors) -> None:
 
 def biases(tensors: Tensors) -> None:
     for layer in range(2):
-        tensors[f"model.layers.{layer}.self_attn.q_proj.bias"] = zeros(128)
+        tensors[f"model.layers.{layer}.self_attn.q_proj.bias"] = encode(np.full(128, 0.5), "F32")
         tensors[f"model.layers.{layer}.self_attn.o_proj.bias"] = zeros(80)
 
 

@@ -125,7 +125,7 @@ CONFIG_FAULTS = (
           config_with(rope_parameters={"rope_theta": 5000.0, "rope_type": "default"}),
           ConfigMismatch, ("config.json", "rope_theta", "1000000", "5000.0")),
     Fault("attention biases in the weights", weights(biases), ConfigMismatch,
-          ("attention_bias", "model.layers.0.self_attn.q_proj.bias", "4 biases", THIRD)),
+          ("attention_bias", "self_attn.q_proj.bias", "4 biases", THIRD)),
 )  # fmt: skip
 
 OVERRIDE_FAULTS = (
@@ -287,7 +287,7 @@ KIND_FAULTS = (
     Fault("reranker", sequence_classifier, UnsupportedCheckpoint,
           ("config.json", "Qwen3ForSequenceClassification", "Qwen3ForCausalLM")),
     Fault("classifier head under a causal config",
-          weights(adding(**{"score.weight": zeros(1, 80)})), UnsupportedCheckpoint,
+          weights(lambda t: (adding(**{"score.weight": zeros(1, 80)})(t), dropping(HEAD)(t))), UnsupportedCheckpoint,
           ("score.weight", "classifier", "[1, 80]")),
     Fault("mixture of experts",
           config_with(model_type="qwen3_moe", architectures=["Qwen3MoeForCausalLM"]), UnsupportedCheckpoint,
@@ -319,11 +319,13 @@ KIND_FAULTS = (
           UnsupportedCheckpoint, ("config.json", "rope_scaling", "longrope", "default angles and yarn's")),
     Fault("linear rope scaling", config_with(**rope(type="linear", factor=2.0)), UnsupportedCheckpoint,
           ("config.json", "rope_scaling", "linear")),
-    Fault("sliding window", config_with(use_sliding_window=True), UnsupportedCheckpoint,
+    Fault("sliding window",
+          config_with(use_sliding_window=True, sliding_window=64, max_window_layers=1), UnsupportedCheckpoint,
           ("config.json", "use_sliding_window", "expected: False", "found: True")),
     Fault("sliding layers", config_with(layer_types=["full_attention", "sliding_attention"]),
           UnsupportedCheckpoint, ("config.json", "layer_types", "sliding_attention", "layer 1")),
-    Fault("attention_bias", config_with(attention_bias=True), UnsupportedCheckpoint,
+    Fault("attention_bias",
+          lambda d: (edit_config(d, attention_bias=True), edit_weights(d, biases))[0], UnsupportedCheckpoint,
           ("config.json", "attention_bias", "expected: False", "found: True")),
     Fault("another activation", config_with(hidden_act="gelu"), UnsupportedCheckpoint,
           ("config.json", "hidden_act", "expected: 'silu'", "found: 'gelu'")),

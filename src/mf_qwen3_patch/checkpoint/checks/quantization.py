@@ -14,7 +14,7 @@ from mf_qwen3_patch.checkpoint.quantization.dequantize import METHODS, QUANTIZAT
 from mf_qwen3_patch.errors import Problem, UnsupportedCheckpoint
 from mf_qwen3_patch.families.registry import is_known
 
-LOADABLE_DTYPES = frozenset({"F32", "F16", "BF16"})
+LOADABLE_DTYPES = frozenset({"F64", "F32", "F16", "BF16"})
 """Dtypes whose values mean what they say; others are quantized and need their scales."""
 
 _ORIGINAL = "download the original bfloat16 checkpoint of the same model, e.g. Qwen/Qwen3-14B"

@@ -97,7 +97,7 @@ def open_checkpoint(
     names, index = choose_files(source, found, variant=variant)
     headers = read_headers(source, names, index, found)
     compare_with_headers(index, headers, found)
-    tensors = merge_headers(headers, found)
+    tensors = merge_headers(source, headers, index, found)
     return Checkpoint(
         source=source,
         config=config or {},

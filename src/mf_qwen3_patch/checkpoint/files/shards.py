@@ -6,11 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
+from mf_qwen3_patch.checkpoint.files.compare import same_bytes
 from mf_qwen3_patch.checkpoint.files.directory import ADAPTER_CONFIG_NAME, Directory
 from mf_qwen3_patch.checkpoint.files.index import INDEX_NAME, Findings, Index, read_index
 from mf_qwen3_patch.checkpoint.files.read_file import corrupt
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
-from mf_qwen3_patch.errors import IncompleteCheckpoint, Problem, UnsupportedCheckpoint, some
+from mf_qwen3_patch.errors import CheckpointError, IncompleteCheckpoint, Problem, UnsupportedCheckpoint, some
 
 SINGLE_NAME = "model.safetensors"
 _SHARD_NAME = re.compile(r"(.+)-([0-9]{5})-of-([0-9]{5})\.safetensors")
@@ -172,17 +173,37 @@ def _with_lost_tensors(problem: Problem, shard: str, index: Index) -> Problem:
     )
 
 
-def merge_headers(headers: Mapping[str, Mapping[str, TensorInfo]], found: Findings) -> dict[str, TensorInfo]:
-    """Return the tensors of all files; of one that is in two files, the first."""
+def merge_headers(
+    source: Directory, headers: Mapping[str, Mapping[str, TensorInfo]], index: Index, found: Findings
+) -> dict[str, TensorInfo]:
+    """Return the tensors of all files; one that is in two files is where the index says.
+
+    Copies with the same content are as good as one. Without an index that says which is meant, others are a problem.
+    """
+    listed = {name: shard for shard, names in index.shards.items() for name in names if name in headers.get(shard, ())}
     homes: dict[str, str] = {}
     twice: dict[tuple[str, str], list[str]] = {}
     for file, tensors in headers.items():
         for name in tensors:
-            first = homes.setdefault(name, file)
+            first = homes.setdefault(name, listed.get(name, file))
             if first != file:
                 twice.setdefault((first, file), []).append(name)
     for (first, second), names in twice.items():
-        summary = f"{len(names)} tensor{'s are' if len(names) > 1 else ' is'} in two files, {first} and {second}"
-        advice = "delete the file that is not meant, or download the checkpoint again"
+        names = [name for name in names if not _are_copies(source, headers[first][name], headers[second][name])]
+        if not names:
+            continue
+        count = f"{len(names)} tensor{'s are' if len(names) > 1 else ' is'}"
+        summary = f"{count} in two files, {first} and {second}, with different content"
+        if names[0] in listed:
+            found.warnings.append(f"{summary}; {first} is used, as {index.name} says: {some(names)}")
+            continue
+        advice = f"put the {INDEX_NAME} beside them that says which is meant"
         found.problems.append(corrupt(second, summary, "in one file", f"in {first} and {second}", advice, names[0]))
     return {name: headers[file][name] for name, file in homes.items()}
+
+
+def _are_copies(source: Directory, first: TensorInfo, second: TensorInfo) -> bool:
+    try:
+        return same_bytes(first, second, lambda path: source.file(str(path.relative_to(source.path))))
+    except CheckpointError:  # a file that is cut off has been reported already
+        return False
