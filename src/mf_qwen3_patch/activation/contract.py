@@ -163,7 +163,13 @@ mindformers.generation.text_generator
     GenerationMixin: patched
     GenerationMixin._incremental_infer_mcore(self, model_inputs, prefill, gather_decode=): wrapped
     GenerationMixin.generate: wrapped
-mindformers.generation: GenerationConfig(**kwargs): made of generation_config.json
+    GenerationMixin.get_logits_processor(\
+self, generation_config, input_ids_seq_length, logits_processor): replaced
+    GenerationMixin.get_logits_warper(generation_config): replaced
+    GenerationMixin.postprocess: wrapped
+mindformers.generation
+    GenerationConfig(**kwargs): made of generation_config.json
+    LogitsProcessorList: its processors are replaced
 mindformers.generation.logits_process: run_using_numpy(): sampling, on the CPU
 mindformers.parallel_core.inference.model_utils
     InferModelMixin: patched
