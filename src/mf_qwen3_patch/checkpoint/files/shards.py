@@ -62,7 +62,7 @@ def _choose_index(source: Directory, found: Findings, single: str, name: str) ->
         # HuggingFace looks for the single file first, so what it would load is what we load.
         found.warnings.append(
             f"{single} and {name} are both there; as with HuggingFace, {single} is used and "
-            "the index with its shards is ignored: delete the one that is not meant"
+            "the index with its shards is ignored: move the one that is not meant elsewhere"
         )
         return Index(name=name)
     found.problems += index.problems
@@ -99,7 +99,7 @@ def _without_index(source: Directory, index: Index, found: Findings) -> list[str
         found.lost_unknown = True
         summary = "the directory holds shards of several checkpoints and no index that says which are meant"
         described = ", ".join(f"{stem}-*-of-{total:05d}" for stem, total in sorted(sets))
-        advice = "delete the shards that are not meant, or download the index"
+        advice = "download the index, or move the shards that are not meant elsewhere"
         found.problems.append(corrupt(INDEX_NAME, summary, "shards of one checkpoint", described, advice))
         return []
     ((stem, total), present) = sets.popitem()
