@@ -71,7 +71,8 @@ def quantization_problem(checkpoint: Checkpoint) -> Problem | None:
     declared = None if checkpoint.dequantized else _declared(checkpoint)
     witness = next(_witnesses(checkpoint), None)
     if witness is None:
-        return None if declared is None else _claimed(declared)
+        # Without any such tensor, transformers minds no other sign than this.
+        return None if declared is None or checkpoint.config.get(QUANTIZATION_KEY) is None else _claimed(declared)
     info, method = witness
     title, advice = method.title, method.advice
     if declared is not None:

@@ -473,6 +473,34 @@ def test_text_that_is_no_number_gets_no_such_advice(tmp_path: Path) -> None:
     assert "write it as a number" not in str(problem.advice)
 
 
+# What is said of weights that are not quantized.
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"quant_method": "bitsandbytes", "load_in_4bit": True},
+        {"quant_method": "fp8", "weight_block_size": [128, 128]},
+    ],
+)
+def test_a_leftover_of_a_quantization_is_to_be_removed(value: dict[str, Any], tmp_path: Path) -> None:
+    write_checkpoint(tmp_path)
+    edit_config(tmp_path, quantization_config=value)
+    problem = only_problem(preflight(tmp_path))
+    assert problem.field == "quantization_config"
+    assert "remove quantization_config if the weights were dequantized or merged" in str(problem.advice)
+    assert "download" not in str(problem)
+
+
+def test_what_other_programs_leave_behind_changes_nothing(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path)
+    (tmp_path / "quant_model_description_w8a8.json").write_text("{}")
+    edit_config(tmp_path, quantization={"bits": 4, "group_size": 64})
+    found = preflight(tmp_path)
+    assert found.problems == ()
+    assert found.warnings == ("config.json has keys that Qwen3 does not use, ignored: quantization",)
+
+
 # Noise.
 
 
