@@ -210,6 +210,11 @@ def lora(directory: Path) -> None:
     write_safetensors(directory / "adapter_model.safetensors", {name: zeros(8, 80)})
 
 
+def lora_weights(directory: Path) -> None:
+    lora(directory)
+    (directory / "adapter_config.json").unlink()
+
+
 def lora_beside(*files: str) -> Callable[[Path], None]:
     def change(directory: Path) -> None:
         name = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"

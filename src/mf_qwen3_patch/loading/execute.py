@@ -88,6 +88,7 @@ def execute(model: Any, plan: Plan, checkpoint: Checkpoint, details: Details) ->
         fused=dict(Counter(plan.fused)),
         casts=stats.casts,
         dequantized=stats.dequantized,
+        merged=stats.merged,
         ignored=details.ignored,
         mismatched=details.mismatched,
         newly_initialized=tuple(entry.name for entry in plan.newly_initialized),

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from mf_qwen3_patch.checkpoint.checks.inferred_dims import Comparison
 from mf_qwen3_patch.checkpoint.files.compare import is_zero
+from mf_qwen3_patch.checkpoint.files.computed_tensor import ComputedTensor
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
-from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import QuantizedTensor
 from mf_qwen3_patch.errors import CheckpointError, Problem
 
 _FIELD = "attention_bias"
@@ -28,7 +28,7 @@ def attention_biases(compared: Comparison) -> list[TensorInfo]:
 
 
 def _says_something(compared: Comparison, bias: TensorInfo) -> bool:
-    readable = bias.dtype in ("F64", "F32", "F16", "BF16") and not isinstance(bias, QuantizedTensor)
+    readable = bias.dtype in ("F64", "F32", "F16", "BF16") and not isinstance(bias, ComputedTensor)
     return not (readable and is_zero(bias, compared.checkpoint.file))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mf_qwen3_patch._display import short_repr
+from mf_qwen3_patch.checkpoint.adapter.merge import merged
 from mf_qwen3_patch.checkpoint.checks.biases import without_needless_bias
 from mf_qwen3_patch.checkpoint.checks.config_fields import field_mismatches, surplus_layers
 from mf_qwen3_patch.checkpoint.checks.inferred_dims import compare
@@ -25,6 +26,8 @@ from mf_qwen3_patch.checkpoint.checks.unsupported import unsupported_kind
 from mf_qwen3_patch.checkpoint.config.normalize import NormalizedConfig, normalize
 from mf_qwen3_patch.checkpoint.config.overrides import KEYWORD_ARGUMENT, apply_overrides
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint, open_checkpoint
+from mf_qwen3_patch.checkpoint.files.directory import Directory
+from mf_qwen3_patch.checkpoint.files.resolve import with_adapter
 from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_NAMES
 from mf_qwen3_patch.checkpoint.quantization.dequantize import dequantized
 from mf_qwen3_patch.checkpoint.regrouped import regrouped
@@ -87,8 +90,9 @@ class CheckOptions:
 
 
 def preflight(
-    directory: str | os.PathLike[str],
+    directory: str | os.PathLike[str] | Directory,
     *,
+    adapter: str | os.PathLike[str] | None = None,
     overrides: Mapping[str, object] | None = None,
     overrides_source: str = KEYWORD_ARGUMENT,
     tensor_parallel: int = 1,
@@ -104,7 +108,8 @@ def preflight(
     """Check a HuggingFace Qwen3 directory.
 
     Args:
-        directory: With config.json and the weights.
+        directory: With config.json and the weights, or with a LoRA adapter whose adapter_config.json names its base.
+        adapter: The directory of a LoRA adapter that is merged into the weights.
         overrides: Config fields that go over config.json's, under HuggingFace's names or MindFormers' aliases
             (``num_layers`` and so on); a value of None counts as not given. Values that agree with the weights are
             fine.
@@ -139,7 +144,7 @@ def preflight(
         ignore_mismatched_sizes,
         dequantize,
     )
-    with open_checkpoint(directory, absent_config=absent_config, variant=variant) as checkpoint:
+    with open_checkpoint(with_adapter(directory, adapter), absent_config=absent_config, variant=variant) as checkpoint:
         return check(checkpoint, options)
 
 
@@ -150,7 +155,7 @@ def check(checkpoint: Checkpoint, options: CheckOptions, config: NormalizedConfi
     config = config or normalize(checkpoint.config, family=checkpoint.family)
     overridden = apply_overrides(config, options.overrides, options.overrides_source)
     config = overridden.config
-    checkpoint = regrouped(checkpoint, config.family, config.dims)
+    checkpoint = merged(regrouped(checkpoint, config.family, config.dims))
     kind = unsupported_kind(checkpoint, options.model_type, tied=config.dims.tie_word_embeddings)
     problems, warnings = [*([kind] if kind else []), *checkpoint.problems], list(checkpoint.warnings)
     dims = config.dims

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from mf_qwen3_patch.checkpoint.checks.inferred_dims import Comparison
 from mf_qwen3_patch.checkpoint.config.overrides import KEYWORD_ARGUMENT
 from mf_qwen3_patch.checkpoint.files.compare import same_bytes
-from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import QuantizedTensor
+from mf_qwen3_patch.checkpoint.files.computed_tensor import ComputedTensor
 from mf_qwen3_patch.errors import CheckpointError, ConfigMismatch, Problem
 
 _FIELD = "tie_word_embeddings"
@@ -26,7 +26,7 @@ def tied_head(compared: Comparison, overrides: Mapping[str, object], source: str
     decided = overrides.get(_FIELD) is True
     if decided and source == KEYWORD_ARGUMENT:
         return [], []
-    if isinstance(head, QuantizedTensor) or isinstance(embedding, QuantizedTensor):
+    if isinstance(head, ComputedTensor) or isinstance(embedding, ComputedTensor):
         difference = f"is stored in another form than {embedding.name}, so that the two are not compared"
     elif (head.dtype, head.shape) != (embedding.dtype, embedding.shape):
         difference = f"has another shape or dtype than {embedding.name}"

@@ -13,7 +13,7 @@ from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import ADAPTER_CONFIG_NAME, CONFIG_NAME
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
 from mf_qwen3_patch.checkpoint.files.shards import ADAPTER_NAMES
-from mf_qwen3_patch.errors import IncompleteCheckpoint, Problem, UnsupportedCheckpoint
+from mf_qwen3_patch.errors import CheckpointError, IncompleteCheckpoint, Problem, UnsupportedCheckpoint
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.qwen3 import QWEN3
 from mf_qwen3_patch.families.registry import FAMILIES, is_known, is_parameter_name
@@ -64,7 +64,7 @@ def unsupported_kind(checkpoint: Checkpoint, model_type: str | None = None, *, t
 
     A model that is ``tied`` needs no output layer of its own.
     """
-    problem = _adapter(checkpoint)
+    problem = _adapter_alone(checkpoint) or _adapter(checkpoint)
     if problem is None and checkpoint.config_read:
         problem = other_model(checkpoint.config, checkpoint.family, model_type)
     # The first names the kind; later rules mostly describe the same cause by its tensors.
@@ -73,16 +73,32 @@ def unsupported_kind(checkpoint: Checkpoint, model_type: str | None = None, *, t
     return problem if problem or tied else _classifier(checkpoint)
 
 
+def _adapter_alone(checkpoint: Checkpoint) -> Problem | None:
+    """Recognize an adapter whose base model is not named."""
+    if not checkpoint.source.is_adapter:
+        return None
+    try:
+        checkpoint.source.adapter_config()
+    except CheckpointError as error:
+        return error.problems[0]
+    return Problem(
+        UnsupportedCheckpoint,
+        f"this is a LoRA adapter, and its {ADAPTER_CONFIG_NAME} names no base model",
+        file=ADAPTER_CONFIG_NAME,
+        field="base_model_name_or_path",
+        expected="the directory or hub ID of its base model",
+        found="none",
+        advice="load the base model, and name this directory as its adapter: adapter=...",
+    )
+
+
 def _adapter(checkpoint: Checkpoint) -> Problem | None:
     lora = next(filter(is_of_an_adapter, checkpoint.tensors), None)
-    files = sorted(checkpoint.listing & {ADAPTER_CONFIG_NAME, *ADAPTER_NAMES})
-    if lora is None and not files:
+    files = sorted(checkpoint.listing & ADAPTER_NAMES)
+    # Beside a model an adapter is merged, or named as ignored.
+    if lora is None and (checkpoint.tensors or not files or checkpoint.source.adapter is not None):
         return None
     summary, advice = "this is a LoRA adapter, not a whole model", MERGE_ADAPTER
-    if lora is None and checkpoint.tensors:
-        # HuggingFace would add it to the model: to load the model alone is no less wrong.
-        summary = "a LoRA adapter lies beside the model"
-        advice += f"; if the model is meant without its adapter, move {' and '.join(files)} elsewhere"
     return Problem(
         UnsupportedCheckpoint,
         summary,

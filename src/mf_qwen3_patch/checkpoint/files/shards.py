@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from mf_qwen3_patch.checkpoint.files.compare import same_bytes
-from mf_qwen3_patch.checkpoint.files.directory import ADAPTER_CONFIG_NAME, Directory
+from mf_qwen3_patch.checkpoint.files.directory import ADAPTER_CONFIG_NAME, ADAPTER_WEIGHTS_NAME, Directory
 from mf_qwen3_patch.checkpoint.files.index import INDEX_NAME, Findings, Index, read_index
 from mf_qwen3_patch.checkpoint.files.read_file import corrupt
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
@@ -15,7 +15,7 @@ from mf_qwen3_patch.errors import CheckpointError, IncompleteCheckpoint, Problem
 
 SINGLE_NAME = "model.safetensors"
 _SHARD_NAME = re.compile(r"(.+)-([0-9]{5})-of-([0-9]{5})\.safetensors")
-ADAPTER_NAMES = frozenset({"adapter_model.safetensors", "adapter_model.bin", "adapters.safetensors"})
+ADAPTER_NAMES = frozenset({ADAPTER_WEIGHTS_NAME, "adapter_model.bin", "adapters.safetensors"})
 
 _OTHER_FORMATS = (
     ((".gguf",), "GGUF", "download the original safetensors checkpoint, e.g. Qwen/Qwen3-14B"),
@@ -40,10 +40,14 @@ def choose_files(source: Directory, found: Findings, *, variant: str | None = No
         _miss_variant(source, index, found, single)
     else:
         names = _without_index(source, index, found)
-    strays = [name for name in source.weight_files if name not in names]
+    strays = [name for name in source.weight_files if name not in names and not _is_of_adapter(source, name)]
     if strays and names:
         found.warnings.append(f"ignored, as they are not part of the checkpoint: {', '.join(strays)}")
     return names, index
+
+
+def _is_of_adapter(source: Directory, name: str) -> bool:
+    return name == ADAPTER_WEIGHTS_NAME and ADAPTER_CONFIG_NAME in source.listing
 
 
 def _of_variant(name: str, variant: str | None) -> str:
@@ -86,7 +90,7 @@ def _without_index(source: Directory, index: Index, found: Findings) -> list[str
         # The index is there but broken; what it listed is not known, so nothing may count as missing.
         found.lost_unknown = True
     if not names:
-        if not index.problems and ADAPTER_CONFIG_NAME not in source.listing:
+        if not index.problems and not source.is_adapter:
             found.problems.append(_no_weights(source.listing))
         return []
     sets: dict[tuple[str, int], set[int]] = {}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mf_qwen3_patch.checkpoint.files.computed_tensor import ComputedTensor
 from mf_qwen3_patch.checkpoint.files.read_file import Files, corrupt
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
 from mf_qwen3_patch.checkpoint.quantization.stored_matrix import Array, StoredMatrix, rounded, to_float32
@@ -156,15 +157,7 @@ def _spread(grid: Array, rows: Array, columns: Array) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
-class QuantizedTensor(TensorInfo):
-    """A tensor that is dequantized while it is read.
-
-    Its dtype is what it is meant to be; its file and offset are those of the codes, its bytes those of all its parts.
-    """
+class QuantizedTensor(ComputedTensor):
+    """A tensor that is dequantized while it is read; its file and offset are those of the codes."""
 
     encoding: Encoding
-
-    @property
-    def values_dtype(self) -> str:
-        """The dtype that its values have when they are read."""
-        return "F32"
