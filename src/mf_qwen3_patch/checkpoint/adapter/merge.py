@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from mf_qwen3_patch.checkpoint.adapter.low_rank import LowRankUpdate
 from mf_qwen3_patch.checkpoint.adapter.settings import MERGE_WITH_PEFT, LoraSettings, read_settings
@@ -138,28 +137,31 @@ def _merge(
     def wrong(kind: str, problem: Problem) -> None:
         faults.setdefault(kind, []).append(problem)
 
-    tied = _is_tied(checkpoint)
-    for module in (*contents.factors, *contents.replaced):
+    for module in dict.fromkeys((*contents.factors, *contents.replaced)):
         name = module + _WEIGHT
-        base = checkpoint.tensors.get(name)
+        base, whole = checkpoint.tensors.get(name), contents.replaced.get(module)
         pair = contents.factors.get(module, {})
-        shown = contents.replaced.get(module) or next(iter(pair.values()))
-        if base is None:
+        shown = whole or next(iter(pair.values()))
+        if module in _OUTER and checkpoint.config.get("tie_word_embeddings") is True:
+            summary = f"the adapter changes {module}, but the base model ties its output layer to its embedding"
+            advice = f"{MERGE_WITH_PEFT}, as PEFT decides which of both is meant"
+            wrong("tied", _problem(UnsupportedCheckpoint, summary, shown, "an untied base model", "tied", advice))
+        elif base is None:
             # Of a base with a file missing it is not known, and that file is the problem.
             if name not in checkpoint.lost and not checkpoint.lost_unknown:
                 summary = f"the adapter changes {name:.120}, which the base model does not have"
                 wrong("module", _problem(ConfigMismatch, summary, shown, name[:120], "no such tensor", _OTHER_BASE))
-        elif tied and module in _OUTER:
-            summary = f"the adapter changes {module}, but the base model ties its output layer to its embedding"
-            advice = (
-                "merge it with PEFT's merge_and_unload(), which decides what is meant, save that, and load the result"
-            )
-            wrong("tied", _problem(UnsupportedCheckpoint, summary, shown, "an untied base model", "tied", advice))
-        elif module in contents.replaced and not pair:
-            _replace(base, contents.replaced[module], tensors, wrong)
+        elif whole is not None and whole.shape != base.shape:
+            summary = f"{whole.name} takes the place of {name}, but has another shape"
+            advice = f"{_OTHER_BASE}; if its vocabulary was resized, {MERGE_WITH_PEFT}"
+            found, expected = f"{list(whole.shape)}", f"{list(base.shape)}"
+            wrong("whole", _problem(ConfigMismatch, summary, whole, expected, found, advice))
         else:
-            own = contents.replaced.get(module, base)
-            _update(replace(own, name=name), pair, module, settings, module in contents.embeddings, tensors, wrong)
+            own = base if whole is None else replace(whole, name=name)
+            if pair:
+                _update(own, pair, module, settings, module in contents.embeddings, tensors, wrong)
+            else:
+                tensors[name] = own
     for name in checkpoint.tensors:
         module = name.removesuffix(_WEIGHT)
         if name.endswith(_WEIGHT) and settings.is_target(module) and module not in contents.factors:
@@ -175,16 +177,6 @@ def _first_of(problems: list[Problem]) -> Problem:
     return replace(first, summary=f"{first.summary}; so it is with {more} more") if more else first
 
 
-def _replace(base: TensorInfo, tensor: TensorInfo, tensors: dict[str, TensorInfo], wrong: Any) -> None:
-    if tensor.shape != base.shape:
-        summary = f"{tensor.name} takes the place of {base.name}, but has another shape"
-        advice = f"{_OTHER_BASE}; if its vocabulary was resized, {MERGE_WITH_PEFT}"
-        found = f"{list(tensor.shape)}"
-        wrong("whole", _problem(ConfigMismatch, summary, tensor, f"{list(base.shape)}", found, advice))
-    else:
-        tensors[base.name] = replace(tensor, name=base.name)
-
-
 def _update(
     base: TensorInfo,
     pair: Mapping[str, TensorInfo],
@@ -192,7 +184,7 @@ def _update(
     settings: LoraSettings,
     is_embedding: bool,
     tensors: dict[str, TensorInfo],
-    wrong: Any,
+    wrong: Callable[[str, Problem], None],
 ) -> None:
     """Add a merged weight to ``tensors``, or say what is wrong with its factors."""
     if len(pair) < 2:
@@ -231,10 +223,6 @@ def _update(
     update = LowRankUpdate(base, left, right, settings.scaling_of(module), is_embedding)
     nbytes = base.nbytes + left.nbytes + right.nbytes
     tensors[base.name] = ComputedTensor(base.name, base.dtype, base.shape, base.file, base.offset, nbytes, update)
-
-
-def _is_tied(checkpoint: Checkpoint) -> bool:
-    return checkpoint.config.get("tie_word_embeddings") is True
 
 
 def _of_another_name(settings: LoraSettings, base: Path) -> list[str]:
