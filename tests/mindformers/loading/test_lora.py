@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,16 @@ from typing import Any
 import pytest
 from tests.mindformers.loading.transfer.stock import bits, build, differences
 from tests.support.checkpoints import TINY_MOE, write_checkpoint
-from tests.support.lora import PROJECTIONS, merge_into, write_adapter
+from tests.support.lora import PROJECTIONS, edit_adapter_config, merge_into, write_adapter
 from tests.support.quantized import write_quantized
 
 import mf_qwen3_patch
-from mf_qwen3_patch import CheckpointWarning, UnsupportedCheckpoint
+from mf_qwen3_patch import CheckpointWarning, IncompleteCheckpoint, UnsupportedCheckpoint
 from mf_qwen3_patch.convert.to_mindformers import convert_to_mindformers
-from mindformers import AutoModel
+from mindformers import AutoConfig, AutoModel, AutoTokenizer
 
+MICRO = Path(mf_qwen3_patch.__file__).parent / "micro_qwen3"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt")
 MODELS: dict[str, dict[str, Any]] = {"dense": {}, "mixture of experts": TINY_MOE, "tied": {"tie": True}}
 
 
@@ -138,6 +141,28 @@ def test_converted_for_ranks_each_has_its_slices_of_the_merged_model(tmp_path: P
             (tmp_path / name / f"rank_{rank}" / "model.safetensors").read_bytes() for name in ("mf", "expected")
         )
         assert found == expected
+
+
+def test_config_and_tokenizer_of_an_adapter_are_its_bases(tmp_path: Path) -> None:
+    base, adapter, _ = write_model(tmp_path)
+    for name in TOKENIZER_FILES:
+        shutil.copy(MICRO / name, base / name)
+
+    assert AutoConfig.from_pretrained(str(adapter)).hidden_size == 80
+    assert AutoTokenizer.from_pretrained(str(adapter)).encode("a") == AutoTokenizer.from_pretrained(str(base)).encode(
+        "a"
+    )
+
+
+@pytest.mark.parametrize("name", ["nowhere/of-it", "/nowhere/of-it/at-all"])
+def test_a_base_that_is_not_there_is_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base, adapter, _ = write_model(tmp_path)
+    edit_adapter_config(adapter, base_model_name_or_path=name)
+
+    with pytest.raises(IncompleteCheckpoint, match=rf"the base model .* names is not here(?s:.)*{name}(?s:.)*adapter="):
+        mf_qwen3_patch.load_weights(build(base), adapter)
+    with pytest.raises(IncompleteCheckpoint, match=f"names is not here(?s:.)*{name}"):
+        mf_qwen3_patch.preflight(adapter)
 
 
 def test_two_adapters_are_refused(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ class Location:
         path = Path(self.name, self.subfolder)
         if (given := self._at(path)).is_adapter:
             base = base_model(given)
-            return base is not None and base != self.name and self._of_base(base).says_qwen3(is_ours)
+            return base is not None and base != self.name and self._base(base).says_qwen3(is_ours)
         speaks_of_qwen3 = "qwen3" in Path(self.name).name.lower()
         if self._is_hub_id:
             return is_ours(self._at(self._cached[0])) if self._cached else speaks_of_qwen3
@@ -74,7 +74,9 @@ class Location:
 
     def find_tokenizer(self) -> Directory:
         """Return the directory with the tokenizer's files; downloads and raises as ``find``."""
-        return self._find(has_tokenizer, CONFIG_NAME, *TOKENIZER_PATTERNS)
+        found = self._find(has_tokenizer, CONFIG_NAME, *TOKENIZER_PATTERNS)
+        base = base_model(found) if found.is_adapter and not has_tokenizer(found) else None
+        return found if base is None else self._base(base).find_tokenizer()
 
     def close(self) -> None:
         """Close the files of every directory that was looked at."""
@@ -88,8 +90,13 @@ class Location:
         if self.adapter is None:
             if (base := base_model(found)) is None:
                 return found  # the checks say so
+            try:
+                directory = self._base(base).find(config_only=config_only)
+                _ = directory.listing
+            except IncompleteCheckpoint as error:
+                raise _no_base(found, error.problems[0]) from error
             # It is closed with what was found here.
-            self._directories[found.path / "base"] = directory = self._of_base(base).find(config_only=config_only)
+            self._directories[found.path / "base"] = directory
             return directory
         if found.adapter is not None:
             raise _several(found)
@@ -99,7 +106,8 @@ class Location:
         self._directories[adapter.path / "base"] = directory = Directory(found.path, adapter)
         return directory
 
-    def _of_base(self, base: str) -> Location:
+    def _base(self, base: str) -> Location:
+        """Return where the base model of the adapter is that was found here."""
         path = Path(self.name) / self.subfolder
         return replace(self, name=base, subfolder="", revision=None, variant=None, adapter=path)
 
@@ -172,11 +180,11 @@ def with_adapter(
 ) -> Directory:
     """Return a directory with an adapter, which may be given; of one that is an adapter, its base model's with it.
 
-    Of an adapter that names no base model it is the directory itself. Raises CheckpointError if the base model is not
-    found, or if there are two adapters.
+    Nothing is downloaded. Of an adapter that names no base model it is the directory itself. Raises CheckpointError if
+    the base model is not found, or if there are two adapters.
     """
     source = directory if isinstance(directory, Directory) else Directory(directory)
-    return Location(source.path, adapter=adapter)._with_adapter(source)
+    return Location(source.path, adapter=adapter, local_files_only=True)._with_adapter(source)
 
 
 def base_model(adapter: Directory) -> str | None:
@@ -186,6 +194,13 @@ def base_model(adapter: Directory) -> str | None:
     except CheckpointError:
         return None
     return base if isinstance(base, str) and base else None
+
+
+def _no_base(adapter: Directory, problem: Problem) -> CheckpointError:
+    summary = f"the base model that {ADAPTER_CONFIG_NAME} names is not here: {problem.summary}"
+    file, field = ADAPTER_CONFIG_NAME, "base_model_name_or_path"
+    advice = "load the base model from where it is, and name this directory as its adapter: adapter=..."
+    return error_for([replace(problem, summary=summary, file=file, field=field, advice=advice)], str(adapter.path))
 
 
 def _several(base: Directory) -> CheckpointError:
