@@ -5,6 +5,7 @@ Source: PEFT 0.21, tuners/lora/layer.py (``get_delta_weight`` of Linear and Embe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,7 +18,7 @@ from mf_qwen3_patch.checkpoint.quantization.stored_matrix import StoredMatrix, t
 from mf_qwen3_patch.errors import InvalidValues, Problem
 
 # Products are always computed in tiles of this size, so that the bits of a value never depend on what else is read.
-_TILE_ROWS, _TILE_COLUMNS = 16, 4096
+_TILE_ROWS, _TILE_COLUMNS = 32, 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class LowRankUpdate:
             own: Array | Rectangle = self.base.encoding.read(files, rows, columns)
         else:
             own = StoredMatrix(self.base).read(files, rows, columns)
-        return MergedRectangle(self, own, left, right, rows.start, columns.start)
+        return MergedRectangle(self, own, left, _in_tiles(right, columns), rows.start, columns.start)
 
     def _places(self, rows: range, columns: range) -> tuple[tuple[range, range], tuple[range, range]]:
         """Return the rows and columns of the factors, as they are stored, that a rectangle needs."""
@@ -106,7 +107,7 @@ class MergedRectangle:
     update: LowRankUpdate
     base: Array | Rectangle
     left: Array  # [rows, rank]
-    right: Array  # [rank, columns]
+    tiles: Sequence[tuple[range, Array]]  # of the columns, ``[rank, columns]`` laid into a whole tile
     first_row: int
     first_column: int
 
@@ -118,22 +119,29 @@ class MergedRectangle:
             values = self.base.values(start, stop)
         scaling = np.float32(self.update.scaling)
         for rows in _tiles(self.first_row + start, self.first_row + stop, _TILE_ROWS):
-            for columns in _tiles(self.first_column, self.first_column + self.right.shape[1], _TILE_COLUMNS):
-                own_rows = slice(rows.start - self.first_row, rows.stop - self.first_row)
-                own_columns = slice(columns.start - self.first_column, columns.stop - self.first_column)
-                delta = self._product(rows, columns, own_rows, own_columns)
-                values[own_rows.start - start : own_rows.stop - start, own_columns] += delta * scaling
+            left = np.zeros((_TILE_ROWS, self.update.rank))
+            row, first = rows.start % _TILE_ROWS, rows.start - self.first_row
+            left[row : row + len(rows)] = self.left[first : first + len(rows)]
+            for columns, right in self.tiles:
+                # In float64, which is as good as exact once it is rounded.
+                column, place = columns.start % _TILE_COLUMNS, columns.start - self.first_column
+                product = (left @ right)[row : row + len(rows), column : column + len(columns)].astype(np.float32)
+                product *= scaling
+                values[first - start : first - start + len(rows), place : place + len(columns)] += product
         return values
 
-    def _product(self, rows: range, columns: range, own_rows: slice, own_columns: slice) -> Array:
-        """Multiply a part of the factors, laid into a whole tile, in float64: rounded, it is as good as exact."""
-        rank = self.right.shape[0]
-        left, right = np.zeros((_TILE_ROWS, rank)), np.zeros((rank, _TILE_COLUMNS))
-        row, column = rows.start % _TILE_ROWS, columns.start % _TILE_COLUMNS
-        left[row : row + len(rows)] = self.left[own_rows]
-        right[:, column : column + len(columns)] = self.right[:, own_columns]
-        tile: Array = (left @ right)[row : row + len(rows), column : column + len(columns)]
-        return tile.astype(np.float32)
+
+def _in_tiles(right: Array, columns: range) -> list[tuple[range, Array]]:
+    tiles = []
+    for part in _tiles(columns.start, columns.stop, _TILE_COLUMNS):
+        tile, column, place = (
+            np.zeros((len(right), _TILE_COLUMNS)),
+            part.start % _TILE_COLUMNS,
+            part.start - columns.start,
+        )
+        tile[:, column : column + len(part)] = right[:, place : place + len(part)]
+        tiles.append((part, tile))
+    return tiles
 
 
 def _tiles(start: int, stop: int, size: int) -> list[range]:
