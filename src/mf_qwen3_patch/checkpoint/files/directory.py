@@ -148,7 +148,7 @@ class Directory:
         """Whether it is of HuggingFace's making, of any model: by a config, or by its tensors' names; never raises."""
         if not self.is_there or self.saved_by_mindformers:
             return False
-        if self.listing & {CONFIG_NAME, ADAPTER_CONFIG_NAME}:
+        if CONFIG_NAME in self.listing or self.is_adapter:
             return True
         return any(name.startswith("model.layers.") for file in self.weight_files for name in self.header(file).tensors)
 

@@ -54,9 +54,11 @@ class Location:
         if not isinstance(self.name, (str, os.PathLike)):
             return False
         path = Path(self.name, self.subfolder)
-        if (given := self._at(path)).is_adapter:
-            base = base_model(given)
-            return base is not None and base != self.name and self._base(base).says_qwen3(is_ours)
+        given = self._at(path)
+        # An adapter has no adapter for its base.
+        base = base_model(given) if given.is_adapter and self.adapter is None else None
+        if base is not None:
+            return self._base(base).says_qwen3(is_ours)
         speaks_of_qwen3 = "qwen3" in Path(self.name).name.lower()
         if self._is_hub_id:
             return is_ours(self._at(self._cached[0])) if self._cached else speaks_of_qwen3

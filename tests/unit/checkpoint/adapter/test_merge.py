@@ -17,6 +17,7 @@ from mf_qwen3_patch.checkpoint.checks.preflight import preflight
 from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
 from mf_qwen3_patch.checkpoint.files.computed_tensor import ComputedTensor
 from mf_qwen3_patch.checkpoint.files.directory import Directory
+from mf_qwen3_patch.checkpoint.files.resolve import Location
 from mf_qwen3_patch.errors import InvalidValues, UnsupportedCheckpoint
 
 Q = "model.layers.0.self_attn.q_proj"
@@ -108,6 +109,14 @@ def test_of_a_base_with_a_file_missing_only_that_is_the_problem(base: Path, adap
     (problem,) = preflight(base, adapter=adapter).problems
 
     assert problem.file == "model-00002-of-00003.safetensors"
+
+
+def test_an_adapter_that_is_its_own_base_is_refused(base: Path, adapter: Path) -> None:
+    edit_adapter_config(adapter, base_model_name_or_path=str(adapter))
+
+    assert not Location(adapter).says_qwen3()
+    with pytest.raises(UnsupportedCheckpoint, match="there are two adapters"):
+        preflight(adapter)
 
 
 def test_experts_are_merged_one_by_one(tmp_path: Path) -> None:
