@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,12 +22,12 @@ from mf_qwen3_patch.errors import (
     UnsupportedCheckpoint,
     some,
 )
+from mf_qwen3_patch.families.family import Family
 
 _PREFIX = "base_model.model."
 _FACTOR = re.compile(r"(.+)\.lora_(?:embedding_)?([AB])(?:\.(?!weight$)([^.]+))?(?:\.weight)?", re.DOTALL)
 _WHOLE = re.compile(r"(.+?)(?:\.base_layer|\.modules_to_save(?:\.[^.]+)?)?\.weight", re.DOTALL)
 _WEIGHT = ".weight"
-_OUTER = ("model.embed_tokens", "lm_head")
 _OTHER_BASE = "name the base model that the adapter was trained on"
 
 
@@ -48,8 +48,11 @@ class _Contents:
     embeddings: set[str] = field(default_factory=set)
 
 
-def merged(checkpoint: Checkpoint) -> Checkpoint:
-    """Return the checkpoint with its adapter merged, if it has one; what is wrong with it is added to the problems."""
+def merged(checkpoint: Checkpoint, family: Family, *, tied: bool) -> Checkpoint:
+    """Return the checkpoint with its adapter merged, if it has one; what is wrong with it is added to the problems.
+
+    Of a model that is ``tied`` the embedding is the output layer, too.
+    """
     adapter = checkpoint.source.adapter
     if adapter is None or checkpoint.source.is_adapter:
         return checkpoint
@@ -59,7 +62,8 @@ def merged(checkpoint: Checkpoint) -> Checkpoint:
         if settings is None:
             raise _WrongAdapter(problems)
         contents = _contents(_weights(adapter))
-        tensors, problems = _merge(checkpoint, contents, settings)
+        shared = (family.embedding, family.head) if tied else ()
+        tensors, problems = _merge(checkpoint, contents, settings, shared)
     except CheckpointError as error:
         return replace(checkpoint, problems=(*checkpoint.problems, *error.problems))
     except _WrongAdapter as wrong:
@@ -128,7 +132,7 @@ def _contents(tensors: Mapping[str, TensorInfo]) -> _Contents:
 
 
 def _merge(
-    checkpoint: Checkpoint, contents: _Contents, settings: LoraSettings
+    checkpoint: Checkpoint, contents: _Contents, settings: LoraSettings, shared: Collection[str]
 ) -> tuple[dict[str, TensorInfo], list[Problem]]:
     """Return the tensors that the adapter changes, and what is wrong; one problem for each kind of fault."""
     tensors: dict[str, TensorInfo] = {}
@@ -142,7 +146,7 @@ def _merge(
         base, whole = checkpoint.tensors.get(name), contents.replaced.get(module)
         pair = contents.factors.get(module, {})
         shown = whole or next(iter(pair.values()))
-        if module in _OUTER and checkpoint.config.get("tie_word_embeddings") is True:
+        if name in shared:
             summary = f"the adapter changes {module}, but the base model ties its output layer to its embedding"
             advice = f"{MERGE_WITH_PEFT}, as PEFT decides which of both is meant"
             wrong("tied", _problem(UnsupportedCheckpoint, summary, shown, "an untied base model", "tied", advice))

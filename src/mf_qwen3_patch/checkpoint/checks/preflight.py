@@ -155,7 +155,8 @@ def check(checkpoint: Checkpoint, options: CheckOptions, config: NormalizedConfi
     config = config or normalize(checkpoint.config, family=checkpoint.family)
     overridden = apply_overrides(config, options.overrides, options.overrides_source)
     config = overridden.config
-    checkpoint = merged(regrouped(checkpoint, config.family, config.dims))
+    checkpoint = regrouped(checkpoint, config.family, config.dims)
+    checkpoint = merged(checkpoint, config.family, tied=config.dims.tie_word_embeddings)
     kind = unsupported_kind(checkpoint, options.model_type, tied=config.dims.tie_word_embeddings)
     problems, warnings = [*([kind] if kind else []), *checkpoint.problems], list(checkpoint.warnings)
     dims = config.dims

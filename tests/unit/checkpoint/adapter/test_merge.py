@@ -19,6 +19,7 @@ from mf_qwen3_patch.checkpoint.files.computed_tensor import ComputedTensor
 from mf_qwen3_patch.checkpoint.files.directory import Directory
 from mf_qwen3_patch.checkpoint.files.resolve import Location
 from mf_qwen3_patch.errors import InvalidValues, UnsupportedCheckpoint
+from mf_qwen3_patch.families.qwen3 import QWEN3
 
 Q = "model.layers.0.self_attn.q_proj"
 
@@ -57,7 +58,7 @@ def test_what_is_not_finite_is_refused_by_the_factors_name(
     edit_adapter(adapter, lambda found: found.update({name: encode(values, "F32")}))
 
     with open_checkpoint(Directory(base, Directory(adapter))) as opened:
-        checkpoint = merged(opened)
+        checkpoint = merged(opened, QWEN3, tied=False)
         tensor = checkpoint.tensors[f"{Q}.weight"]
         assert isinstance(tensor, ComputedTensor)
         with pytest.raises(InvalidValues, match=re.escape(name)):

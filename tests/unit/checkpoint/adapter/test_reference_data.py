@@ -16,6 +16,7 @@ from mf_qwen3_patch.checkpoint.adapter.merge import merged
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint, open_checkpoint
 from mf_qwen3_patch.checkpoint.files.computed_tensor import ComputedTensor
 from mf_qwen3_patch.checkpoint.files.resolve import with_adapter
+from mf_qwen3_patch.families.qwen3 import QWEN3
 
 DATA = ROOT / "tests" / "reference_data" / "lora"
 CASES = sorted(lora_oracle.CASES)
@@ -47,7 +48,7 @@ def test_the_merged_model_is_pefts(case: str, tmp_path: Path) -> None:
     expected = {name: decode(raw) for name, raw in read_safetensors(DATA / case / "expected.safetensors").items()}
 
     with open_checkpoint(with_adapter(base, DATA / case)) as opened:
-        checkpoint = merged(opened)
+        checkpoint = merged(opened, QWEN3, tied=False)
         found = {name: values_of(checkpoint, name) for name in checkpoint.tensors}
 
     assert (checkpoint.problems, checkpoint.warnings) == ((), ())
@@ -64,7 +65,7 @@ def test_any_rectangle_is_that_of_the_whole(rows: range, columns: range, tmp_pat
     expected = decode(read_safetensors(DATA / "mlp" / "expected.safetensors")[name])
 
     with open_checkpoint(with_adapter(base, DATA / "mlp")) as opened:
-        found = values_of(merged(opened), name, rows, columns)
+        found = values_of(merged(opened, QWEN3, tied=False), name, rows, columns)
 
     assert np.array_equal(bits(found), bits(expected[rows.start : rows.stop, columns.start : columns.stop]))
 
