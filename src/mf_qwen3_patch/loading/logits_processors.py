@@ -32,6 +32,11 @@ def _or(value: Any, default: Any) -> Any:
     return default if value is None else value
 
 
+def _rows(input_ids: Any, scores: Any) -> range:
+    # An eager model that does not prefill, as stock's from its second prompt on, has scores of more rows than prompts.
+    return range(min(len(input_ids), len(scores)))
+
+
 class RowProcessors(LogitsProcessorList):  # type: ignore[misc]  # it has no type information
     """Processes each row that is not finished, then lets the call's own processors have theirs."""
 
@@ -47,7 +52,7 @@ class RowProcessors(LogitsProcessorList):  # type: ignore[misc]  # it has no typ
         if self._prompts is None:
             self._prompts = self.lengths
         scores = np.array(scores, np.float32)
-        for row in range(len(scores)):
+        for row in _rows(input_ids, scores):
             if not (is_finished and is_finished[row]):
                 tokens = np.asarray(input_ids[row])[: self.lengths[row]]
                 scores[row] = self[0](scores[row], tokens, int(self._prompts[row]))
@@ -64,7 +69,7 @@ class RowWarpers(LogitsProcessorList):  # type: ignore[misc]  # it has no type i
     def __call__(self, input_ids: Any, scores: Any, is_finished: Any = None, **_: Any) -> Any:
         """Return the scores, in float32."""
         scores = np.array(scores, np.float32)
-        for row in range(len(scores)):
+        for row in _rows(input_ids, scores):
             if not (is_finished and is_finished[row]):
                 scores[row] = self[0](scores[row])
         return scores
