@@ -89,9 +89,17 @@ def test_what_cannot_be_is_an_error_before_anything_is_built(tmp_path: Path) -> 
     path = write_checkpoint(tmp_path / "hf")
     with pytest.raises(ConfigMismatch, match="the YAML's model_config has an unusable value for hidden_size"):
         get_model_config(_settings(path, hidden_size=-3))
-    edit_config(path, use_sliding_window=True)
+    edit_config(path, use_sliding_window=True, sliding_window=64, max_window_layers=0)
     with pytest.raises(UnsupportedCheckpoint, match="use_sliding_window"):
         get_model_config(_settings(path))
+
+
+def test_a_window_that_no_layer_has_changes_nothing(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "hf")
+    expected = get_model_config(_settings(path)).to_dict()
+    edit_config(path, use_sliding_window=True, max_window_layers=28)
+
+    assert get_model_config(_settings(path)).to_dict() == expected
 
 
 def test_a_key_that_changes_nothing_is_warned_of(tmp_path: Path) -> None:
