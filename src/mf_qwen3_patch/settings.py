@@ -34,6 +34,7 @@ _DEFAULT_WAIT_SECONDS = 600.0
 _MOST_THREADS = 4
 _MODES = {"": "on", "1": "on", "0": "off", "strict": "strict"}
 _FLAGS = {"": False, "0": False, "1": True}
+TRAINING_RUNS = ("train", "finetune")  # values of MindFormers' run_mode
 
 
 @dataclass(frozen=True)
@@ -135,4 +136,4 @@ def wait_limit() -> float:
 
 def is_training_run() -> bool:
     """Return whether MindFormers' RUN_MODE says that this process trains; such calls are stock's business."""
-    return os.environ.get("RUN_MODE", "").lower() in ("train", "finetune")
+    return os.environ.get("RUN_MODE", "").lower() in TRAINING_RUNS

@@ -117,11 +117,13 @@ mindformers.core.context.build_context
     is_legacy_model(): which code path generate takes
     get_context: the directory of the launcher's tokenizer
     Context.reset_instance(): undoes a failed build
+    MSContextOperator._handle_data(self): wrapped: the CPU in place of Ascend
     MFContextOperator: which code path generate takes
     MFContextOperator.reset_instance(): undoes a failed build
     MFContextOperator.get_mf_ctx_instance(): whether there is a context
 mindformers.tools.logger
     get_logger: its log files get our lines, too
+mindformers.tools.register.template: ConfigTemplate.apply_template(config): wrapped: a YAML, on the CPU
 mindformers.tools.utils: is_pynative(): eager mode
 mindformers.version_control: is_310p(): leaves such devices to stock; their dtypes
 mindformers.models.auto.configuration_auto

@@ -46,8 +46,10 @@ _TARGETS: dict[str, _Names] = {
         "MoeInitRoutingV2": "moe",
         "MoeTokenUnpermute": "moe",
     },
+    "mindformers.core.context.build_context": {"MSContextOperator._handle_data": "context.of_context"},
     "mindformers.generation.text_generator": _REDUCTIONS,
     "mindformers.generation.logits_process": {**_REDUCTIONS, "run_using_numpy": "elementary"},
+    "mindformers.tools.register.template": {"ConfigTemplate.apply_template": "context.of_yaml"},
 }
 
 _lock = threading.RLock()
@@ -117,7 +119,7 @@ def _apply(names: _Names, module: ModuleType) -> None:
         for path, replacement in replacements.items():
             *owners, name = path.split(".")
             owner = functools.reduce(getattr, owners, module)
-            changed.append((owner, name, getattr(owner, name), replacement))
+            changed.append((owner, name, vars(owner)[name], replacement))
             setattr(owner, name, replacement)
 
 

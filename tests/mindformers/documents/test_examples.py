@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -16,15 +17,7 @@ from mf_qwen3_patch import IncompleteCheckpoint
 pytestmark = pytest.mark.sweep
 
 MICRO = ROOT / "src" / "mf_qwen3_patch" / "micro_qwen3"
-YAML = """
-use_legacy: False
-run_mode: predict
-context: {mode: 1, device_target: CPU}
-parallel: {}
-parallel_config: {model_parallel: 1, data_parallel: 1}
-model:
-  model_config: {seq_length: 256, compute_dtype: float32}
-"""
+YAML = Path(sysconfig.get_path("purelib")) / "configs" / "qwen3" / "predict_qwen3.yaml"
 
 
 def direct(*options: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -40,9 +33,8 @@ def direct(*options: object, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_qwen3_direct_loads_in_both_ways_and_tries_both_modes(tmp_path: Path) -> None:
-    (tmp_path / "predict.yaml").write_text(YAML)
     options = ("--use_training_conversion", "--tokenizer_path", MICRO, "--test_mode", "both")
-    finished = direct("--config", "predict.yaml", "--model_dir", MICRO, *options, cwd=tmp_path)
+    finished = direct("--config", YAML, "--model_dir", MICRO, *options, cwd=tmp_path)
 
     assert finished.returncode == 0, finished.stderr[-4000:]
     assert "all weights loaded" in finished.stdout
