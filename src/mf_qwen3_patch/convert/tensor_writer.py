@@ -7,14 +7,12 @@ from dataclasses import replace
 from math import prod
 
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
-from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_NAMES
+from mf_qwen3_patch.checkpoint.files.safetensors_header import STORED_NAMES
 from mf_qwen3_patch.checkpoint.writing.safetensors_writer import NewTensor
 from mf_qwen3_patch.loading.transfer.cast import Array
 from mf_qwen3_patch.loading.transfer.loader import read_parameter, refuse_invalid
 from mf_qwen3_patch.loading.transfer.plan import ParameterPlan, SliceCopy
 from mf_qwen3_patch.loading.transfer.worker import Findings, PieceLoader
-
-_STORED = {name: stored for stored, name in DTYPE_NAMES.items()}
 
 
 class TensorWriter:
@@ -33,7 +31,7 @@ class TensorWriter:
         def make() -> Iterator[Array]:
             return map(self._read, _matrices(entry, matrices))
 
-        return NewTensor(entry.name, _STORED[entry.dtype], entry.shape, make)
+        return NewTensor(entry.name, STORED_NAMES[entry.dtype], entry.shape, make)
 
     def _read(self, entry: ParameterPlan) -> Array:
         findings = Findings()

@@ -169,9 +169,9 @@ def load_weights(
 
     Args:
         model: The inference network; its config must agree with the weights.
-        directory: A HuggingFace Qwen3 directory, or one with MindFormers' names: converted by ``convert``, in
-            either layout, or merged by MindFormers without a note of its layout, which is then taken for the
-            training layout, as MindFormers does, with a warning.
+        directory: A HuggingFace Qwen3 directory, the hub ID of one in a cache, or one with MindFormers' names:
+            converted by ``convert``, in either layout, or merged by MindFormers without a note of its layout, which is
+            then taken for the training layout, as MindFormers does, with a warning.
         adapter: The directory of a LoRA adapter that is merged into HuggingFace's weights.
         dequantize: Whether quantized weights of HuggingFace's are dequantized, as in ``load_pretrained``.
         family: The model family; by default the model's own.
@@ -186,6 +186,8 @@ def load_weights(
     started = time.perf_counter()
     family = family or family_of(model)
     discard_report(model)
+    if not isinstance(directory, Directory):
+        directory = Location(directory, local_files_only=True).find()
     source = with_adapter(directory, adapter)
     built_with = fields_of(model.config, family)
     stand_in = {"model_type": family.model_type, **built_with}

@@ -11,7 +11,7 @@ import numpy as np
 from mindspore import Parameter
 
 from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME
-from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_NAMES, TensorInfo
+from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_NAMES, STORED_NAMES, TensorInfo
 from mf_qwen3_patch.checkpoint.files.strict_json import json_bytes
 from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import index_bytes, write_small
 from mf_qwen3_patch.checkpoint.writing.safetensors_writer import NewTensor, split_into_files, sync_directory
@@ -24,8 +24,6 @@ from mf_qwen3_patch.loading.transfer.cast import TARGET_DTYPES, Array, cast_like
 from mf_qwen3_patch.loading.transfer.plan import SliceCopy
 from mf_qwen3_patch.loading.transfer.planner import plan
 from mf_qwen3_patch.loading.transfer.rank_slices import PlanNotPossible
-
-_STORED = {name: stored for stored, name in DTYPE_NAMES.items()}
 
 
 def save_pretrained(
@@ -78,7 +76,7 @@ def _tensor(parameter: Parameter, copy: SliceCopy, dtype: str) -> NewTensor:
         held = copy.target_in(to_numpy(parameter).reshape(-1))
         yield np.ascontiguousarray(cast_like_numpy(held, TARGET_DTYPES[dtype]))
 
-    return NewTensor(copy.tensor.name, _STORED[dtype], copy.tensor.shape, make)
+    return NewTensor(copy.tensor.name, STORED_NAMES[dtype], copy.tensor.shape, make)
 
 
 def _config(model: Any, family: Family, stored: str) -> dict[str, Any]:

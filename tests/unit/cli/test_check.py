@@ -113,6 +113,7 @@ def test_control_c_exits_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         raise KeyboardInterrupt
 
     monkeypatch.setattr(check, "preflight", interrupted)
+    (tmp_path / "config.json").write_text("{}")
     assert main(["check", str(tmp_path)]) == 130
 
 

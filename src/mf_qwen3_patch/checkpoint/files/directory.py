@@ -8,16 +8,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mf_qwen3_patch.checkpoint.files.not_found import no_directory
 from mf_qwen3_patch.checkpoint.files.read_file import CheckpointFile, open_file, read_bounded
 from mf_qwen3_patch.checkpoint.files.safetensors_header import Header, inspect_header
 from mf_qwen3_patch.checkpoint.files.strict_json import parse_object
-from mf_qwen3_patch.errors import CheckpointError, CorruptCheckpoint, IncompleteCheckpoint, Problem, error_for
+from mf_qwen3_patch.errors import CheckpointError, CorruptCheckpoint, Problem, error_for
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.registry import find_family
 
 CONFIG_NAME = "config.json"
 ADAPTER_CONFIG_NAME = "adapter_config.json"
 ADAPTER_WEIGHTS_NAME = "adapter_model.safetensors"
+# Endings of what says which model a directory holds, to anyone: configs, MindFormers' own files, tokenizers.
+_TELLING = frozenset({".json", ".yaml", ".yml", ".ckpt", ".bin", ".model", ".tiktoken", ".vocab"})
 
 
 class Directory:
@@ -45,11 +48,8 @@ class Directory:
         """
         try:
             return frozenset(entry.name for entry in self.path.iterdir())
-        except (FileNotFoundError, NotADirectoryError) as error:
-            what = "is not there" if isinstance(error, FileNotFoundError) else "is a file, not a directory"
-            summary = f"the checkpoint directory {self.path} {what}"
-            expected = "a directory with config.json and .safetensors files"
-            problem = Problem(IncompleteCheckpoint, summary, expected=expected, advice="check the path")
+        except (FileNotFoundError, NotADirectoryError):
+            problem = no_directory(self.path)
         except (OSError, ValueError) as error:
             summary = f"the checkpoint directory {self.path} can't be read: {getattr(error, 'strerror', None) or error}"
             problem = Problem(CorruptCheckpoint, summary, advice="check the path and its permissions")
@@ -122,6 +122,11 @@ class Directory:
         return sorted(name for name in self.listing if name.endswith(".safetensors"))
 
     @property
+    def has_weights(self) -> bool:
+        """Whether it holds safetensors files, or the directories of single ranks do."""
+        return self.is_there and bool(self.weight_files or self.rank_directories)
+
+    @property
     def is_there(self) -> bool:
         """Whether it is a directory that can be listed."""
         try:
@@ -135,6 +140,11 @@ class Directory:
         """Whether MindFormers saved it itself, with a ``.ckpt`` instead of safetensors."""
         suffixes = {Path(name).suffix for name in self.listing}
         return ".ckpt" in suffixes and ".safetensors" not in suffixes
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether nothing in it says which model it holds; weights alone don't."""
+        return self.is_there and not any(Path(name).suffix in _TELLING for name in self.listing)
 
     @property
     def is_qwen3(self) -> bool:
@@ -196,4 +206,4 @@ def weights_directory(path: object) -> Directory | None:
     if directory is None or not directory.is_there or directory.saved_by_mindformers:
         return None
     signs = directory.listing & {CONFIG_NAME, ADAPTER_CONFIG_NAME}
-    return directory if signs or directory.weight_files or directory.rank_directories else None
+    return directory if signs or directory.has_weights else None

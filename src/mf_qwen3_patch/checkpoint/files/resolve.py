@@ -13,8 +13,12 @@ from mf_qwen3_patch._display import short_repr
 from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import ADAPTER_CONFIG_NAME, CONFIG_NAME, Directory, is_qwen3_directory
 from mf_qwen3_patch.checkpoint.files.hub import cached_directories, download, is_hub_id, offline, searched_caches
+from mf_qwen3_patch.checkpoint.files.not_found import did_you_mean, no_model
 from mf_qwen3_patch.checkpoint.files.tokenizer_files import TOKENIZER_PATTERNS, has_tokenizer
 from mf_qwen3_patch.errors import CheckpointError, IncompleteCheckpoint, Problem, UnsupportedCheckpoint, error_for
+
+# Of a file that MindFormers' own from_pretrained takes.
+_MINDFORMERS_SUFFIXES = frozenset({".yaml", ".yml", ".ckpt"})
 
 
 @dataclass(frozen=True)
@@ -49,20 +53,19 @@ class Location:
         """Say whether a Qwen3 model is asked for, as ``is_ours`` judges a directory; asks no hub, never raises.
 
         A hub ID is if the config.json in a cache says so or, where no cache has it, if it speaks of Qwen3 itself;
-        so is a path that is not there, for a clear error.
+        so is a path at which there is no model, for a clear error.
         """
         if not isinstance(self.name, (str, os.PathLike)):
             return False
-        path = Path(self.name, self.subfolder)
-        given = self._at(path)
+        directory = self._at(self._path)
         # An adapter has no adapter for its base.
-        base = base_model(given) if given.is_adapter and self.adapter is None else None
+        base = base_model(directory) if directory.is_adapter and self.adapter is None else None
         if base is not None:
             return self._base(base).says_qwen3(is_ours)
-        speaks_of_qwen3 = "qwen3" in Path(self.name).name.lower()
         if self._is_hub_id:
+            speaks_of_qwen3 = "qwen3" in Path(self.name).name.lower()
             return is_ours(self._at(self._cached[0])) if self._cached else speaks_of_qwen3
-        return is_ours(self._at(path)) or (len(path.parts) > 1 and speaks_of_qwen3 and not os.path.lexists(path))
+        return is_ours(directory) or self._leads_nowhere(directory)
 
     def find(self, *, config_only: bool = False) -> Directory:
         """Return the directory with config.json and the weights; download what is missing, if that is allowed.
@@ -110,12 +113,15 @@ class Location:
 
     def _base(self, base: str) -> Location:
         """Return where the base model of the adapter is that was found here."""
-        path = Path(self.name) / self.subfolder
-        return replace(self, name=base, subfolder="", revision=None, variant=None, adapter=path)
+        return replace(self, name=base, subfolder="", revision=None, variant=None, adapter=self._path)
 
     def _find(self, enough: Callable[[Directory], bool], *only: str) -> Directory:
         if not self._is_hub_id:
-            return self._at(Path(self.name) / self.subfolder)
+            directory = self._at(self._path)
+            _ = directory.listing  # raises if there is none
+            if directory.is_bare and not directory.has_weights:
+                raise error_for([no_model(directory.path)])
+            return directory
         may_download = not self.local_files_only and not offline()
         if not self.force_download or not may_download:
             for directory in map(self._at, self._cached):
@@ -139,6 +145,16 @@ class Location:
         switch = "local_files_only=True" if self.local_files_only else "HF_HUB_OFFLINE"
         raise self._nowhere(f"it was not looked for on the hub ({switch})")
 
+    def _leads_nowhere(self, directory: Directory) -> bool:
+        """Say whether the name is a path at which MindFormers could read nothing."""
+        if directory.is_there:
+            return directory.is_bare
+        if directory.path.suffix in _MINDFORMERS_SUFFIXES:
+            return False
+        name = os.fspath(self.name)
+        is_path = not isinstance(self.name, str) or os.sep in name or name.startswith(("~", ".")) or self.subfolder
+        return bool(is_path) or os.path.lexists(directory.path)
+
     def _download(self, only: tuple[str, ...] = ()) -> Path:
         keywords = {key: getattr(self, key) for key in LOCATION_KEYWORDS if key not in _OF_NO_HUB}
         return download(str(self.name), only=only, **keywords)
@@ -149,6 +165,10 @@ class Location:
     @cached_property
     def _directories(self) -> dict[Path, Directory]:
         return {}
+
+    @cached_property
+    def _path(self) -> Path:
+        return Path(self.name) / self.subfolder
 
     @cached_property
     def _is_hub_id(self) -> bool:
@@ -171,8 +191,9 @@ class Location:
             IncompleteCheckpoint,
             f"{self.name}{revision} is not a directory here and no cache has it, and {reason}",
             expected=f"a directory, or a hub ID in {searched_caches(self.cache_dir)}",
-            advice=f"check the path; or download it where there is a network, `hf download {self.name}` (in China with "
-            f"HF_ENDPOINT=https://hf-mirror.com) or `modelscope download --model {self.name}`, and name its directory",
+            advice=f"{did_you_mean(Path(self.name)) or 'check the path;'} or download it where there is a network, "
+            f"`hf download {self.name}` (in China with HF_ENDPOINT=https://hf-mirror.com) or "
+            f"`modelscope download --model {self.name}`, and name its directory",
         )
         return error_for([problem])
 

@@ -31,6 +31,9 @@ DTYPE_BITS: Mapping[str, int] = {
 DTYPE_NAMES: Mapping[str, str] = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
 """The names of the format's floating-point dtypes in config.json, MindSpore and numpy."""
 
+STORED_NAMES: Mapping[str, str] = {name: stored for stored, name in DTYPE_NAMES.items()}
+"""The other way round."""
+
 _LENGTH_BYTES = 8
 _MAX_RANK = 32  # numpy's limit, too; keeps the product of a hostile shape small
 _MAX_DIMENSION = 2**63 - 1

@@ -8,7 +8,7 @@ from typing import Any
 
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME
-from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_NAMES, TensorInfo
+from mf_qwen3_patch.checkpoint.files.safetensors_header import STORED_NAMES, TensorInfo
 from mf_qwen3_patch.checkpoint.quantization.awq import Awq
 from mf_qwen3_patch.checkpoint.quantization.compressed_tensors import CompressedTensors
 from mf_qwen3_patch.checkpoint.quantization.fp8 import Fp8
@@ -25,7 +25,6 @@ METHODS: Mapping[str, type[Method]] = {"fp8": Fp8, "gptq": Gptq, "awq": Awq, "co
 
 _WEIGHT = "weight"
 _ORIGINAL = "download the checkpoint again, or the original bfloat16 checkpoint of the same model"
-_STORED = {name: stored for stored, name in DTYPE_NAMES.items()}
 
 
 def quant_method(config: Mapping[str, Any]) -> str | None:
@@ -113,7 +112,7 @@ def _own_dtype(checkpoint: Checkpoint) -> str:
     """Return the dtype that the weights had before: the config's, else that of the largest tensor that has one."""
     for key in ("dtype", "torch_dtype"):
         declared = checkpoint.config.get(key)
-        if isinstance(declared, str) and (stored := _STORED.get(declared.removeprefix("torch."))):
+        if isinstance(declared, str) and (stored := STORED_NAMES.get(declared.removeprefix("torch."))):
             return stored
     plain = (info for info in checkpoint.tensors.values() if info.dtype in ("BF16", "F16") and len(info.shape) == 2)
     largest = max(plain, key=lambda info: info.nbytes, default=None)

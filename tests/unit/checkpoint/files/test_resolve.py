@@ -89,8 +89,9 @@ def test_the_subfolder_of_a_directory(tmp_path: Path, directory: Path) -> None:
     location = Location.of(tmp_path, {"subfolder": "below"})
 
     assert location.says_qwen3()
-    assert not Location(tmp_path).says_qwen3()
     assert location.find().path == tmp_path / "below"
+    with pytest.raises(IncompleteCheckpoint, match=r"did you mean .*/below"):
+        Location(tmp_path).find()
 
 
 @pytest.mark.parametrize("keyword", ["subfolder", "variant", "revision"])
@@ -103,11 +104,18 @@ def test_a_keyword_that_is_no_string(keyword: str) -> None:
     ("name", "answer"),
     [
         ("/data/Qwen3-14B", True),  # a path that is not there: the error shall be ours
-        ("checkpoints/of/qwen3-8b", True),
+        ("/data/Llama", True),
+        ("checkpoints/of/anything", True),
+        ("./model", True),
+        ("../model", True),
+        ("~/model", True),
+        ("model/", True),
+        (Path("model"), True),
+        ("/data/config.yaml", False),  # MindFormers' own files
+        ("./model.ckpt", False),
         ("Qwen/Qwen3-8B", True),
         ("qwen3_8b", False),  # MindFormers' own names
         ("meta-llama/Llama-3.1-8B", False),
-        ("/data/Llama", False),
         (None, False),
         (7, False),
     ],
@@ -115,6 +123,20 @@ def test_a_keyword_that_is_no_string(keyword: str) -> None:
 def test_who_is_asked_where_nothing_is_found(name: object, answer: bool, tmp_path: Path) -> None:
     location = Location.of(name, {"cache_dir": tmp_path, "local_files_only": True})
     assert location.says_qwen3() is answer
+
+
+@pytest.mark.parametrize("file", ["predict_qwen3.yaml", "config.json", "tokenizer.model", "model.ckpt"])
+def test_a_directory_that_says_what_it_is_stays_with_mindformers(file: str, tmp_path: Path) -> None:
+    (tmp_path / file).write_text("{}")
+
+    assert not Location(tmp_path).says_qwen3()
+
+
+def test_a_hub_id_that_is_nearly_a_directory(tmp_path: Path, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(directory, tmp_path / "models" / "Qwen3-0.6B")
+    with pytest.raises(IncompleteCheckpoint, match=r"did you mean .*/models/Qwen3-0\.6B\? or download it"):
+        Location("models/qwen3-0.6b", cache_dir=tmp_path, local_files_only=True).find()
 
 
 @pytest.mark.parametrize(
