@@ -85,6 +85,7 @@ PATCHES: tuple[Patch, ...] = tuple(
         ("mindformers", "from_pretrained", ["from_pretrained", "auto_model", "auto_config", "auto_tokenizer"]),
         ("mindformers", "model_config", ["model_config"]),
         ("mindformers", "build_tokenizer", ["build_tokenizer"]),
+        ("mindformers", "launcher", ["launcher"]),
         ("mindformers", "finetune", ["finetune"]),
     )
     for name in names

@@ -36,7 +36,7 @@ def get_load_path_after_hf_convert(stock: Callable[..., Any], config: Any, netwo
     trained = TrainingNetwork.find(network)
     converted = None
     if trained is not None and _loads_weights_alone(config):
-        converted = prepare(trained, _load_path(config), config.get("output_dir"))
+        converted = prepare(trained, load_path(config), config.get("output_dir"))
     return stock(config, network) if converted is None else converted
 
 
@@ -75,7 +75,7 @@ def convert_weight_dict(stock: Callable[..., Any], self: Any, source_dict: Any, 
     return weight_dict.convert_for_training(stock, self, source_dict, family=family, **kwargs)
 
 
-def _load_path(config: Any) -> Any:
+def load_path(config: Any) -> Any:
     """Return the directory that is to be loaded; newer releases have it in a section of its own."""
     section = config.get("checkpoint")
     return section["load_path"] if section and "load_path" in section else config.get("load_checkpoint")
