@@ -214,7 +214,9 @@ mindformers.parallel_core.utils.model_mixin
     ModelMixin.convert_weight_dict(source_dict, **kwargs): the stub that raises
     ModelMixin.get_gpt_transformer_config(self): the layout of a training network
     TrainModelMixin: merges Q|K|V and gate|up
-mindformers.trainer.trainer: Trainer._check_config_rules(self): wrapped: finds the directories of the launcher
+mindformers.trainer.trainer
+    Trainer: patched
+    Trainer._check_config_rules(self): wrapped: finds the directories of the launcher
 mindformers.utils.load_checkpoint_utils
     Process: replaced: converts files in a child
     get_load_path_after_hf_convert(config, network): wrapped: converts what is fine-tuned
