@@ -151,3 +151,45 @@ def test_options_that_keep_the_shim_out_are_an_error_not_a_silent_nothing(
 def test_pythons_own_options_are_passed_on(command: str, options: list[str]) -> None:
     words = command.split()
     assert _interpreter_options(words, words[words.index("run") - 1 :]) == options
+
+
+def _script(path: Path, text: str, mode: int = 0o755) -> str:
+    path.write_text(text)
+    path.chmod(mode)
+    return f"./{path.name}"
+
+
+def test_whatever_a_user_types_runs(runner: tuple[list[str], dict[str, str]], tmp_path: Path) -> None:
+    """Words before the program, a command, a shell script, a piece of code: the shim is in Python, wherever it starts."""
+    command, environ = runner
+    (tmp_path / "program.py").write_text(_REPORT)
+    (tmp_path / "python").mkdir()  # a directory of that name is not meant
+    script = _script(tmp_path / "a.sh", f'#!/bin/sh\nexec {command[0]} "$@"\n')
+    plain = _script(tmp_path / "b.sh", f'{command[0]} "$@"\n', 0o644)
+    for words in (
+        ["python", "program.py", "a"],
+        ["python3", "-u", "program.py", "a"],
+        ["env", command[0], "program.py", "a"],
+        [script, "program.py", "a"],
+        ["bash", plain, "program.py", "a"],
+    ):
+        finished = launch(*command, *words, cwd=tmp_path, **environ)
+        assert finished.returncode == 0, (words, finished.stderr)
+        seen = json.loads(finished.stdout)
+        assert (seen["argv"], seen["shim"]) == (["program.py", "a"], True), words
+    code = launch(*command, "-c", _REPORT, "a", cwd=tmp_path, **environ)
+    assert json.loads(code.stdout)["argv"] == ["-c", "a"]
+    assert json.loads(code.stdout)["shim"] is True
+
+
+def test_what_cannot_run_says_what_to_type(installed_python: Path, tmp_path: Path) -> None:
+    _script(tmp_path / "a.sh", "echo x\n", 0o644)
+    for words, answer in (
+        (["absent.py"], "absent.py is no file here, and no command: check the path, or type -m before a module"),
+        (["python"], "Leave `python` out, and give a file, or -m and a module"),
+        (["./a.sh"], "./a.sh is a shell script, and not executable: chmod +x it, or type `run bash ./a.sh`"),
+        (["-m", "-c", "x"], "not allowed with argument -m"),
+    ):
+        finished = launch(installed_python, "-m", "mf_qwen3_patch", "run", *words, cwd=tmp_path)
+        assert finished.returncode == 2, words
+        assert answer in finished.stderr, finished.stderr

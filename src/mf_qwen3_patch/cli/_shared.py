@@ -18,9 +18,12 @@ import mf_qwen3_patch
 from mf_qwen3_patch._installed import installed_versions
 from mf_qwen3_patch._log import LOGGER
 from mf_qwen3_patch.activation.upstream import is_tested
+from mf_qwen3_patch.checkpoint.files.hub import is_hub_id
+from mf_qwen3_patch.checkpoint.files.not_found import did_you_mean
+from mf_qwen3_patch.checkpoint.files.resolve import Location
 from mf_qwen3_patch.checkpoint.writing.safetensors_writer import parse_size
 from mf_qwen3_patch.cli._terminal import paint
-from mf_qwen3_patch.errors import CheckpointError, Qwen3PatchError
+from mf_qwen3_patch.errors import CheckpointError, IncompleteCheckpoint, Qwen3PatchError
 
 if TYPE_CHECKING:
     from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import Written
@@ -111,12 +114,23 @@ def print_error(error: Exception, code: int, *, as_json: bool) -> None:
     print_json({"error": found}, sys.stdout)
 
 
+def in_cache(name: str) -> str:
+    """Return where a cache has the model of a hub ID; what is there, or in no cache, is returned as it is."""
+    if Path(name).exists() or not is_hub_id(name):
+        return name
+    try:
+        return str(Location(name, local_files_only=True).find().path)
+    except IncompleteCheckpoint:
+        return name
+
+
 @contextmanager
 def resumable(source: str, contents: str, target: str) -> Iterator[TextIO]:
     """Give out standard output if ``source`` is a directory, and say on Ctrl-C that nothing is lost."""
     with stdout_for_us_alone() as stdout:
         if not Path(source).is_dir():
-            raise NotADirectoryError(f"{source} is not a directory with {contents}: check the path")
+            advice = did_you_mean(Path(source)) or "check the path"
+            raise NotADirectoryError(f"{source} is not a directory with {contents}: {advice}")
         try:
             yield stdout
         except KeyboardInterrupt:

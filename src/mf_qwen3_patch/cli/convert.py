@@ -7,7 +7,7 @@ import importlib
 import sys
 
 import mf_qwen3_patch
-from mf_qwen3_patch.cli._shared import add_shard_size, positive_int, print_written, resumable
+from mf_qwen3_patch.cli._shared import add_shard_size, in_cache, positive_int, print_written, resumable
 from mf_qwen3_patch.errors import CheckpointWarning
 from mf_qwen3_patch.families.layout import INFERENCE, TRAINING
 
@@ -26,7 +26,8 @@ EXAMPLES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the two directories, and how to write the second."""
-    parser.add_argument("source", metavar="HF_DIR", help="the HuggingFace directory; only read")
+    source = "the HuggingFace directory, or the hub ID of one in a cache; only read"
+    parser.add_argument("source", metavar="HF_DIR", help=source)
     parser.add_argument("target", metavar="OUT_DIR", help="the directory to make: not there yet, or empty")
     parser.add_argument(
         "--layout",
@@ -52,7 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert, print, and return 0."""
-    with resumable(arguments.source, "a HuggingFace model", arguments.target) as stdout:
+    source = in_cache(arguments.source)
+    with resumable(source, "a HuggingFace model", arguments.target) as stdout:
         if arguments.tp > 1:
             # The networks are looked at for their slices and never run: they are built without a device.
             importlib.import_module("mindspore").set_context(device_target="CPU")
@@ -60,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         from mf_qwen3_patch.convert.to_mindformers import convert_to_mindformers
 
         done = convert_to_mindformers(
-            arguments.source,
+            source,
             arguments.target,
             layout=arguments.layout,
             adapter=arguments.adapter,
@@ -73,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         each = use = ""
         if arguments.tp > 1:
             each = f" for each of {arguments.tp} ranks"
-            use = f"  in a YAML: load_checkpoint: {done.written.directory}, pretrained_model_dir: {arguments.source}"
+            use = f"  in a YAML: load_checkpoint: {done.written.directory}, pretrained_model_dir: {source}"
         each += f", dequantized ({done.dequantized})," if done.dequantized else ""
         each += f", merged with {done.adapter}," if done.adapter else ""
         contents = f"{done.parameters} parameters{each} in the {arguments.layout} layout"

@@ -4,6 +4,9 @@ With them the stock inference network runs on a laptop, slowly and rightly: to t
 compare with HuggingFace. They are numpy, confined to MindFormers' inference modules, and pass every
 call on to the real kernel as soon as MindSpore's device target is anything but the CPU.
 
+Where MindSpore finds no other device, a YAML or a context that is made for Ascend gets the CPU's device
+target, mode and dtypes.
+
 As soon as one is used, MindSpore launches operations one at a time in this process
 (``mindspore.runtime.launch_blocking``, which can't be taken back).
 

@@ -23,6 +23,7 @@ from mf_qwen3_patch.patches.finetune import load_path
 from mf_qwen3_patch.settings import TRAINING_RUNS, is_training_run
 
 _TRAINER = "mindformers.trainer.trainer:Trainer"
+_MODEL = "pretrained_model_dir"
 
 
 def check_config_rules(stock: Callable[..., None], self: Any) -> None:
@@ -34,18 +35,19 @@ def check_config_rules(stock: Callable[..., None], self: Any) -> None:
     if is_training_run() or config.get("run_mode") in TRAINING_RUNS or self.is_model_instance:
         stock(self)
         return
-    _find(config, "pretrained_model_dir")
+    _find(config, _MODEL)
     _find(config, "load_checkpoint")
     _find(config.get("checkpoint"), "load_path")
     stock(self)
-    if not load_path(config) and config.get("pretrained_model_dir"):
-        _check_random_weights(Directory(config["pretrained_model_dir"]))
+    if not load_path(config) and config.get(_MODEL):
+        _check_random_weights(Directory(config[_MODEL]))
 
 
 def _find(section: Any, name: str) -> None:
     """Put the directory of a hub ID in its place; raises IncompleteCheckpoint if there is no model."""
     path = section.get(name) if isinstance(section, MutableMapping) else None
-    if not isinstance(path, str) or not path:
+    # Weights may also be one file, which load_weights judges.
+    if not isinstance(path, str) or not path or (name != _MODEL and Path(path).is_file()):
         return
     with closing(Location(path)) as location:
         if not location.says_qwen3():

@@ -64,6 +64,8 @@ def test_a_path_without_a_model_says_what_was_meant(name: str, directory: Path, 
         (directory / "config.json", directory),
         (tmp_path / "hub", snapshot),
     ):
+        if name == "load_checkpoint" and path.is_file():
+            continue  # for load_weights to say: one file may hold all weights
         with pytest.raises(IncompleteCheckpoint, match=f"did you mean {meant}"):
             _checked(**{**given, name: str(path)})
 

@@ -104,7 +104,7 @@ def test_a_path_without_a_model_is_an_error(network: Any, directory: Path, tmp_p
     (tmp_path / "README.md").write_text("x")
     for load in (network.load_weights, lambda path: mf_qwen3_patch.load_weights(network, path)):
         with pytest.raises(IncompleteCheckpoint, match="did you mean "):
-            load(str(directory / "model-00001-of-00002.safetensors"))
+            load(str(directory / "config.json"))
         with pytest.raises(IncompleteCheckpoint, match="is not there"):
             load(tmp_path / "absent")
         with pytest.raises(IncompleteCheckpoint, match="there is no model"):

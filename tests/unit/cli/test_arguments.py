@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import pytest
+from tests.support.checkpoints import write_checkpoint
 
-from mf_qwen3_patch.cli._shared import shard_size
+from mf_qwen3_patch.cli._shared import in_cache, resumable, shard_size
 from mf_qwen3_patch.cli.main import main
 
 
@@ -48,3 +50,16 @@ def test_wrong_usage_exits_2_without_a_traceback(
     error = capfd.readouterr().err
     assert text in error
     assert "Traceback" not in error
+
+
+def test_a_source_is_a_directory_or_the_hub_id_of_one_in_a_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path))
+    place = write_checkpoint(tmp_path / "models" / "Qwen" / "Qwen3-0.6B")
+
+    assert in_cache("Qwen/Qwen3-0.6B") == str(place)
+    assert in_cache("Qwen/Qwen3-9000B") == "Qwen/Qwen3-9000B"
+    assert in_cache(str(tmp_path)) == str(tmp_path)
+    with pytest.raises(NotADirectoryError, match=f"did you mean {place}"):
+        resumable(str(place.with_name("Qwen3-0.6b")), "a HuggingFace model", "out").__enter__()
