@@ -1,4 +1,4 @@
-"""``check DIR``: will this directory load? Answered from the headers, without an NPU or MindSpore."""
+"""``check DIR``: will this directory load? Answered from headers and a few KiB of values, without MindSpore."""
 
 from __future__ import annotations
 

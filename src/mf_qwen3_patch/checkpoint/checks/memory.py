@@ -62,7 +62,7 @@ def forecast_memory(
     norms += shape.num_hidden_layers * shape.num_experts * shape.hidden_size
     replicas = max(1, tensor_parallel // shape.num_key_value_heads)
     per_rank = (split + key_values * replicas) * element // tensor_parallel + norms * _NORM_BYTES
-    cause = f", of which {_gb(tables.peak)} a rank are rotary tables ({tables.said}): {tables.advice}"
+    cause = f"; the rotary tables alone ({tables.said}) take {_gb(tables.peak)} on each rank: {tables.advice}"
     return MemoryForecast(
         parameters=split + key_values + norms,
         dtype=dtype,

@@ -1,4 +1,4 @@
-"""Foresee whether a load will succeed, from config.json, the index and the file headers alone."""
+"""Foresee whether a load will succeed, from config.json, the index, the file headers, and a few KiB of values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from mf_qwen3_patch.checkpoint.checks.biases import without_needless_bias
 from mf_qwen3_patch.checkpoint.checks.config_fields import field_mismatches, surplus_layers
 from mf_qwen3_patch.checkpoint.checks.inferred_dims import compare
 from mf_qwen3_patch.checkpoint.checks.memory import MemoryForecast, forecast_memory, free_host_memory
+from mf_qwen3_patch.checkpoint.checks.mixed_shards import mixed_shards
 from mf_qwen3_patch.checkpoint.checks.rotary_tables import RotaryTables, rotary_tables, tables_problem
+from mf_qwen3_patch.checkpoint.checks.swapped_dtypes import swapped_dtypes
 from mf_qwen3_patch.checkpoint.checks.tensor_parallel import tensor_parallel_problems
 from mf_qwen3_patch.checkpoint.checks.tensors import (
     Misfit,
@@ -190,6 +192,7 @@ def check(checkpoint: Checkpoint, options: CheckOptions, config: NormalizedConfi
     memory = forecast_memory(dims, dtype, options.tensor_parallel, free_host_memory(), tables)
     if not problems:
         warnings += memory.warnings(options.device_memory)
+        warnings += [*mixed_shards(checkpoint), *swapped_dtypes(checkpoint)]
     return Preflight(
         checkpoint,
         config.values,
