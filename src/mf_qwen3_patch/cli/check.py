@@ -1,4 +1,4 @@
-"""``check DIR``: will this directory load? Answered from the headers, without an NPU or MindSpore."""
+"""``check DIR``: will this directory load? Answered from headers and a few KiB of values, without MindSpore."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     fits = True
     if arguments.device_memory is not None and not result.problems:
         limit = int(arguments.device_memory * _GIB)
-        plan = plan_memory(result.dims, result.memory.dtype, ranks, arguments.seq_length, limit)
+        plan = plan_memory(result.dims, result.memory.dtype, ranks, arguments.seq_length, limit, result.tables)
         found["device_plan"] = plan.as_dict()
         fits = plan.fits
     if arguments.json:

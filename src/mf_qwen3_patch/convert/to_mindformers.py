@@ -45,6 +45,8 @@ from mf_qwen3_patch.loading.transfer.planner import plan
 _TRAINING_INDEX = "param_name_map.json"
 # Of the rule by which a directory is made from its source: another number, and a run never goes on with the old files.
 _FORMAT = 1
+# The networks are built for their parameters alone, and what stock computes for angles is none.
+_SHORT_TABLES = {"max_position_embeddings": 1, "rope_scaling": None}
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,7 @@ def _new_tensor(entry: ParameterPlan, writer: TensorWriter, family: Family, dtyp
 def _file_of_rank(found: Preflight, writer: TensorWriter, rank: int, ranks: int, dtype: str | None) -> NewFile:
     family = found.family
     with as_rank(rank, ranks):
-        model = build_model(build_config(found.config, family), family)
+        model = build_model(build_config({**found.config, **_SHORT_TABLES}, family), family)
         entries = plan(model, found.checkpoint.tensors, family).parameters
     tensors = tuple(_new_tensor(entry, writer, family, dtype) for entry in entries)
     return NewFile(f"rank_{rank}/{SINGLE_NAME}", tensors, layout_metadata(INFERENCE, rank=rank, ranks=ranks))

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from mf_qwen3_patch.checkpoint.checks.rotary_tables import rotary_tables
 from mf_qwen3_patch.checkpoint.config.normalize import NormalizedConfig, normalize
 from mf_qwen3_patch.checkpoint.config.overrides import KEYWORD_ARGUMENT, apply_overrides
 from mf_qwen3_patch.checkpoint.files.directory import Directory
@@ -16,6 +17,7 @@ from mf_qwen3_patch.loading.runtime.context import device_kind
 from mf_qwen3_patch.loading.runtime.dtypes import DtypeChoice, choose_dtypes
 from mf_qwen3_patch.loading.runtime.log import say, warn
 from mf_qwen3_patch.loading.runtime.network import build_config
+from mf_qwen3_patch.loading.runtime.room import refuse_without_room
 from mf_qwen3_patch.settings import is_training_run
 
 _YAML = "the YAML's model_config"
@@ -56,6 +58,7 @@ def merge_model_config(
         # The dtypes are MindFormers' own, or the YAML's, and there is no key/value cache.
         return _training_values(config, said, source)
     settled, choice = _settle(config, said, _YAML, source, said.get("torch_dtype"))
+    refuse_without_room(rotary_tables(settled.values), source.path)
     warn(settled.warnings)
     if choice.note:
         say(choice.note)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from mf_qwen3_patch.checkpoint.checks.memory import forecast_device, forecast_memory, free_host_memory
 from mf_qwen3_patch.checkpoint.checks.preflight import CheckOptions, Preflight, check, parameter_dtype
+from mf_qwen3_patch.checkpoint.checks.rotary_tables import rotary_tables
 from mf_qwen3_patch.checkpoint.checks.unsupported import other_model
 from mf_qwen3_patch.checkpoint.config.normalize import normalize
 from mf_qwen3_patch.checkpoint.config.overrides import apply_overrides
@@ -36,6 +37,7 @@ from mf_qwen3_patch.loading.runtime.context import (
 from mf_qwen3_patch.loading.runtime.dtypes import DtypeChoice, choose_dtypes
 from mf_qwen3_patch.loading.runtime.log import say, warn
 from mf_qwen3_patch.loading.runtime.network import build_model, family_of
+from mf_qwen3_patch.loading.runtime.room import refuse_without_room
 
 if TYPE_CHECKING:
     import mindspore
@@ -134,6 +136,7 @@ def load_pretrained(
         choice = choose_dtypes(found.memory.dtype, requested, given.dtypes(requested, device), device=device)
         if choice.note:
             say(choice.note)
+        refuse_without_room(found.tables, directory.path)
         model = build_model(given.build(found.config, choice, found.family), found.family)
         model.set_train(False)
         if device != "CPU":
@@ -152,7 +155,7 @@ def load_pretrained(
 
 def _say_memory(config: Any, found: Preflight, choice: DtypeChoice) -> None:
     ranks, tokens = tensor_parallel_size(), config.num_blocks * config.block_size
-    memory = forecast_memory(found.dims, choice.values["params_dtype"], ranks, None)
+    memory = forecast_memory(found.dims, choice.values["params_dtype"], ranks, None, found.tables)
     budget = forecast_device(found.dims, memory, ranks, tokens, choice.values["compute_dtype"], memory_limit())
     say("memory of each device: %s (seq_length=%d, num_blocks=%d)", budget, config.seq_length, config.num_blocks)
 
@@ -214,8 +217,9 @@ def _checked_config(checkpoint: Checkpoint, given: GivenConfig) -> Preflight:
     unknown = other_model(checkpoint.config, checkpoint.family)
     problems = (*filter(None, [unknown]), *checkpoint.problems, *config.problems)
     ranks, dtype = tensor_parallel_size(), parameter_dtype(checkpoint, config)
-    memory = forecast_memory(config.dims, dtype, ranks, free_host_memory())
-    found = Preflight(checkpoint, config.values, config.dims, problems, config.warnings, memory, config.family)
+    tables = rotary_tables(config.values)
+    memory = forecast_memory(config.dims, dtype, ranks, free_host_memory(), tables)
+    found = Preflight(checkpoint, config.values, config.dims, problems, config.warnings, memory, config.family, tables)
     return _sound(found)
 
 

@@ -1,1 +1,1 @@
-"""The checks before a load: answered from config.json, the index and the file headers alone."""
+"""The checks before a load: answered from config.json, the index, the file headers, and a few KiB of values."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mf_qwen3_patch.checkpoint.checks.rotary_tables import RotaryTables
 from mf_qwen3_patch.families.tensors import ModelDims
 
 _ELEMENT_BYTES: Mapping[str, int] = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8}
@@ -15,13 +16,15 @@ _NORM_BYTES = 4  # MindFormers keeps RMSNorm weights, and routers, in float32
 
 @dataclass(frozen=True, slots=True)
 class MemoryForecast:
-    """Bytes of parameters; the KV cache, activations and the frameworks themselves come on top."""
+    """Bytes of parameters and rotary tables; the KV cache, activations and the frameworks themselves come on top."""
 
     parameters: int  # their number in the whole model
     dtype: str  # assumed for the parameters (norms are float32)
     device_per_rank: int  # bytes that each rank holds on its device
-    host: int  # bytes that all ranks together need in host memory while loading on one machine
+    host: int  # bytes that all ranks together need in host memory while loading on one machine, without devices
     host_free: int | None  # bytes, by /proc/meminfo and cgroup limits; None if unknown
+    device_peak: int  # bytes that each rank needs there at most until it is loaded
+    tables: str = ""  # how many of them the rotary tables need, if it is most
 
     def warnings(self, device_memory: int | None = None) -> list[str]:
         """Say where the forecast exceeds what is free, or what a device has for the model, in bytes."""
@@ -29,18 +32,20 @@ class MemoryForecast:
         if self.host_free is not None and self.host > self.host_free:
             found.append(
                 f"loading needs about {_gb(self.host)} of host memory in {self.dtype}, but only "
-                f"{_gb(self.host_free)} are free"
+                f"{_gb(self.host_free)} are free{self.tables}"
             )
-        if device_memory is not None and self.device_per_rank > device_memory:
+        if device_memory is not None and self.device_peak > device_memory:
             found.append(
-                f"each rank needs {_gb(self.device_per_rank)} of device memory for {self.dtype} parameters, "
-                f"but max_device_memory is {_gb(device_memory)}: use more tensor-parallel ranks"
+                f"each rank needs {_gb(self.device_peak)} of device memory for {self.dtype} parameters, "
+                f"but max_device_memory is {_gb(device_memory)}{self.tables or ': use more tensor-parallel ranks'}"
             )
         return found
 
 
-def forecast_memory(shape: ModelDims, dtype: str, tensor_parallel: int, host_free: int | None) -> MemoryForecast:
-    """Predict the memory of the parameters.
+def forecast_memory(
+    shape: ModelDims, dtype: str, tensor_parallel: int, host_free: int | None, tables: RotaryTables
+) -> MemoryForecast:
+    """Predict the memory of the parameters and the rotary tables, which are taken to have the parameters' dtype.
 
     Projections, embedding and head are split over the ranks; norms are held by every rank, and key and
     value heads are replicated where there are fewer of them than ranks.
@@ -57,14 +62,24 @@ def forecast_memory(shape: ModelDims, dtype: str, tensor_parallel: int, host_fre
     norms += shape.num_hidden_layers * shape.num_experts * shape.hidden_size
     replicas = max(1, tensor_parallel // shape.num_key_value_heads)
     per_rank = (split + key_values * replicas) * element // tensor_parallel + norms * _NORM_BYTES
-    return MemoryForecast(split + key_values + norms, dtype, per_rank, per_rank * tensor_parallel, host_free)
+    cause = f"; the rotary tables alone ({tables.said}) take {_gb(tables.peak)} on each rank: {tables.advice}"
+    return MemoryForecast(
+        parameters=split + key_values + norms,
+        dtype=dtype,
+        device_per_rank=per_rank + tables.kept(element),
+        # What the computation of the tables has taken is free again when the parameters come.
+        device_peak=max(per_rank + tables.kept(element), tables.peak),
+        host=(per_rank + tables.peak) * tensor_parallel,
+        host_free=host_free,
+        tables=cause if tables.peak > per_rank else "",
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceBudget:
     """The bytes that a rank's device holds while the model generates."""
 
-    parameters: int
+    parameters: int  # with the rotary tables
     kv_cache: int
     tokens: int  # that the cache has room for, over all sequences of a batch
     limit: int | None  # bytes that MindSpore may take of the device; None if unknown

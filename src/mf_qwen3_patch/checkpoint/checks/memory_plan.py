@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.checks.memory import DeviceBudget, forecast_device, forecast_memory
+from mf_qwen3_patch.checkpoint.checks.rotary_tables import RotaryTables
 from mf_qwen3_patch.checkpoint.checks.tensor_parallel import possible_ranks
 from mf_qwen3_patch.families.tensors import ModelDims
 
@@ -51,7 +52,9 @@ class MemoryPlan:
         }
 
 
-def plan_memory(dims: ModelDims, dtype: str, tensor_parallel: int, tokens: int, limit: int) -> MemoryPlan:
+def plan_memory(
+    dims: ModelDims, dtype: str, tensor_parallel: int, tokens: int, limit: int, tables: RotaryTables
+) -> MemoryPlan:
     """Plan the memory for parameters and key/value cache in ``dtype``.
 
     Args:
@@ -60,13 +63,15 @@ def plan_memory(dims: ModelDims, dtype: str, tensor_parallel: int, tokens: int, 
         tensor_parallel: The number of ranks.
         tokens: Of all sequences of a batch; below the default cache, that is what MindFormers takes.
         limit: Bytes of each device.
+        tables: The model's rotary tables.
     """
     tokens = max(tokens, DEFAULT_TOKENS)
-    budgets = {ranks: _budget(dims, dtype, ranks, tokens, limit) for ranks in {*possible_ranks(dims), tensor_parallel}}
+    budgets = {}
+    for ranks in {*possible_ranks(dims), tensor_parallel}:
+        memory = forecast_memory(dims, dtype, ranks, None, tables)
+        budgets[ranks] = forecast_device(dims, memory, ranks, tokens, dtype, limit)
     fitting = [ranks for ranks in possible_ranks(dims) if ranks <= _MOST_RANKS and (budgets[ranks].rest or 0) > 0]
+    if tables.peak > limit:
+        fitting = []
     budget = budgets[tensor_parallel]
     return MemoryPlan(tensor_parallel, budget, budget.kv_cache // tokens, tuple(fitting))
-
-
-def _budget(dims: ModelDims, dtype: str, ranks: int, tokens: int, limit: int) -> DeviceBudget:
-    return forecast_device(dims, forecast_memory(dims, dtype, ranks, None), ranks, tokens, dtype, limit)

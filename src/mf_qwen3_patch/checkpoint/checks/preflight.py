@@ -1,4 +1,4 @@
-"""Foresee whether a load will succeed, from config.json, the index and the file headers alone."""
+"""Foresee whether a load will succeed, from config.json, the index, the file headers, and a few KiB of values."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from mf_qwen3_patch.checkpoint.checks.biases import without_needless_bias
 from mf_qwen3_patch.checkpoint.checks.config_fields import field_mismatches, surplus_layers
 from mf_qwen3_patch.checkpoint.checks.inferred_dims import compare
 from mf_qwen3_patch.checkpoint.checks.memory import MemoryForecast, forecast_memory, free_host_memory
+from mf_qwen3_patch.checkpoint.checks.mixed_shards import mixed_shards
+from mf_qwen3_patch.checkpoint.checks.rotary_tables import RotaryTables, rotary_tables, tables_problem
+from mf_qwen3_patch.checkpoint.checks.swapped_dtypes import swapped_dtypes
 from mf_qwen3_patch.checkpoint.checks.tensor_parallel import tensor_parallel_problems
 from mf_qwen3_patch.checkpoint.checks.tensors import (
     Misfit,
@@ -49,6 +52,7 @@ class Preflight:
         warnings: What should be known but stops nothing.
         memory: What the model takes, in bytes.
         family: Which of the known models it is.
+        tables: The rotary tables that a network with this config has.
         misfits: Tensors that are not loaded since their shape is not the config's, where that is allowed.
     """
 
@@ -59,6 +63,7 @@ class Preflight:
     warnings: tuple[str, ...]
     memory: MemoryForecast
     family: Family
+    tables: RotaryTables
     misfits: tuple[Misfit, ...] = ()
 
     def raise_for_problems(self) -> None:
@@ -159,7 +164,7 @@ def check(checkpoint: Checkpoint, options: CheckOptions, config: NormalizedConfi
     checkpoint = merged(checkpoint, config.family, tied=config.dims.tie_word_embeddings)
     kind = unsupported_kind(checkpoint, options.model_type, tied=config.dims.tie_word_embeddings)
     problems, warnings = [*([kind] if kind else []), *checkpoint.problems], list(checkpoint.warnings)
-    dims = config.dims
+    dims, tables = config.dims, rotary_tables(config.values)
     left_out: tuple[Misfit, ...] = ()
     # Of another kind of model, or without its config, nothing below would say more than that.
     if checkpoint.config_read and not kind:
@@ -182,12 +187,22 @@ def check(checkpoint: Checkpoint, options: CheckOptions, config: NormalizedConfi
         else:
             problems += config.problems
         problems += tensor_parallel_problems(dims, options.tensor_parallel)
+        problems += filter(None, [tables_problem(tables)])
     dtype = options.dtype or parameter_dtype(checkpoint, config)
-    memory = forecast_memory(dims, dtype, options.tensor_parallel, free_host_memory())
+    memory = forecast_memory(dims, dtype, options.tensor_parallel, free_host_memory(), tables)
     if not problems:
         warnings += memory.warnings(options.device_memory)
+        warnings += [*mixed_shards(checkpoint), *swapped_dtypes(checkpoint)]
     return Preflight(
-        checkpoint, config.values, config.dims, tuple(problems), tuple(warnings), memory, config.family, left_out
+        checkpoint,
+        config.values,
+        config.dims,
+        tuple(problems),
+        tuple(warnings),
+        memory,
+        config.family,
+        tables,
+        left_out,
     )
 
 

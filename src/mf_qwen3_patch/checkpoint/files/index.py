@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from mf_qwen3_patch._display import short_repr
 from mf_qwen3_patch.checkpoint.files.read_file import corrupt
+from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
 from mf_qwen3_patch.checkpoint.files.strict_json import parse_object
 from mf_qwen3_patch.errors import CheckpointError, Problem, some
 
@@ -21,6 +22,7 @@ class Index:
     shards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()  # of the index itself
     name: str = INDEX_NAME  # of the file
+    total_size: float | None = None  # bytes of all tensors, as it says
 
 
 @dataclass
@@ -36,14 +38,19 @@ class Findings:
 def read_index(read: Callable[[str], bytes], name: str = INDEX_NAME) -> Index:
     """Read the index of this name; what is wrong with it is collected, not raised."""
     try:
-        weight_map = parse_object(read(name), file=name).get("weight_map")
+        content = parse_object(read(name), file=name)
     except CheckpointError as error:
         return Index(problems=error.problems, name=name)
+    weight_map, metadata = content.get("weight_map"), content.get("metadata")
     if not isinstance(weight_map, dict) or not weight_map:
         summary = f"{name} has no weight_map that says which tensor is in which file"
         expected, advice = "a map from tensor to file name", f"download {name} again"
         found = "none" if weight_map is None else "an empty map" if weight_map == {} else type(weight_map).__name__
         return Index(problems=(corrupt(name, summary, expected, found, advice, field="weight_map"),), name=name)
+    total_size = metadata.get("total_size") if isinstance(metadata, dict) else None
+    # Some releases of transformers have written it as a float.
+    if isinstance(total_size, bool) or not isinstance(total_size, (int, float)):
+        total_size = None
     shards: dict[str, list[str]] = {}
     refused: dict[str, list[str]] = {}
     for tensor, shard in weight_map.items():
@@ -54,11 +61,11 @@ def read_index(read: Callable[[str], bytes], name: str = INDEX_NAME) -> Index:
     for shard in [shard for shard in shards if not _stays_inside(shard)]:
         refused.setdefault(shard, []).extend(shards.pop(shard))
     problems = tuple(_refused(name, shard, tensors) for shard, tensors in sorted(refused.items()))
-    return Index({shard: tuple(names) for shard, names in sorted(shards.items())}, problems, name)
+    return Index({shard: tuple(names) for shard, names in sorted(shards.items())}, problems, name, total_size)
 
 
-def compare_with_headers(index: Index, headers: Mapping[str, Collection[str]], found: Findings) -> None:
-    """Compare the index with the names of the tensors in the shards that could be read."""
+def compare_with_headers(index: Index, headers: Mapping[str, Mapping[str, TensorInfo]], found: Findings) -> None:
+    """Compare the index with the tensors in the shards that could be read: their names, and their size together."""
     homes = {name: shard for shard, tensors in headers.items() for name in tensors}
     listed = {name for names in index.shards.values() for name in names}
     for shard, names in index.shards.items():
@@ -74,6 +81,22 @@ def compare_with_headers(index: Index, headers: Mapping[str, Collection[str]], f
         unlisted = [name for name in headers[shard] if name not in listed]
         if unlisted:
             found.warnings.append(f"{shard} holds {_count(unlisted)} that {index.name} does not list: {some(unlisted)}")
+    # What a file that can't be read would have held is not known; 0 says nothing.
+    if index.total_size and headers.keys() >= index.shards.keys() and not found.lost:
+        _compare_size(index, headers, found)
+
+
+def _compare_size(index: Index, headers: Mapping[str, Mapping[str, TensorInfo]], found: Findings) -> None:
+    every = sum(info.nbytes for tensors in headers.values() for info in tensors.values())
+    listed = sum(
+        headers[shard][name].nbytes for shard, names in index.shards.items() for name in names if name in headers[shard]
+    )
+    if index.total_size not in (every, listed):
+        found.warnings.append(
+            f"{index.name} says that the tensors have {short_repr(index.total_size)} bytes together (total_size), but "
+            f"the headers of the shards say {listed}: the index, or some of the shards, are probably of another "
+            "revision or dtype; download all of them again"
+        )
 
 
 def _refused(index: str, shard: str, tensors: list[str]) -> Problem:
