@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Continuation", "continue_greedily", "load", "run"]
+__all__ = ["Continuation", "continue_greedily", "load", "loss", "run"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,20 @@ def run(directory: str | Path, prompts: Sequence[Sequence[int]], max_new_tokens:
     """
     model = load(directory)
     return [continue_greedily(model, prompt, max_new_tokens) for prompt in prompts]
+
+
+def loss(directory: str | Path, tokens: Sequence[int]) -> float:
+    """Load a HuggingFace directory in float32, and return how badly it predicts each of the tokens from those before.
+
+    Raises:
+        ImportError: If torch or transformers is not installed.
+    """
+    model = load(directory)
+    import torch
+
+    ids = torch.tensor([list(tokens)])
+    with torch.no_grad():
+        return float(torch.nn.functional.cross_entropy(model(ids).logits[0, :-1].float(), ids[0, 1:]))
 
 
 def load(directory: str | Path) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.checks.quantization import LOADABLE_DTYPES
+from mf_qwen3_patch.checkpoint.checks.relocated_experts import relocated_experts
 from mf_qwen3_patch.checkpoint.checks.unsupported import other_model
 from mf_qwen3_patch.checkpoint.config.normalize import NormalizedConfig, normalize
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint, open_checkpoint
@@ -63,6 +64,8 @@ def open_source(root: Path, companions: Path, layouts: Layouts | None) -> Source
     checkpoint = open_checkpoint(root, absent_config=raw)
     problems = (*checkpoint.problems, *normalized.problems)
     _refuse(problems or _of_another_family(normalized, checkpoint) or _beyond_the_files(normalized, checkpoint), root)
+    if relocated := relocated_experts(checkpoint):
+        _refuse([relocated], root)
     layouts = layouts_of(checkpoint, layouts)
     family, dims = normalized.family, normalized.dims
     head = place_of(family.load(family.inference_class), family.head, family).parameter

@@ -16,6 +16,10 @@ TRAINING_STATE: Mapping[str, str] = {
     "offset": "the state of a dropout",
     "expert_bias": "a statistic of a router",
     "expert_load": "a statistic of a router",
+    "expert_load_history": "a statistic of a router",
+    "expert_load_history_cnt": "a statistic of a router",
+    "num_tokens_per_expert": "a statistic of a router",
+    "expert_mapping": "where the experts have been relocated to during the training",
     "fi_accu": "a statistic of a router",
     "max_logits_val": "a statistic of the attention",
 }

@@ -14,6 +14,7 @@ from mindformers.parallel_core.inference.parallel_state import get_tensor_model_
 
 from mf_qwen3_patch._display import short_repr
 from mf_qwen3_patch.checkpoint.checks.quantization import quantization_of
+from mf_qwen3_patch.checkpoint.checks.relocated_experts import relocated_experts
 from mf_qwen3_patch.checkpoint.checks.unsupported import MERGE_ADAPTER, is_of_an_adapter
 from mf_qwen3_patch.checkpoint.config.normalize import normalize
 from mf_qwen3_patch.checkpoint.config.overrides import apply_overrides
@@ -98,6 +99,8 @@ def load_fused(model: Any, checkpoint: Checkpoint, family: Family, started: floa
         problems.append(Problem(UnsupportedCheckpoint, summary, **where, advice=_OWN_CONFIG))
     elif sliced not in (1, ranks):
         problems.append(_for_other_ranks(sliced, ranks))
+    elif relocated := relocated_experts(checkpoint):
+        problems.append(relocated)
     if problems:
         raise error_for(problems, root)
     warnings = [*checkpoint.warnings, *_contradictions(model, checkpoint, family)]
