@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.checks.memory import DeviceBudget, forecast_device, forecast_memory
-from mf_qwen3_patch.checkpoint.checks.tensor_parallel import possible_ranks
+from mf_qwen3_patch.checkpoint.checks.parallelism import Parallelism, possible_ranks
 from mf_qwen3_patch.families.tensors import ModelDims
 
 DEFAULT_TOKENS = 32 * 1024
@@ -69,4 +69,5 @@ def plan_memory(dims: ModelDims, dtype: str, tensor_parallel: int, tokens: int, 
 
 
 def _budget(dims: ModelDims, dtype: str, ranks: int, tokens: int, limit: int) -> DeviceBudget:
-    return forecast_device(dims, forecast_memory(dims, dtype, ranks, None), ranks, tokens, dtype, limit)
+    parallelism = Parallelism(ranks)
+    return forecast_device(dims, forecast_memory(dims, dtype, parallelism, None), parallelism, tokens, dtype, limit)
