@@ -9,13 +9,14 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
-from mindformers.parallel_core.inference import parallel_state
+import mindspore
 from tests.support.checkpoints import read_json
 
 # Beside the environment's packages, as ``make`` puts it: its wheel has a package ``tests``, which would hide ours.
@@ -33,7 +34,7 @@ class _Empty(type):
 
 
 class _EmptyModule(ModuleType):
-    __path__: list[str] = []
+    __path__ = ()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -55,13 +56,30 @@ class _Engine:
         """Leave it empty."""
 
 
-def load_plugin(directory: Path, **parallel: int) -> Any:
+@contextmanager
+def without_engine() -> Iterator[None]:
+    """Let the plugin be imported, with empty modules in the engine's place; afterwards nobody sees them."""
+    engine = _Engine()
+    sys.meta_path.insert(0, engine)  # type: ignore[arg-type]
+    # Not its own __init__, which starts the engine.
+    package = sys.modules[PLUGIN.name] = ModuleType(PLUGIN.name)
+    package.__path__ = [str(PLUGIN)]
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(engine)  # type: ignore[arg-type]
+        for name, module in list(sys.modules.items()):
+            if isinstance(module, _EmptyModule) or name.partition(".")[0] == PLUGIN.name:
+                del sys.modules[name]
+
+
+def load_with_plugin(directory: Path, rank: int = 0, **parallel: int) -> Any:
     """Return the plugin's model of a directory, built and loaded by its own code; the network is its ``network``.
 
-    ``parallel`` are the engine's fields, such as ``pipeline_parallel_size``; this process is one of as many.
+    ``parallel`` are the engine's fields, such as ``pipeline_parallel_size``; this process has the number ``rank``.
     """
     config = _engine_config(directory, parallel)
-    module = _import_plugin(config)
+    module = _import_plugin(config, rank)
     model = module.MindFormersForCausalLM(vllm_config=config)
     model.load_weights(iter(()))
     return model
@@ -77,7 +95,7 @@ def _engine_config(directory: Path, parallel: dict[str, int]) -> Any:
             model=str(directory),
             hf_config=huggingface,
             hf_text_config=huggingface,
-            dtype="float32",
+            dtype=mindspore.float32,
             max_model_len=128,
             quantization=None,
             enforce_eager=True,
@@ -96,22 +114,23 @@ def _engine_config(directory: Path, parallel: dict[str, int]) -> Any:
     )
 
 
-def _import_plugin(config: Any) -> Any:
-    if not any(isinstance(finder, _Engine) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Engine())  # type: ignore[arg-type]
-        # Not its own __init__, which starts the engine.
-        package = sys.modules[PLUGIN.name] = ModuleType(PLUGIN.name)
-        package.__path__ = [str(PLUGIN)]
+def _import_plugin(config: Any, rank: int) -> Any:
+    """Import its module for MindFormers' models, ``without_engine``, and set what that asks the engine for."""
     engine = importlib.import_module
     engine("vllm.logger").init_logger = logging.getLogger
+    engine("vllm.utils").T = TypeVar("T")
+    engine("vllm.attention.selector").get_attn_backend = lambda *_, **__: None
     engine("vllm.envs").VLLM_PP_LAYER_PARTITION = None
     engine("vllm").envs = engine("vllm.envs")
     engine("vllm.config").get_current_vllm_config = lambda: config
     stages = config.parallel_config.pipeline_parallel_size
 
     def stage() -> Any:
-        number = _rank() // config.parallel_config.tensor_parallel_size % stages
+        number = rank // config.parallel_config.tensor_parallel_size % stages
         return SimpleNamespace(is_first_rank=number == 0, is_last_rank=number == stages - 1)
 
     engine("vllm.distributed").get_pp_group = engine("vllm.distributed.parallel_state").get_pp_group = stage
+    # Its bfloat16 has no kernel on the CPU for an embedding's zeros.
+    mapping = engine(f"{PLUGIN.name}.model_executor.models.mf_models.config").MF_MODEL_MAPPING
+    mapping.update({name: (None, "float32") for name, (_, value) in mapping.items() if value == "bfloat16"})
     return engine(f"{PLUGIN.name}.model_executor.models.mf_models.mindformers")
