@@ -29,7 +29,7 @@ lint: $(VENV)/.installed-test
 unit: $(VENV)/.installed-test             ## the tests that need no MindSpore
 	$(BIN)/python -m pytest tests/unit tests/docs
 
-mindformers: $(VENV)/.installed-test      ## the tests on the real stack, on the CPU and rehearsed on Ascend
+mindformers: $(VENV)/.installed-test $(VENV)/.installed-plugin   ## the tests on the real stack, on the CPU and rehearsed on Ascend
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --junit-xml=.nox/results/1.7.0.xml tests/mindformers tests/activation tests/ascend
 
 ascend: $(VENV)/.installed-test           ## of them MindSpore's real Ascend plugin, rehearsed above a stub of CANN
@@ -57,6 +57,12 @@ $(VENV)/.installed: pyproject.toml
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet $(STACK) --editable '.[test]'
+	touch $@
+
+# A serving engine's plugin, without the engine, and beside the packages: its wheel has a package "tests".
+$(VENV)/.installed-plugin: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --no-deps --only-binary=:all: --python-version 3.11 --upgrade \
+	    --target $(VENV)/vllm-mindspore vllm-mindspore==0.5.1
 	touch $@
 
 $(VENV)/.installed-oracle: $(VENV)/.installed-test

@@ -105,7 +105,7 @@ def draw_load() -> str:
             380,
             ORANGE,
             "fallback: MindFormers' own loader",
-            "quantized layers, 310P, pipeline or expert parallelism",
+            "quantized layers, 310P",
         ),
         _box(
             left,

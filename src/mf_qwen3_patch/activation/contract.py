@@ -108,8 +108,8 @@ mindspore.common.np_dtype: bfloat16: numpy's bfloat16
 mindspore.common.initializer: initializer(init, shape=, dtype=): lazy embeddings
 mindspore.nn.utils: no_init_parameters: builds without filling
 mindspore.communication
-    GlobalComm: the world group, on the CPU
-    get_group_size(group=): the world group, on the CPU
+    GlobalComm: whether ranks have met; the world group, on the CPU
+    get_group_size(group=): how many ranks there are; the world group, on the CPU
 mindformers: build_context(config): a context for scripts without one
 mindformers.core.context.build_context
     Context: whether there is a context
@@ -184,9 +184,16 @@ mindformers.parallel_core.inference.model_utils
     InferModelMixin.check_hf_weight(self, weights_files=, weights=): loads with stock
     InferModelMixin.process_weights_after_loading(self, root, name_prefix=): loads with stock
 mindformers.parallel_core.inference.parallel_state
+    is_initialized(): whether the ranks have groups
+    get_world_group(): which rank this is
     get_tensor_model_parallel_rank(): which slices are ours
     get_tensor_model_parallel_world_size(): which slices are ours
-    get_pipeline_model_parallel_world_size(): must be 1
+    get_pipeline_model_parallel_rank(): which layers are ours
+    get_pipeline_model_parallel_world_size(): which layers are ours
+    get_data_parallel_rank(): which ranks hold the same
+    get_data_parallel_world_size(): which ranks hold the same
+    get_moe_expert_parallel_rank(): which experts are ours
+    get_moe_expert_parallel_world_size(): which experts are ours
     ProcessGroup.__init__(self, group=, global_ranks=, size=, rank=): the world group, on the CPU
     _TENSOR_MODEL_PARALLEL_GROUP: builds layers as another rank has them
 mindformers.parallel_core.inference.tensor_parallel.layers
@@ -202,7 +209,9 @@ mindformers.parallel_core.inference.tensor_parallel.grouped_layers
     ColumnParallelGroupedLinear: slices of experts
     RowParallelGroupedLinear: slices of experts
     UnquantizedGroupedLinearMethod: tells quantized experts
-mindformers.parallel_core.inference.transformer.moe.router: TopKRouter: whole on every rank
+mindformers.parallel_core.inference.base_models.gpt.gpt_model
+    GPTModel.map_global_expert_id_to_local_expert_id(self, global_expert_id): which experts are ours
+mindformers.parallel_core.inference.transformer.moe.router: TopKRouter: whole on every rank, its own experts first
 mindformers.parallel_core.process_group_config: default_model_comm_pgs: layers as another rank has them
 mindformers.parallel_core.transformer_config_utils
     convert_to_transformer_config: its errors are forgotten

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mf_qwen3_patch.checkpoint.checks.parallelism import Parallelism
 from mf_qwen3_patch.checkpoint.checks.preflight import CheckOptions, Preflight, check
 from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME
@@ -86,7 +87,7 @@ def convert_to_mindformers(
     if ranks > 1 and layout != INFERENCE:
         raise ValueError("the training layout is not cut for ranks beforehand: each cuts its own as it loads")
     with open_checkpoint(with_adapter(root, adapter)) as checkpoint:
-        found = check(checkpoint, CheckOptions(tensor_parallel=ranks))
+        found = check(checkpoint, CheckOptions(parallelism=Parallelism(ranks)))
         found.raise_for_problems()
         planned = plan_conversion(
             found, destination, Layouts.all(layout), ranks=ranks, dtype=dtype, max_shard_bytes=max_shard_bytes

@@ -69,6 +69,7 @@ def check_loaded(trained: TrainingNetwork, path: str, started: float) -> LoadRep
             seconds=time.perf_counter() - started,
             load_seconds=load_seconds,
             rank=get_real_rank(),
+            global_rank=get_real_rank(),
             tensor_parallel=get_real_group_size(),
             fused=dict(Counter(entry.kind for entry in prepared.entries if trained.family.fused_of(entry.name))),
             loader=f"MindFormers' own loader, from {path}",

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from mindformers.parallel_core.inference.parallel_state import get_tensor_model_parallel_rank
-
 from mf_qwen3_patch._display import short_repr
+from mf_qwen3_patch.checkpoint.checks.parallelism import Parallelism
 from mf_qwen3_patch.checkpoint.checks.quantization import quantization_of
 from mf_qwen3_patch.checkpoint.checks.relocated_experts import relocated_experts
 from mf_qwen3_patch.checkpoint.checks.unsupported import MERGE_ADAPTER, is_of_an_adapter
@@ -38,12 +37,14 @@ from mf_qwen3_patch.loading.config_argument import fields_of
 from mf_qwen3_patch.loading.execute import Details, execute
 from mf_qwen3_patch.loading.fallback import plan_with_fallback
 from mf_qwen3_patch.loading.report import LoadReport
-from mf_qwen3_patch.loading.runtime.context import tensor_parallel_size
+from mf_qwen3_patch.loading.runtime.context import parallelism
 from mf_qwen3_patch.loading.runtime.log import warn
 from mf_qwen3_patch.loading.runtime.network import network_parameters
+from mf_qwen3_patch.loading.runtime.parallel import rank_numbers
 from mf_qwen3_patch.loading.transfer.name_mapping import of_another_family
 from mf_qwen3_patch.loading.transfer.plan import Plan
 from mf_qwen3_patch.loading.transfer.planner import plan_fused
+from mf_qwen3_patch.loading.transfer.rank_share import layer_of
 from mf_qwen3_patch.loading.transfer.rank_slices import PlanNotPossible
 
 _AGAIN = "convert the HuggingFace directory again, into an empty place"
@@ -65,7 +66,7 @@ def has_fused_parameters(checkpoint: Checkpoint, *, noted: bool = False) -> bool
 
 def open_rank_directory(source: Directory) -> Checkpoint:
     """Open the files of this rank in a directory that has one directory for each rank: for as many, without a gap."""
-    ranks, found = tensor_parallel_size(), source.rank_directories
+    ranks, found = parallelism().tensor, source.rank_directories
     if found != [f"rank_{rank}" for rank in range(len(found))]:
         summary, wanted = "the directories of some ranks are missing", "rank_0, rank_1 and so on, without a gap"
         advice = "convert the HuggingFace directory again, or copy all directories"
@@ -74,7 +75,7 @@ def open_rank_directory(source: Directory) -> Checkpoint:
     if len(found) != ranks:
         raise error_for([_for_other_ranks(len(found), ranks)], str(source.path))
     _refuse_unfinished(source)
-    own = Directory(source.path / f"rank_{get_tensor_model_parallel_rank()}")
+    own = Directory(source.path / f"rank_{rank_numbers().tensor}")
     # The config is that of the source, which the conversion leaves where it is.
     return open_checkpoint(own, absent_config={})
 
@@ -90,15 +91,17 @@ def load_fused(model: Any, checkpoint: Checkpoint, family: Family, started: floa
     if checkpoint.problems:
         raise error_for(checkpoint.problems, root)
     layout, sliced, problems = _noted(checkpoint)
-    ranks, names = tensor_parallel_size(), checkpoint.tensors.keys()
+    shared, names = parallelism(), checkpoint.tensors.keys()
     problems += _unsupported_tensors(names)
     if found := of_another_family(names, family):
         parameter, other = found
         summary = f"the converted files are of {other.title}, but the model that they are loaded into is {family.title}"
         where = {"parameter": parameter, "expected": family.model_type, "found": other.model_type}
         problems.append(Problem(UnsupportedCheckpoint, summary, **where, advice=_OWN_CONFIG))
-    elif sliced not in (1, ranks):
-        problems.append(_for_other_ranks(sliced, ranks))
+    elif sliced not in (1, shared.tensor):
+        problems.append(_for_other_ranks(sliced, shared.tensor))
+    elif sliced > 1 and family.router and (shared.data, shared.expert) != (1, 1):
+        problems.append(_not_for_expert_ranks(sliced, shared))
     elif relocated := relocated_experts(checkpoint):
         problems.append(relocated)
     if problems:
@@ -134,7 +137,7 @@ def _plan(model: Any, checkpoint: Checkpoint, family: Family, layout: Layout, sl
 
 def _noted(checkpoint: Checkpoint) -> tuple[Layout | None, int, list[Problem]]:
     """Return the layout and the number of ranks that the files note, and what is wrong with the note."""
-    own = str(get_tensor_model_parallel_rank())
+    own = str(rank_numbers().tensor)
     layouts, ranks = set(), set()
     problems: list[Problem] = []
 
@@ -196,23 +199,17 @@ def _contradictions(model: Any, checkpoint: Checkpoint, family: Family) -> tuple
 
 def _refuse_more_layers(unused: Iterable[str], model: Any, checkpoint: Checkpoint) -> None:
     """Refuse parameters of layers that the network lacks; others that are not used may be ignored."""
-    layers = {-1, *map(_layer, network_parameters(model))}
-    beyond = {name: layer for name in unused if (layer := _layer(name)) not in layers}
+    layers = {-1, *map(layer_of, network_parameters(model))}
+    beyond = {name: layer for name in unused if (layer := layer_of(name)) not in layers}
     if not beyond:
         return
     first, more = next(iter(beyond)), f"{len(set(beyond.values()))} layers that the network does not have"
     summary = f"the files have parameters of {more}: dropping them would change the output"
     where = {"file": checkpoint.tensors[first].file.name, "parameter": first, "field": "num_hidden_layers"}
-    expected = f"{max(layers) + 1} layers (the network)"
+    expected = f"{model.model.config.num_layers} layers (the network)"
     found = f"{max(beyond.values()) + 1} layers (the files)"
     problem = Problem(ConfigMismatch, summary, **where, expected=expected, found=found, advice=_OWN_CONFIG)
     raise error_for([problem], str(checkpoint.directory))
-
-
-def _layer(name: str) -> int:
-    """Return the number of a parameter's layer, -1 outside the layers."""
-    number = name.partition("layers.")[2].split(".")[0]
-    return int(number) if number.isdecimal() else -1
 
 
 def _for_other_ranks(sliced: int, ranks: int) -> Problem:
@@ -222,3 +219,11 @@ def _for_other_ranks(sliced: int, ranks: int) -> Problem:
     advice = f"{directly}, or convert it with --tp {ranks}"
     wanted, found = f"files made for {ranks} rank{'' if ranks == 1 else 's'}", f"files made for {sliced}"
     return Problem(UnsupportedCheckpoint, summary, expected=wanted, found=found, advice=advice)
+
+
+def _not_for_expert_ranks(sliced: int, shared: Parallelism) -> Problem:
+    summary = f"the experts in the converted files are sliced for {sliced} tensor-parallel ranks, and are shared here"
+    among = f"among {shared.expert} expert-parallel and {shared.data} data-parallel ranks"
+    advice = "load the HuggingFace directory itself (without qkv_concat), or convert it whole, without --tp"
+    values = {"expected": "files that are whole", "found": f"files made for {sliced} ranks without expert parallelism"}
+    return Problem(UnsupportedCheckpoint, f"{summary} {among}", **values, advice=advice)

@@ -10,17 +10,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from mindformers.parallel_core.inference.parallel_state import get_tensor_model_parallel_rank
-
 from mf_qwen3_patch._installed import installed_versions
 from mf_qwen3_patch._version import __version__
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
 from mf_qwen3_patch.interrupts import keyboard_interrupts
 from mf_qwen3_patch.loading.fallback import fresh_memory, load_with_mindformers
 from mf_qwen3_patch.loading.report import LoadReport
-from mf_qwen3_patch.loading.runtime.context import device_kind, tensor_parallel_size
+from mf_qwen3_patch.loading.runtime.context import device_kind, parallelism
 from mf_qwen3_patch.loading.runtime.log import say
 from mf_qwen3_patch.loading.runtime.network import network_parameters
+from mf_qwen3_patch.loading.runtime.parallel import rank_numbers
 from mf_qwen3_patch.loading.transfer.assign import assigned
 from mf_qwen3_patch.loading.transfer.loader import read_parameters, scan_values
 from mf_qwen3_patch.loading.transfer.plan import Plan
@@ -73,14 +72,23 @@ def execute(model: Any, plan: Plan, checkpoint: Checkpoint, details: Details) ->
         load_seconds = time.perf_counter() - started
         verification = verify(model, plan, stats, checkpoint.file, strict=strict)
         checkpoint.check_unchanged()
+    shared, own = parallelism(), rank_numbers()
     report = model.mf_qwen3_report = LoadReport(
         directory=str(checkpoint.directory),
         model_class=type(model).__name__,
         files=tuple(file.name for file in checkpoint.files),
         tensors=len(checkpoint.tensors),
         parameters=len(parameters),
-        rank=get_tensor_model_parallel_rank(),
-        tensor_parallel=tensor_parallel_size(),
+        rank=own.tensor,
+        tensor_parallel=shared.tensor,
+        pipeline_stage=own.pipeline,
+        pipeline_parallel=shared.pipeline,
+        expert_rank=own.expert,
+        expert_parallel=shared.expert,
+        data_rank=own.data,
+        data_parallel=shared.data,
+        global_rank=own.world,
+        on_other_ranks=plan.elsewhere,
         seconds=time.perf_counter() - details.started,
         load_seconds=load_seconds,
         bytes_read=stats.bytes_read,

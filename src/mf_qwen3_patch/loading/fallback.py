@@ -1,4 +1,4 @@
-"""MindFormers' own loader under our checks, for what ours does not know: quantized layers, 310P, expert parallelism."""
+"""MindFormers' own loader under our checks, for what ours does not know: quantized layers, 310P."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ from mf_qwen3_patch.loading.runtime.context import (
     device_kind,
     ensure_inference_context,
     memory_limit,
-    tensor_parallel_size,
+    parallelism,
 )
 from mf_qwen3_patch.loading.runtime.dtypes import DtypeChoice, choose_dtypes
 from mf_qwen3_patch.loading.runtime.log import say, warn
@@ -124,7 +124,7 @@ def load_pretrained(
             options = CheckOptions(
                 given.values,
                 given.source,
-                tensor_parallel_size(),
+                parallelism(),
                 model_type=wanted.model_type if wanted else None,
                 fewer_layers=True,
                 ignore_mismatched_sizes=ignore_mismatched_sizes,
@@ -154,7 +154,7 @@ def load_pretrained(
 
 
 def _say_memory(config: Any, found: Preflight, choice: DtypeChoice) -> None:
-    ranks, tokens = tensor_parallel_size(), config.num_blocks * config.block_size
+    ranks, tokens = parallelism(), config.num_blocks * config.block_size
     memory = forecast_memory(found.dims, choice.values["params_dtype"], ranks, None, found.tables)
     budget = forecast_device(found.dims, memory, ranks, tokens, choice.values["compute_dtype"], memory_limit())
     say("memory of each device: %s (seq_length=%d, num_blocks=%d)", budget, config.seq_length, config.num_blocks)
@@ -200,9 +200,8 @@ def load_weights(
             if sliced or has_fused_parameters(checkpoint):
                 report = load_fused(model, checkpoint, family, started)
             else:
-                ranks = tensor_parallel_size()
                 options = CheckOptions(
-                    built_with, "the model's config", ranks, model_type=family.model_type, dequantize=dequantize
+                    built_with, "the model's config", parallelism(), model_type=family.model_type, dequantize=dequantize
                 )
                 report = _load(model, _sound(check(checkpoint, options)), started)
     say("%s", report)
@@ -216,7 +215,7 @@ def _checked_config(checkpoint: Checkpoint, given: GivenConfig) -> Preflight:
     config = apply_overrides(config, given.values, given.source).config
     unknown = other_model(checkpoint.config, checkpoint.family)
     problems = (*filter(None, [unknown]), *checkpoint.problems, *config.problems)
-    ranks, dtype = tensor_parallel_size(), parameter_dtype(checkpoint, config)
+    ranks, dtype = parallelism(), parameter_dtype(checkpoint, config)
     tables = rotary_tables(config.values)
     memory = forecast_memory(config.dims, dtype, ranks, free_host_memory(), tables)
     found = Preflight(checkpoint, config.values, config.dims, problems, config.warnings, memory, config.family, tables)

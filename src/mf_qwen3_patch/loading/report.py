@@ -38,7 +38,15 @@ class LoadReport:
         load_seconds: How long reading, casting and assigning took.
         threads: How many threads read.
         rank: This process's tensor-parallel rank.
-        tensor_parallel: How many ranks share the model.
+        tensor_parallel: How many ranks share the heads, and the matrices with them.
+        pipeline_stage: This process's stage of the pipeline, which holds some of the layers.
+        pipeline_parallel: How many stages there are.
+        expert_rank: This process's expert-parallel rank, which holds some of the experts.
+        expert_parallel: How many ranks share the experts.
+        data_rank: This process's data-parallel rank.
+        data_parallel: How many ranks hold the same attention, and compute other sequences.
+        global_rank: This process's number among all that share the model.
+        on_other_ranks: How many tensors only other ranks hold, which load and verify them.
         casts: Dtype changes and the number of tensors they happened to: ``{"BF16->float32": 443}``.
         dequantized: Methods and dtypes, and the number of tensors that were quantized: ``{"FP8->bfloat16": 252}``.
         merged: Kinds of adapters and dtypes, and the number of tensors that they changed: ``{"LoRA->bfloat16": 252}``.
@@ -64,6 +72,14 @@ class LoadReport:
     load_seconds: float
     rank: int = 0
     tensor_parallel: int = 1
+    pipeline_stage: int = 0
+    pipeline_parallel: int = 1
+    expert_rank: int = 0
+    expert_parallel: int = 1
+    data_rank: int = 0
+    data_parallel: int = 1
+    global_rank: int = 0
+    on_other_ranks: int = 0
     threads: int = 1
     fused: Mapping[str, int] = field(default_factory=dict)
     casts: Mapping[str, int] = field(default_factory=dict)
@@ -116,8 +132,8 @@ class LoadReport:
         ``report.rank_1.json`` for ``report.json``.
         """
         file = Path(path)
-        if self.tensor_parallel > 1:
-            file = file.with_name(f"{file.stem}.rank_{self.rank}{file.suffix}")
+        if self._ranks:
+            file = file.with_name(f"{file.stem}.rank_{self.global_rank}{file.suffix}")
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_name(f"{file.name}.partial")
         partial.write_text(self.to_json() + "\n", encoding="utf-8")
@@ -126,11 +142,21 @@ class LoadReport:
     @property
     def summary(self) -> str:
         """The report in one line."""
-        shared = f", rank {self.rank} of {self.tensor_parallel}" if self.tensor_parallel > 1 else ""
         return (
-            f"{self.model_class} from {self.directory} in {self.seconds:.1f} s{shared}: {self.bytes_read / 1e9:.2f} GB "
-            f"read at {self.gigabytes_per_second:.2f} GB/s with {self.threads} threads"
+            f"{self.model_class} from {self.directory} in {self.seconds:.1f} s{self._ranks}: "
+            f"{self.bytes_read / 1e9:.2f} GB read at {self.gigabytes_per_second:.2f} GB/s with {self.threads} threads"
         )
+
+    @property
+    def _ranks(self) -> str:
+        """The numbers of this process in the groups that share the model; empty if it has the model for itself."""
+        numbers = (
+            ("rank", self.rank, self.tensor_parallel),
+            ("pipeline stage", self.pipeline_stage, self.pipeline_parallel),
+            ("expert-parallel rank", self.expert_rank, self.expert_parallel),
+            ("data-parallel rank", self.data_rank, self.data_parallel),
+        )
+        return "".join(f", {name} {number} of {count}" for name, number, count in numbers if count > 1)
 
     def __str__(self) -> str:
         contents = f"{self.tensors} tensors in {len(self.files)} files"
@@ -152,6 +178,8 @@ class LoadReport:
             lines.append(("cast", ", ".join(f"{cast}: {count} tensors" for cast, count in self.casts.items())))
         if self.verification is not None:
             lines += self.verification.lines()
+        if self.on_other_ranks:
+            lines.append(("left to other ranks", f"{self.on_other_ranks} tensors, which only they hold"))
         lines += [("ignored", text) for text in self._ignored_lines()]
         lines += [("warning", text) for text in self.warnings]
         if self.loader != "mf_qwen3_patch":

@@ -17,7 +17,7 @@ from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import index_bytes, wri
 from mf_qwen3_patch.checkpoint.writing.safetensors_writer import NewTensor, split_into_files, sync_directory
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.loading.generation_config import GENERATION_CONFIG_NAME, generation_settings
-from mf_qwen3_patch.loading.runtime.context import tensor_parallel_size
+from mf_qwen3_patch.loading.runtime.context import parallelism
 from mf_qwen3_patch.loading.runtime.network import network_parameters
 from mf_qwen3_patch.loading.runtime.parameters import to_numpy
 from mf_qwen3_patch.loading.transfer.cast import TARGET_DTYPES, Array, cast_like_numpy
@@ -54,8 +54,10 @@ def save_pretrained(
 
 def _tensors(model: Any, family: Family) -> list[NewTensor]:
     """Return the model's tensors in the order of their names, each made only when it is written."""
-    if (ranks := tensor_parallel_size()) > 1:
-        holds = f"this model holds one of {ranks} tensor-parallel slices of its parameters"
+    shared = parallelism()
+    # Data-parallel ranks each hold a dense model whole; of a mixture they share the experts.
+    if (ranks := shared.tensor * shared.pipeline * (shared.data if family.router else 1)) > 1:
+        holds = f"this model is shared by {ranks} ranks, and this one holds a part of it"
         raise ValueError(f"{holds}: only a model on one rank can be saved")
     parameters = network_parameters(model)
     if empty := next((name for name, parameter in parameters.items() if parameter.has_init), None):

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from tests.mindformers.loading.entries import edit_files, write_noted
-from tests.mindformers.loading.transfer.stock import as_rank, bits, build, differences, load_with_stock
+from tests.mindformers.loading.transfer.stock import as_process, as_rank, bits, build, differences, load_with_stock
 from tests.support.checkpoints import TINY_MOE, Raw, read_safetensors, weight_files, write_checkpoint
 
 from mf_qwen3_patch.convert.to_mindformers import convert_to_mindformers
 from mf_qwen3_patch.errors import CheckpointWarning, UnsupportedCheckpoint
+from mf_qwen3_patch.families.layout import Layout
 from mindformers import AutoModel
 
 
@@ -48,6 +49,53 @@ def test_the_same_bits_as_stock(ranks: int, family: dict[str, Any], config: bool
         report = shim.mf_qwen3_report
         assert (report.directory, report.parameters) == (str(directory), len(bits(shim)))
         assert report.verification.slices >= report.parameters
+
+
+@pytest.mark.parametrize("layout", ["training", "inference"])
+@pytest.mark.parametrize(
+    ("shared", "family"),
+    [
+        ({"pipeline": 2}, {"num_hidden_layers": 3}),
+        ({"tensor": 2, "expert": 2}, TINY_MOE),
+        ({"data": 2, "expert": 2}, TINY_MOE),
+    ],
+    ids=["PP", "TP+EP", "DP+EP"],
+)
+def test_ranks_with_layers_and_experts_of_their_own_get_them_from_whole_files(
+    shared: dict[str, int], family: dict[str, Any], layout: Layout, tmp_path: Path
+) -> None:
+    source = write_checkpoint(tmp_path / "hf", **family)
+    convert_to_mindformers(source, tmp_path / "whole", layout=layout, progress=False)
+    for number in range(2):
+        with as_process(number, **shared):
+            huggingface, converted = build(source), build(source)
+            huggingface.load_weights(str(source))
+            converted.load_weights(str(tmp_path / "whole"))
+
+        assert differences(bits(huggingface), bits(converted)) == {}, f"process {number}"
+        report = converted.mf_qwen3_report
+        assert (report.loader, report.ignored) == ("mf_qwen3_patch", {})
+
+
+def test_stages_take_the_slices_of_their_tensor_parallel_rank(tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "hf", num_hidden_layers=3)
+    convert_to_mindformers(source, tmp_path / "sliced", ranks=2, progress=False)
+    for number in range(4):
+        with as_process(number, tensor=2, pipeline=2):
+            huggingface, converted = build(source), build(source)
+            huggingface.load_weights(str(source))
+            converted.load_weights(str(tmp_path / "sliced"))
+
+        assert differences(bits(huggingface), bits(converted)) == {}, f"process {number}"
+
+
+def test_experts_that_are_sliced_already_are_not_shared_out(tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "hf", **TINY_MOE)
+    convert_to_mindformers(source, tmp_path / "sliced", ranks=2, progress=False)
+    with as_process(0, tensor=2, expert=2):
+        model = build(source)
+        with pytest.raises(UnsupportedCheckpoint, match="shared here among 2 expert-parallel and 1 data-parallel"):
+            model.load_weights(str(tmp_path / "sliced"))
 
 
 def test_an_optimizers_state_is_ignored_with_a_warning(tmp_path: Path) -> None:

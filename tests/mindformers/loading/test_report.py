@@ -50,10 +50,13 @@ def test_it_is_saved_whole_and_over_an_older_one(report: LoadReport, tmp_path: P
 
 
 def test_each_rank_has_a_file_of_its_own(report: LoadReport, tmp_path: Path) -> None:
-    for rank in (0, 1):
-        replace(report, rank=rank, tensor_parallel=2).save(tmp_path / "report.json")
+    shared = {"tensor_parallel": 2, "pipeline_parallel": 2}
+    for rank in range(4):
+        own = replace(report, rank=rank % 2, pipeline_stage=rank // 2, global_rank=rank, **shared)
+        own.save(tmp_path / "report.json")
 
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.rank_0.json", "report.rank_1.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"report.rank_{rank}.json" for rank in range(4)]
+    assert ", rank 1 of 2, pipeline stage 1 of 2: " in own.summary
 
 
 def test_the_variable_names_the_file(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

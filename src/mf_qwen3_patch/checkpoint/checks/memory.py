@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mf_qwen3_patch.checkpoint.checks.parallelism import Parallelism
 from mf_qwen3_patch.checkpoint.checks.rotary_tables import RotaryTables
 from mf_qwen3_patch.families.tensors import ModelDims
 
@@ -43,33 +44,38 @@ class MemoryForecast:
 
 
 def forecast_memory(
-    shape: ModelDims, dtype: str, tensor_parallel: int, host_free: int | None, tables: RotaryTables
+    shape: ModelDims, dtype: str, parallelism: Parallelism, host_free: int | None, tables: RotaryTables
 ) -> MemoryForecast:
     """Predict the memory of the parameters and the rotary tables, which are taken to have the parameters' dtype.
 
-    Projections, embedding and head are split over the ranks; norms are held by every rank, and key and
-    value heads are replicated where there are fewer of them than ranks.
+    Projections, embedding and head are split over the tensor-parallel ranks, experts over the data-parallel ones, too;
+    norms are held by every rank of a stage, and key and value heads are replicated where there are fewer of them than
+    ranks.
     """
     element = _ELEMENT_BYTES[dtype]
     query, key_value = (heads * shape.head_dim for heads in (shape.num_attention_heads, shape.num_key_value_heads))
-    ffn = shape.num_experts * shape.moe_intermediate_size if shape.num_experts else shape.intermediate_size
-    vocabularies = 1 if shape.tie_word_embeddings else 2
-    split = vocabularies * shape.vocab_size * shape.hidden_size
-    split += shape.num_hidden_layers * shape.hidden_size * (2 * query + 3 * ffn)
-    key_values = shape.num_hidden_layers * 2 * key_value * shape.hidden_size
-    norms = shape.num_hidden_layers * 2 * (shape.hidden_size + shape.head_dim) + shape.hidden_size
+    vocabularies = (1 if shape.tie_word_embeddings else 2) * shape.vocab_size * shape.hidden_size
+    # Of one layer:
+    split, experts = 2 * query * shape.hidden_size, 3 * shape.num_experts * shape.moe_intermediate_size
+    experts *= shape.hidden_size
+    split += 0 if shape.num_experts else 3 * shape.intermediate_size * shape.hidden_size
+    key_values = 2 * key_value * shape.hidden_size
     # Routers are as norms: whole on every rank, and in float32.
-    norms += shape.num_hidden_layers * shape.num_experts * shape.hidden_size
-    replicas = max(1, tensor_parallel // shape.num_key_value_heads)
-    per_rank = (split + key_values * replicas) * element // tensor_parallel + norms * _NORM_BYTES
+    norms = 2 * (shape.hidden_size + shape.head_dim) + shape.num_experts * shape.hidden_size
+    of_all_layers = shape.num_hidden_layers * (split + experts + key_values + norms)
+    layers, tensor = parallelism.layers_of_a_stage(shape.num_hidden_layers), parallelism.tensor
+    replicas = max(1, tensor // shape.num_key_value_heads)
+    per_rank = (vocabularies + layers * (split + key_values * replicas)) * element // tensor
+    per_rank += layers * experts * element // (tensor * parallelism.data)
+    per_rank += (layers * norms + shape.hidden_size) * _NORM_BYTES
     cause = f"; the rotary tables alone ({tables.said}) take {_gb(tables.peak)} on each rank: {tables.advice}"
     return MemoryForecast(
-        parameters=split + key_values + norms,
+        parameters=vocabularies + of_all_layers + shape.hidden_size,
         dtype=dtype,
         device_per_rank=per_rank + tables.kept(element),
         # What the computation of the tables has taken is free again when the parameters come.
         device_peak=max(per_rank + tables.kept(element), tables.peak),
-        host=(per_rank + tables.peak) * tensor_parallel,
+        host=(per_rank + tables.peak) * parallelism.ranks,
         host_free=host_free,
         tables=cause if tables.peak > per_rank else "",
     )
@@ -99,15 +105,21 @@ class DeviceBudget:
 
 
 def forecast_device(
-    dims: ModelDims, memory: MemoryForecast, tensor_parallel: int, tokens: int, compute_dtype: str, limit: int | None
+    dims: ModelDims,
+    memory: MemoryForecast,
+    parallelism: Parallelism,
+    tokens: int,
+    compute_dtype: str,
+    limit: int | None,
 ) -> DeviceBudget:
     """Predict what generation takes of a rank's device.
 
     The cache has a key and a value per layer, token (``num_blocks * block_size``) and key-value head of the rank, in
     the dtype of computation; where there are fewer heads than ranks, every rank has one.
     """
-    heads = max(1, dims.num_key_value_heads // tensor_parallel)
-    cache = 2 * dims.num_hidden_layers * tokens * heads * dims.head_dim * _ELEMENT_BYTES[compute_dtype]
+    heads = max(1, dims.num_key_value_heads // parallelism.tensor)
+    layers = parallelism.layers_of_a_stage(dims.num_hidden_layers)
+    cache = 2 * layers * tokens * heads * dims.head_dim * _ELEMENT_BYTES[compute_dtype]
     return DeviceBudget(memory.device_per_rank, cache, tokens, limit)
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.checks.memory import DeviceBudget, forecast_device, forecast_memory
+from mf_qwen3_patch.checkpoint.checks.parallelism import Parallelism, possible_ranks
 from mf_qwen3_patch.checkpoint.checks.rotary_tables import RotaryTables
-from mf_qwen3_patch.checkpoint.checks.tensor_parallel import possible_ranks
 from mf_qwen3_patch.families.tensors import ModelDims
 
 DEFAULT_TOKENS = 32 * 1024
@@ -68,8 +68,9 @@ def plan_memory(
     tokens = max(tokens, DEFAULT_TOKENS)
     budgets = {}
     for ranks in {*possible_ranks(dims), tensor_parallel}:
-        memory = forecast_memory(dims, dtype, ranks, None, tables)
-        budgets[ranks] = forecast_device(dims, memory, ranks, tokens, dtype, limit)
+        parallelism = Parallelism(ranks)
+        memory = forecast_memory(dims, dtype, parallelism, None, tables)
+        budgets[ranks] = forecast_device(dims, memory, parallelism, tokens, dtype, limit)
     fitting = [ranks for ranks in possible_ranks(dims) if ranks <= _MOST_RANKS and (budgets[ranks].rest or 0) > 0]
     if tables.peak > limit:
         fitting = []

@@ -14,9 +14,9 @@ from mf_qwen3_patch.checkpoint.checks.config_fields import field_mismatches, sur
 from mf_qwen3_patch.checkpoint.checks.inferred_dims import compare
 from mf_qwen3_patch.checkpoint.checks.memory import MemoryForecast, forecast_memory, free_host_memory
 from mf_qwen3_patch.checkpoint.checks.mixed_shards import mixed_shards
+from mf_qwen3_patch.checkpoint.checks.parallelism import ONE_RANK, Parallelism, parallel_problems
 from mf_qwen3_patch.checkpoint.checks.rotary_tables import RotaryTables, rotary_tables, tables_problem
 from mf_qwen3_patch.checkpoint.checks.swapped_dtypes import swapped_dtypes
-from mf_qwen3_patch.checkpoint.checks.tensor_parallel import tensor_parallel_problems
 from mf_qwen3_patch.checkpoint.checks.tensors import (
     Misfit,
     misfits,
@@ -78,7 +78,7 @@ class CheckOptions:
 
     overrides: Mapping[str, object] = field(default_factory=dict)
     overrides_source: str = KEYWORD_ARGUMENT
-    tensor_parallel: int = 1
+    parallelism: Parallelism = ONE_RANK
     dtype: str | None = None
     device_memory: int | None = None
     model_type: str | None = None
@@ -87,9 +87,7 @@ class CheckOptions:
     dequantize: bool | None = None
 
     def __post_init__(self) -> None:
-        ranks, dtype = self.tensor_parallel, self.dtype
-        if isinstance(ranks, bool) or not isinstance(ranks, int) or ranks < 1:
-            raise ValueError(f"tensor_parallel must be a whole number, at least 1, not {short_repr(ranks)}")
+        dtype = self.dtype
         if dtype is not None and dtype not in DTYPE_NAMES.values():
             raise ValueError(f"dtype must be one of {', '.join(DTYPE_NAMES.values())}, not {short_repr(dtype)}")
 
@@ -141,7 +139,7 @@ def preflight(
     options = CheckOptions(
         overrides or {},
         overrides_source,
-        tensor_parallel,
+        Parallelism(tensor_parallel),
         dtype,
         device_memory,
         model_type,
@@ -186,10 +184,10 @@ def check(checkpoint: Checkpoint, options: CheckOptions, config: NormalizedConfi
             dims = dims if surplus or left_out else compared.dims
         else:
             problems += config.problems
-        problems += tensor_parallel_problems(dims, options.tensor_parallel)
+        problems += parallel_problems(dims, options.parallelism)
         problems += filter(None, [tables_problem(tables)])
     dtype = options.dtype or parameter_dtype(checkpoint, config)
-    memory = forecast_memory(dims, dtype, options.tensor_parallel, free_host_memory(), tables)
+    memory = forecast_memory(dims, dtype, options.parallelism, free_host_memory(), tables)
     if not problems:
         warnings += memory.warnings(options.device_memory)
         warnings += [*mixed_shards(checkpoint), *swapped_dtypes(checkpoint)]

@@ -11,11 +11,12 @@ from typing import Any
 
 import mindspore
 from mindformers.core.context.build_context import Context, MFContextOperator, is_legacy_model
-from mindformers.parallel_core.inference.parallel_state import get_tensor_model_parallel_world_size
 from mindformers.version_control import is_310p
 
+from mf_qwen3_patch.checkpoint.checks.parallelism import Parallelism
 from mf_qwen3_patch.loading.runtime.dtypes import DeviceKind
 from mf_qwen3_patch.loading.runtime.log import say
+from mf_qwen3_patch.loading.runtime.parallel import grouped_ranks, groups_exist, launched_ranks
 from mindformers import build_context
 
 _GRAPH_MODE, _PYNATIVE_MODE = 0, 1
@@ -34,12 +35,9 @@ def context_exists() -> bool:
     return bool(Context.is_exists()) or MFContextOperator.get_mf_ctx_instance() is not None
 
 
-def tensor_parallel_size() -> int:
-    """Return how many ranks share the model: as the context says or, without one, all that ``msrun`` started."""
-    if context_exists():
-        return int(get_tensor_model_parallel_world_size())
-    workers = os.environ.get("MS_WORKER_NUM", "")
-    return int(workers) if workers.isdigit() and int(workers) > 0 else 1
+def parallelism() -> Parallelism:
+    """Return how many ranks share the model: as groups or context say or, without either, all that were started."""
+    return grouped_ranks() if context_exists() or groups_exist() else Parallelism(launched_ranks())
 
 
 def memory_limit() -> int | None:
@@ -52,10 +50,10 @@ def ensure_inference_context() -> None:
     """Make sure that stock builds and runs the inference model: RUN_MODE=predict, not legacy.
 
     Of a context that the script has built only what contradicts that is changed, with a line in the log. Without one,
-    all processes that ``msrun`` started share the model as tensor-parallel ranks.
+    and without groups of MindFormers, all processes that were started share the model as tensor-parallel ranks.
     """
     if not context_exists():
-        _build_context(tensor_parallel_size())
+        _build_context(parallelism())
     if is_legacy_model():
         MFContextOperator.get_mf_ctx_instance().set_context(use_legacy=False)
         say("set use_legacy=False in the MindFormers context: Qwen3 has no legacy model")
@@ -64,15 +62,16 @@ def ensure_inference_context() -> None:
         say("set RUN_MODE=predict")
 
 
-def _build_context(ranks: int) -> None:
-    settings = _device_settings(ranks)
+def _build_context(shared: Parallelism) -> None:
+    meets = shared.ranks > 1 and not groups_exist()  # else the ranks have met already, and have their groups
+    settings = _device_settings(meets)
     config = {
         "use_legacy": False,
         "run_mode": "predict",
         "context": settings,
-        "use_parallel": ranks > 1,
-        "parallel": {"parallel_mode": "MANUAL_PARALLEL", "full_batch": False} if ranks > 1 else {},
-        "parallel_config": {"model_parallel": ranks, "data_parallel": 1},
+        "use_parallel": meets,
+        "parallel": {"parallel_mode": "MANUAL_PARALLEL", "full_batch": False} if meets else {},
+        "parallel_config": {"model_parallel": shared.tensor, "data_parallel": shared.data},
     }
     try:
         build_context(config)
@@ -83,11 +82,14 @@ def _build_context(ranks: int) -> None:
         raise
     shown = ", ".join(f"{name}={value}" for name, value in settings.items())
     built = "built a MindFormers context: run_mode=predict, use_legacy=False, %s, tensor parallel over %d rank(s)"
-    say(built, shown, ranks)
+    say(built, shown, shared.tensor)
 
 
-def _device_settings(ranks: int) -> dict[str, Any]:
-    """Return MindSpore's settings for the context: what the script has chosen, where stock would fill in its own."""
+def _device_settings(meets: bool) -> dict[str, Any]:
+    """Return MindSpore's settings for the context: what the script has chosen, where stock would fill in its own.
+
+    Ranks that the context lets meet get their devices then.
+    """
     target = mindspore.get_context("device_target")
     if target == "CPU":
         return {"device_target": target, "mode": _PYNATIVE_MODE}
@@ -100,6 +102,6 @@ def _device_settings(ranks: int) -> dict[str, Any]:
         settings["ascend_config"] = {"precision_mode": "must_keep_origin_dtype"}
     # MindSpore refuses another value for either of the following once it was read: it is handed back as it is.
     settings["max_device_memory"] = f"{mindspore.get_context('max_device_memory'):g}GB"
-    if ranks == 1:  # of several, each gets its own when they meet
+    if not meets:
         settings["device_id"] = mindspore.get_context("device_id")
     return settings

@@ -93,9 +93,10 @@ class ParameterPlan:
 class Plan:
     """The work of a load on this rank: every parameter of the network, in its order.
 
-    No parameter of this rank wants the ``unused`` tensors. ``fused`` has the kind of each parameter that is made of
-    several. ``fallback`` says why only MindFormers' own loader can do it, and is empty if the copies can be carried
-    out as they are; with it, of the ``unverifiable`` parameters no copies are known.
+    No parameter wants the ``unused`` tensors; those that only other ranks hold, whose number is ``elsewhere``, are not
+    among them. ``fused`` has the kind of each parameter that is made of several. ``fallback`` says why only
+    MindFormers' own loader can do it, and is empty if the copies can be carried out as they are; with it, of the
+    ``unverifiable`` parameters no copies are known.
     """
 
     parameters: tuple[ParameterPlan, ...]
@@ -103,6 +104,7 @@ class Plan:
     fused: tuple[str, ...] = ()
     fallback: str = ""
     unverifiable: tuple[str, ...] = ()
+    elsewhere: int = 0
 
     @property
     def newly_initialized(self) -> tuple[ParameterPlan, ...]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeAlias
 
-from mindformers.parallel_core.inference.parallel_state import get_pipeline_model_parallel_world_size
 from mindformers.version_control import is_310p
 from mindspore import Parameter
 
@@ -19,8 +18,9 @@ from mf_qwen3_patch.families.layout import Fusion, Layout, Placement, whole
 from mf_qwen3_patch.families.tensors import ModelDims, Shape
 from mf_qwen3_patch.loading.runtime.network import network_parameters
 from mf_qwen3_patch.loading.transfer.cast import SOURCE_DTYPES, TARGET_DTYPES
-from mf_qwen3_patch.loading.transfer.name_mapping import place_of
+from mf_qwen3_patch.loading.transfer.name_mapping import Place, place_of
 from mf_qwen3_patch.loading.transfer.plan import ParameterPlan, Plan, SliceCopy
+from mf_qwen3_patch.loading.transfer.rank_share import RankShare
 from mf_qwen3_patch.loading.transfer.rank_slices import PlanNotPossible, Slice, slices_of
 
 _Part: TypeAlias = tuple[TensorInfo, Placement, Slice]
@@ -33,58 +33,61 @@ def plan(
     """Plan the load of a checkpoint, and check that every parameter gets all that it needs.
 
     The network's parameters are not touched. Tensors go by HuggingFace name, or by the names that MindFormers gives
-    the parts. A parameter with a part that is ``left_out`` is newly initialized, all of it.
+    the parts. A parameter with a part that is ``left_out`` is newly initialized, all of it. What only other ranks hold,
+    layers of another pipeline stage or experts of another expert-parallel rank, is left to them.
 
     Raises ``PlanNotPossible`` for a network that the fast loader does not know, else one error for all that is wrong:
     parameters without a tensor (``IncompleteCheckpoint``), shapes that differ (``ConfigMismatch``), dtypes that can't
     be loaded, and two tensors for one place (``UnsupportedCheckpoint``).
     """
-    _refuse_devices_of_their_own()
-    sources, problems = _sources(type(model), tensors, family)
+    _refuse_formats_of_their_own()
+    share = RankShare(model, family)
+    sources, elsewhere, problems = _sources(type(model), tensors, family, share)
     parameters: list[ParameterPlan] = []
     unused: list[str] = []
     fused: list[str] = []
     for name, parameter in network_parameters(model).items():
-        slices = _slices(parameter, family)
+        slices = _slices(parameter, family, share)
         found = sources.pop(name, {})
         parts: list[_Part] = []
         if any(tensor.name in left_out for tensor in found.values()):
             unused += [tensor.name for tensor in found.values()]
             slices = ()
-        for slot, piece in enumerate(slices):
-            tensor = found.get(slot)
+        for piece in slices:
+            tensor = found.get(piece.slot)
             if tensor is None:
-                problems.append(_missing(name, slot, tensors, family))
+                problems.append(_missing(name, piece.slot, tensors, family))
             elif problem := _unfit(tensor, name, piece.shape):
                 problems.append(problem)
             else:
                 parts.append((tensor, whole(tensor.shape), piece))
         entry = _entry(parameter, parts)
         parameters.append(entry)
-        fused += [entry.kind] * (len(slices) > 1)
+        fused += [entry.kind] * (len({piece.slot for piece in slices}) > 1)
     if problems:
         raise error_for(problems, _directory_of(tensors))
     unused += [tensor.name for found in sources.values() for tensor in found.values()]
-    return Plan(tuple(parameters), tuple(dict.fromkeys(unused)), tuple(fused))
+    return Plan(tuple(parameters), tuple(dict.fromkeys(unused)), tuple(fused), elsewhere=elsewhere)
 
 
 def plan_for_verification(model: Any, tensors: Mapping[str, TensorInfo], family: Family, reason: str) -> Plan:
     """Plan what, for a ``reason``, only MindFormers' own loader can place: to read back what it has written."""
-    sources, _ = _sources(type(model), tensors, family)
+    share = RankShare(model, family)
+    sources, elsewhere, _ = _sources(type(model), tensors, family, share)
     parameters: list[ParameterPlan] = []
     unknown: list[str] = []
     for name, parameter in network_parameters(model).items():
         try:
             parts: list[_Part] = []
-            for number, piece in enumerate(_slices(parameter, family, model)):
-                tensor = sources[name][number if piece.slot is None else piece.slot]
+            for piece in _slices(parameter, family, share):
+                tensor = sources[name][piece.slot]
                 if problem := _unfit(tensor, name, piece.shape):
                     raise PlanNotPossible(problem.summary)
                 parts.append((tensor, whole(tensor.shape), piece))
             parameters.append(_entry(parameter, parts))
         except (PlanNotPossible, KeyError):
             unknown.append(name)
-    return Plan(tuple(parameters), fallback=reason, unverifiable=tuple(unknown))
+    return Plan(tuple(parameters), fallback=reason, unverifiable=tuple(unknown), elsewhere=elsewhere)
 
 
 def plan_fused(
@@ -104,7 +107,8 @@ def plan_fused(
     does, but no ``PlanNotPossible`` with a ``fallback``.
     """
     if not fallback:
-        _refuse_devices_of_their_own()
+        _refuse_formats_of_their_own()
+    share = RankShare(model, family)
     problems: list[Problem] = []
     parameters, unknown = [], []
     # Some save the network itself, whose names have this in front.
@@ -113,7 +117,7 @@ def plan_fused(
     for name, parameter in networks.items():
         tensor, shape = by_name.get(name), tuple(parameter.shape)
         try:
-            slices = _slices(parameter, family)
+            slices = _slices(parameter, family, share)
         except PlanNotPossible:
             if not fallback:
                 raise
@@ -132,18 +136,20 @@ def plan_fused(
         elif problem := _unfit(tensor, name, fusion.shape, fused=True):
             problems.append(problem)
         else:
-            for slot, piece in enumerate(slices):
-                expert, part = divmod(slot, len(fusion.parts))
+            for piece in slices:
+                expert, part = divmod(piece.slot, len(fusion.parts))
                 parts.append((tensor, fusion.placement(part, expert), piece))
         parameters.append(_entry(parameter, parts))
     if problems:
         raise error_for(problems, _directory_of(tensors))
-    unused = tuple(tensor.name for name, tensor in by_name.items() if name not in networks)
-    return Plan(tuple(parameters), unused, fallback=fallback, unverifiable=tuple(unknown))
+    others = {name: tensor for name, tensor in by_name.items() if name not in networks}
+    unused = tuple(tensor.name for name, tensor in others.items() if not share.is_elsewhere(Place(name)))
+    elsewhere = len(others) - len(unused)
+    return Plan(tuple(parameters), unused, fallback=fallback, unverifiable=tuple(unknown), elsewhere=elsewhere)
 
 
-def _slices(parameter: Parameter, family: Family, model: Any = None) -> tuple[Slice, ...]:
-    slices = slices_of(parameter, family.parts_of(parameter.name), model)
+def _slices(parameter: Parameter, family: Family, share: RankShare) -> tuple[Slice, ...]:
+    slices = slices_of(parameter, family.parts_of(parameter.name), share.experts)
     if str(parameter.dtype).lower() not in TARGET_DTYPES:
         raise PlanNotPossible(f"{parameter.name} is {parameter.dtype}, not one of {', '.join(TARGET_DTYPES)}")
     return slices
@@ -155,23 +161,24 @@ def _entry(parameter: Parameter, parts: Iterable[_Part]) -> ParameterPlan:
     return ParameterPlan(parameter.name, shape, str(parameter.dtype).lower(), tuple(copies))
 
 
-def _refuse_devices_of_their_own() -> None:
+def _refuse_formats_of_their_own() -> None:
     if is_310p():
         raise PlanNotPossible("an Ascend 310P keeps its weights in a format of its own (NZ)")
-    if get_pipeline_model_parallel_world_size() > 1:
-        raise PlanNotPossible("pipeline parallelism spreads the layers over ranks")
 
 
 def _sources(
-    model_class: Any, tensors: Mapping[str, TensorInfo], family: Family
-) -> tuple[dict[str, dict[int, TensorInfo]], list[Problem]]:
-    """Group the tensors: parameter name → slot (part, expert by expert) → tensor."""
+    model_class: Any, tensors: Mapping[str, TensorInfo], family: Family, share: RankShare
+) -> tuple[dict[str, dict[int, TensorInfo]], int, list[Problem]]:
+    """Group this rank's tensors: parameter name → slot (part, expert by expert) → tensor; count those of others."""
     sources: dict[str, dict[int, TensorInfo]] = {}
-    problems = []
+    elsewhere, problems = 0, []
     for name, tensor in tensors.items():
         place = place_of(model_class, name, family)
         if place.fused is None and family.fused_of(place.parameter) is not None:
             raise PlanNotPossible(f"{name} is merged already, in a layout that the file does not tell")
+        if share.is_elsewhere(place):
+            elsewhere += 1
+            continue
         slot = place.part + (place.expert or 0) * family.parts_of(place.parameter)
         found = sources.setdefault(place.parameter, {})
         if slot in found:
@@ -179,7 +186,7 @@ def _sources(
             where, advice = _where(tensor, place.parameter), "keep one of them in the checkpoint"
             problems.append(Problem(UnsupportedCheckpoint, summary, **where, advice=advice))
         found[slot] = tensor
-    return sources, problems
+    return sources, elsewhere, problems
 
 
 def _directory_of(tensors: Mapping[str, TensorInfo]) -> str | None:

@@ -6,8 +6,8 @@ The numbers are those of the stock layer that owns the parameter, which it compu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any, TypeAlias
 
@@ -31,7 +31,7 @@ class Slice:
     ``shape`` is the whole tensor's, all ranks together; ``axis`` is cut and, in a fused parameter, concatenated. In a
     parameter that stacks matrices of this rank's experts, ``expert`` is the matrix's number; they are transposed
     there, so that ``axis`` and ``destination`` refer to the transposed matrix. ``slot`` is the tensor's number among
-    those of the parameter, if that is not the number of the slice.
+    those of the whole parameter: part by part, of stacked experts one expert of the model after the other.
     """
 
     shape: Shape
@@ -40,7 +40,7 @@ class Slice:
     length: int
     destination: int = 0
     expert: int | None = None
-    slot: int | None = None
+    slot: int = 0
 
     def copies_from(self, source: Placement, parameter: Shape) -> list[StridedCopy]:
         """Return the copies from the whole tensor's matrix into the parameter, whose shape is this rank's."""
@@ -64,37 +64,32 @@ _Ranges: TypeAlias = tuple[int, list[tuple[int, int, int]]]
 """An axis and, for each tensor, its whole length, the start of this rank's range, and the length of the range."""
 
 
-def slices_of(parameter: Parameter, parts: int, model: Any = None) -> tuple[Slice, ...]:
-    """Return what a parameter of the stock inference network holds, one slice for each tensor that it is made of.
+def slices_of(parameter: Parameter, parts: int, experts: Sequence[int]) -> tuple[Slice, ...]:
+    """Return what a parameter of the stock inference network holds: slices of the tensors that it is made of.
 
-    ``parts`` is the number of these tensors: 3 for Q|K|V, 2 for gate|up, else 1. In a stack of all experts' matrices
-    it is that of one expert, and the slices are those of one expert after the other. If this rank may hold only some
-    of the experts, ``model`` knows which ones. An owner that is not one of the layers known here, or is quantized,
-    is a ``PlanNotPossible``.
+    ``parts`` is the number of these tensors: 3 for Q|K|V, 2 for gate|up, else 1. In a stack of experts' matrices it is
+    that of one expert, and the slices are those of one expert after the other; ``experts`` are the numbers of those
+    that this rank holds, in its order. An owner that is not one of the layers known here, or is quantized, is a
+    ``PlanNotPossible``.
     """
     loader = getattr(parameter, "weight_loader", None)
     if loader is None:  # stock's default_weight_loader copies the tensor as it is
         return _one_after_the_other(parameter, parts, _whole(None, parameter))
     owner: Any = getattr(loader, "__self__", None)
     kind = type(owner)
-    if kind not in _RULES and kind not in _EXPERTS:
+    if kind not in _RULES and kind not in _EXPERTS and kind is not TopKRouter:
         raise PlanNotPossible(f"{parameter.name} belongs to a {kind.__name__}, an unknown kind of layer")
     method = type(getattr(owner, "quant_method", None))
     if method not in _UNQUANTIZED and kind is not TopKRouter:
         raise PlanNotPossible(f"{parameter.name} is stored by {method.__name__}: a quantized layer")
-    experts = () if model is None else _local_experts(owner, model)
+    if kind is TopKRouter:
+        return _router(owner, parameter)
     if kind not in _EXPERTS:
-        if experts:
-            return _router_of(owner, parameter, experts[0])
         return _one_after_the_other(parameter, parts, _RULES[kind](owner, parameter))
-    if parameter.shape[0] != (len(experts) or owner.config.num_moe_experts):
-        raise PlanNotPossible(_EXPERT_PARALLEL)
-    slices = _EXPERTS[kind](owner, parameter, parts)
-    if not experts:
-        return slices
-    return tuple(
-        replace(piece, slot=experts[piece.expert or 0] * parts + number % parts) for number, piece in enumerate(slices)
-    )
+    if parameter.shape[0] != len(experts):
+        held = f"{parameter.shape[0]} experts, where this rank should hold {len(experts)}"
+        raise PlanNotPossible(f"{parameter.name} holds {held}")
+    return _EXPERTS[kind](owner, parameter, parts, experts)
 
 
 def _one_after_the_other(parameter: Parameter, parts: int, found: _Ranges) -> tuple[Slice, ...]:
@@ -105,29 +100,25 @@ def _one_after_the_other(parameter: Parameter, parts: int, found: _Ranges) -> tu
     if len(ranges) != parts or (parts > 1 and axis != 0):
         raise PlanNotPossible(f"{parameter.name} is not {parts} tensors below each other")
     slices, destination = [], 0
-    for full, start, length in ranges:
+    for slot, (full, start, length) in enumerate(ranges):
         shape = list(parameter.shape)
         shape[axis] = full
-        slices.append(Slice(tuple(shape), axis, start, length, destination))
+        slices.append(Slice(tuple(shape), axis, start, length, destination, slot=slot))
         destination += length
     return tuple(slices)
 
 
-def _local_experts(owner: Any, model: Any) -> tuple[int, ...]:
-    """Return the numbers of this rank's experts, in its order, if it holds only some of them."""
-    total = getattr(getattr(owner, "config", None), "num_moe_experts", None)
-    if type(owner) not in (TopKRouter, *_EXPERTS) or not total:
-        return ()
-    local = {number: model.model.map_global_expert_id_to_local_expert_id(number) for number in range(total)}
-    held = sorted((place, number) for number, place in local.items() if place >= 0)
-    return tuple(number for _, number in held) if len(held) < total else ()
+def _router(owner: Any, parameter: Parameter) -> tuple[Slice, ...]:
+    """Return the slices of a router, which every rank holds whole.
 
-
-def _router_of(owner: Any, parameter: Parameter, first: int) -> tuple[Slice, ...]:
-    """Return the slices of a router whose rows begin with those of this rank's experts, from ``first`` on."""
-    total, shape = owner.config.num_moe_experts, tuple(parameter.shape)
-    own = Slice(shape, 0, first, total - first, slot=0)
-    return (own, Slice(shape, 0, 0, first, total - first, slot=0)) if first else (own,)
+    Its rows are in the order of the experts or, where expert-parallel ranks do not exchange their tokens, begin with
+    those of the rank's own experts and go on with the others', in a circle.
+    """
+    total, shape = int(parameter.shape[0]), tuple(parameter.shape)
+    rotated = owner.ep_group_size > 1 and not owner.config.use_alltoall
+    first = total // owner.ep_group_size * owner.ep_rank if rotated else 0
+    own = Slice(shape, 0, first, total - first)
+    return (own, Slice(shape, 0, 0, first, total - first)) if first else (own,)
 
 
 def _whole(owner: Any, parameter: Parameter) -> _Ranges:
@@ -151,12 +142,6 @@ def _vocabulary(owner: Any, parameter: Parameter) -> _Ranges:
     return parameter.output_dim, [(owner.num_embeddings, owner.vocab_start_index, owner.num_embeddings_per_partition)]
 
 
-def _router(owner: Any, parameter: Parameter) -> _Ranges:
-    if owner.ep_group_size > 1:
-        raise PlanNotPossible(_EXPERT_PARALLEL)
-    return _whole(owner, parameter)
-
-
 def _merged_columns(owner: Any, parameter: Parameter) -> _Ranges:
     sizes = zip(owner.output_sizes, owner.output_partition_sizes, strict=True)
     return parameter.output_dim, [(full, owner.tp_group.rank * length, length) for full, length in sizes]
@@ -171,30 +156,30 @@ def _query_key_value(owner: Any, parameter: Parameter) -> _Ranges:
     return parameter.output_dim, [(all_queries, rank * queries, queries), key_range, key_range]
 
 
-def _experts_columns(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, ...]:
+def _experts_columns(owner: Any, parameter: Parameter, parts: int, experts: Sequence[int]) -> tuple[Slice, ...]:
     """Gate and up of each expert, ``[ffn, hidden]`` in the file, side by side in ``[hidden, gate|up]``."""
-    count, hidden, both = parameter.shape
+    _, hidden, both = parameter.shape
     length = both // parts
     shape = (length * owner.tp_group.size, hidden)
     if parts != 2 or parameter.output_dim != 2 or shape[0] * parts != owner.output_size:
         raise PlanNotPossible(f"{parameter.name} is not {parts} matrices beside each other for each expert")
+    start = owner.tp_group.rank * length
     return tuple(
-        Slice(shape, 0, owner.tp_group.rank * length, length, part * length, expert)
-        for expert in range(count)
+        Slice(shape, 0, start, length, part * length, place, expert * parts + part)
+        for place, expert in enumerate(experts)
         for part in range(parts)
     )
 
 
-def _experts_rows(owner: Any, parameter: Parameter, parts: int) -> tuple[Slice, ...]:
+def _experts_rows(owner: Any, parameter: Parameter, parts: int, experts: Sequence[int]) -> tuple[Slice, ...]:
     """Down of each expert, ``[hidden, ffn]`` in the file, ``[ffn, hidden]`` in the parameter."""
-    count, length, hidden = parameter.shape
+    _, length, hidden = parameter.shape
     if parts != 1 or parameter.input_dim != 1 or length * owner.tp_group.size != owner.input_size:
         raise PlanNotPossible(f"{parameter.name} is not one matrix for each expert")
-    shape = (hidden, owner.input_size)
-    return tuple(Slice(shape, 1, owner.tp_group.rank * length, length, 0, expert) for expert in range(count))
+    shape, start = (hidden, owner.input_size), owner.tp_group.rank * length
+    return tuple(Slice(shape, 1, start, length, 0, place, expert) for place, expert in enumerate(experts))
 
 
-_EXPERT_PARALLEL = "expert parallelism spreads the experts over ranks"
 _UNQUANTIZED = (
     layers.UnquantizedLinearMethod,
     layers.UnquantizedEmbeddingMethod,
@@ -209,9 +194,8 @@ _RULES: Mapping[type, Callable[[Any, Parameter], _Ranges]] = {
     layers.VocabParallelEmbedding: _vocabulary,
     layers.MergedColumnParallelLinear: _merged_columns,
     layers.QKVParallelLinear: _query_key_value,
-    TopKRouter: _router,
 }
-_EXPERTS: Mapping[type, Callable[[Any, Parameter, int], tuple[Slice, ...]]] = {
+_EXPERTS: Mapping[type, Callable[[Any, Parameter, int, Sequence[int]], tuple[Slice, ...]]] = {
     grouped_layers.ColumnParallelGroupedLinear: _experts_columns,
     grouped_layers.RowParallelGroupedLinear: _experts_rows,
 }

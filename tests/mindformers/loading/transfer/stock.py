@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mindformers.parallel_core import process_group_config
+import pytest
 from mindformers.parallel_core.inference import parallel_state
 from mindformers.parallel_core.inference.model_utils import InferModelMixin
 from tests.support.checkpoints import read_json
@@ -28,7 +28,7 @@ from mf_qwen3_patch.loading.transfer.verify import Verification
 from mf_qwen3_patch.loading.transfer.verify import verify as verify_plan
 
 __all__ = [
-    "as_expert_rank",
+    "as_process",
     "as_rank",
     "bits",
     "build",
@@ -43,15 +43,21 @@ _NOT_FOR_MINDFORMERS = ("torch_dtype", "transformers_version", "quantization_con
 
 
 @contextmanager
-def as_expert_rank(rank: int, ranks: int) -> Iterator[None]:
-    """Let stock build networks as one of several ranks that share the experts and nothing else."""
-    default = process_group_config.default_model_comm_pgs
-    before = default.dp, default.moe_ep
-    default.dp = default.moe_ep = parallel_state.ProcessGroup("moe_ep", list(range(ranks)), ranks, rank)
-    try:
+def as_process(number: int, *, tensor: int = 1, pipeline: int = 1, data: int = 1, expert: int = 1) -> Iterator[None]:
+    """Let stock share a model out as in one of several processes: its own groups, but nobody to communicate with."""
+
+    def create(group: parallel_state.ProcessGroup) -> None:
+        group._is_group_created = True
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in vars(parallel_state) if name.startswith("_") and name.isupper()]:
+            patch.setattr(parallel_state, name, None)
+        patch.setattr(parallel_state, "_is_initialized", lambda: True)
+        patch.setattr(parallel_state, "get_rank", lambda: number)
+        patch.setattr(parallel_state, "get_group_size", lambda: tensor * pipeline * data)
+        patch.setattr(parallel_state.ProcessGroup, "create_this_group", create)
+        parallel_state.initialize_model_parallel(tensor, data, pipeline, expert)
         yield
-    finally:
-        default.dp, default.moe_ep = before
 
 
 def build(directory: Path, params_dtype: str = "float32", **overrides: Any) -> Any:
