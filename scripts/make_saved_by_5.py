@@ -45,7 +45,9 @@ def main() -> None:
     if int(transformers.__version__.partition(".")[0]) < 5:
         parser.error(f"needs transformers 5, not {transformers.__version__}")
     for name, form in FORMS.items():
-        model = transformers.AutoModelForCausalLM.from_pretrained(REFERENCE / "checkpoints" / base_of(name), dtype="auto")
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            REFERENCE / "checkpoints" / base_of(name), dtype="auto"
+        )
         shutil.rmtree(output / name, ignore_errors=True)
         model.save_pretrained(output / name, **form)
         print(name)

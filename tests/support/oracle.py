@@ -49,7 +49,9 @@ def run(directory: str | Path, prompts: Sequence[Sequence[int]], max_new_tokens:
     return [continue_greedily(model, prompt, max_new_tokens) for prompt in prompts]
 
 
-def read(directory: str | Path, prompts: Sequence[Sequence[int]], max_new_tokens: int, **options: Any) -> dict[str, Any]:
+def read(
+    directory: str | Path, prompts: Sequence[Sequence[int]], max_new_tokens: int, **options: Any
+) -> dict[str, Any]:
     """Return what transformers makes of a directory: ``tokens``, or why it gives none that could be relied on.
 
     That is ``not_loaded``, how many of its parameters are in no file and hold random values, or ``error``, its class.

@@ -126,9 +126,7 @@ DISPUTED: Mapping[str, Disputed] = {
         keywords={4: {"rope_scaling": _YARN_4}},
         warned="transformers 4 uses 2, transformers 5 uses 4.0",
     ),
-    "yarn without an original length": Disputed(
-        "yarn", _config(rope_scaling={"type": "yarn", "factor": 4.0})
-    ),
+    "yarn without an original length": Disputed("yarn", _config(rope_scaling={"type": "yarn", "factor": 4.0})),
     "a window that is switched off": Disputed(
         "gqa2",
         _config(use_sliding_window=False, sliding_window=3),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,9 @@ def generation_settings(model: Any) -> dict[str, Any]:
 def set_generation_config(model: Any, directory: str | os.PathLike[str]) -> tuple[str, ...]:
     """Set ``model.generation_config`` from a checkpoint's generation_config.json, if it has one.
 
-    What the file does not say stays what MindFormers took from the model's config. Returns warnings: the file is
-    damaged and was not used, or has settings that MindFormers' ``generate`` does not have.
+    What the file does not say stays what MindFormers took from the model's config, but for what ends an answer.
+    Returns warnings: the file is damaged and was not used, says nothing of ends, or has settings that MindFormers'
+    ``generate`` does not have.
     """
     path = Path(directory) / GENERATION_CONFIG_NAME
     if not path.is_file():
@@ -75,7 +77,8 @@ def set_generation_config(model: Any, directory: str | os.PathLike[str]) -> tupl
     default = vars(GenerationConfig())
     # transformers: beside this file, what config.json says of sampling does not count.
     sampling = {name: default[name] for name in _SAMPLING}
-    config = GenerationConfig(**{**before, **sampling, "_from_model_config": False, **given})
+    eos, unsaid = _ends(raw, before)
+    config = GenerationConfig(**{**before, **sampling, "_from_model_config": False, **given, **eos})
     if raw.get("pad_token_id") is None and config.eos_token_id:
         config.pad_token_id = config.eos_token_id[0]  # as transformers does; stock would take 0, which is a word
     model.generation_config = config
@@ -86,4 +89,26 @@ def set_generation_config(model: Any, directory: str | os.PathLike[str]) -> tupl
         and value not in (None, [], *_NEUTRAL.get(name, ()))
     )
     warning = f"{path.name} has settings that MindFormers' generate() does not have, ignored: {', '.join(lost)}"
-    return (warning,) if lost else ()
+    return (*unsaid, *([warning] if lost else []))
+
+
+def _ends(raw: Mapping[str, Any], before: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the ``eos_token_id`` of a file that names none, and a warning if config.json has one.
+
+    Beside the file transformers does not look into config.json, but for a file that transformers 4 has derived from it.
+    """
+    known = before["eos_token_id"]
+    if raw.get("eos_token_id") is not None or not known:
+        return {}, []
+    derived = raw.get("_from_model_config") is True
+    outcome = (
+        "transformers 4 then goes by config.json, and so does this, transformers 5 by the length alone"
+        if derived
+        else "as with transformers, nothing but the length ends an answer"
+    )
+    shown = known[0] if len(known) == 1 else known
+    warning = (
+        f"{GENERATION_CONFIG_NAME} names no eos_token_id: {outcome}; config.json has {short_repr(shown)}: put it into "
+        f"{GENERATION_CONFIG_NAME}, or pass it to generate()"
+    )
+    return {} if derived else {"eos_token_id": []}, [warning]

@@ -14,7 +14,6 @@ from tests.support.quantized import KINDS, write_quantized
 NEEDED = ("torch", "transformers", "compressed_tensors", "accelerate")
 
 
-
 def _lacking() -> bool:
     if any(importlib.util.find_spec(name) is None for name in NEEDED):
         return True
