@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.support import oracle
-from tests.support.readings import MAX_NEW_TOKENS, REFERENCE, Source, every_source, prompts_of, readings
 from tests.support.processes import ROOT
+from tests.support.readings import MAX_NEW_TOKENS, REFERENCE, Source, every_source, prompts_of, readings
 
 pytestmark = [
     pytest.mark.oracle,
