@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="compare with the documents instead of writing them")
     check = parser.parse_args().check
     failed = False
-    for section, rows in (("kinds", KINDS), ("kind-faults", KIND_FAULTS)):
+    for section, rows in (("kinds", KINDS), ("kind_faults", KIND_FAULTS)):
         table, silent = make_table(rows)
         failed |= silent > 0
         if not check:

@@ -128,9 +128,10 @@ def _stray(directory: Path) -> None:
 def _twice(directory: Path) -> None:
     first, second, *_ = weight_files(directory)
     name, raw = next(iter(read_safetensors(first).items()))
+    other = Raw(raw.dtype, raw.shape, bytes(len(raw.data)))
     content = second.read_bytes()
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    write_noted(second, {**read_safetensors(second), name: raw}, header.get("__metadata__"))
+    write_noted(second, {**read_safetensors(second), name: other}, header.get("__metadata__"))
     (directory / INDEX).unlink()
 
 
@@ -193,7 +194,7 @@ FAULTS = (
     EntryFault("a matrix lacks a row", _cut_rows),
     EntryFault("a matrix of integers", _other_dtype),
     EntryFault("other files that hold the same names", _stray, right=True),
-    EntryFault("two shards hold the same tensor", _twice),
+    EntryFault("two shards hold a tensor, with other values", _twice),
     EntryFault("a truncated shard", _truncate),
     EntryFault("a shard is missing", _lose_a_shard),
     EntryFault("a tensor of a LoRA adapter", _adapter),
