@@ -11,8 +11,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from mf_qwen3_patch.checkpoint.files.directory import is_qwen3_directory
 from mf_qwen3_patch.checkpoint.files.resolve import leads_to_qwen3
 from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, around, resolve
+from mf_qwen3_patch.settings import is_training_run
 
 _MODULE = "mindformers.models.build_config"  # where it is used, too
 _GENERATION = "mindformers.generation.generation_config:GenerationConfig"
@@ -22,7 +24,9 @@ def merge_model_config(stock: Callable[..., Any], pretrain_model_dir: Any, confi
     """Normalize config.json before the YAML is laid over it."""
     from mf_qwen3_patch.loading import mindformers_config
 
-    if not leads_to_qwen3(pretrain_model_dir):
+    # What is trained is a model, not an adapter's base.
+    is_ours = is_qwen3_directory if is_training_run() else leads_to_qwen3
+    if not is_ours(pretrain_model_dir):
         return stock(pretrain_model_dir, config)
     values = config.to_dict() if hasattr(config, "to_dict") else config
     return mindformers_config.merge_model_config(pretrain_model_dir, values)
@@ -30,7 +34,7 @@ def merge_model_config(stock: Callable[..., Any], pretrain_model_dir: Any, confi
 
 def generation_config(stock: Callable[..., Any], cls: Any, *args: Any, **kwargs: Any) -> Any:
     """Read a Qwen3 directory's generation_config.json as ``from_pretrained`` does; leave other calls to stock."""
-    if cls is not resolve(_GENERATION) or len(args) != 1 or kwargs or not leads_to_qwen3(args[0]):
+    if cls is not resolve(_GENERATION) or len(args) != 1 or kwargs or is_training_run() or not leads_to_qwen3(args[0]):
         return stock(cls, *args, **kwargs)
     from mf_qwen3_patch.loading.generation_config import load_generation_config
 
