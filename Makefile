@@ -38,8 +38,8 @@ ascend: $(VENV)/.installed-test           ## of them MindSpore's real Ascend plu
 test-matrix: $(VENV)/.installed-nox       ## every test on every supported release, each in an environment of its own
 	JOBS=$(JOBS) $(BIN)/nox --sessions $(foreach row,$(ROWS),"matrix($(row))") $(if $(SELECT),-- -m "$(SELECT)")
 
-oracle: $(VENV)/.installed-oracle         ## the reference data checked live against torch and transformers
-	$(BIN)/python -m pytest tests/unit tests/mindformers -m oracle
+oracle: $(VENV)/.installed-nox            ## the reference data checked live against transformers 4 and 5
+	$(BIN)/nox --sessions "oracle(4)" "oracle(5)"
 
 docs: $(VENV)/.installed-docs             ## the documentation, into site/
 	$(BIN)/python -m mkdocs build --strict
@@ -63,10 +63,6 @@ $(VENV)/.installed-test: $(VENV)/.installed
 $(VENV)/.installed-plugin: $(VENV)/.installed-test
 	$(BIN)/python -m pip install --quiet --no-deps --only-binary=:all: --python-version 3.11 --upgrade \
 	    --target $(VENV)/vllm-mindspore vllm-mindspore==0.5.1
-	touch $@
-
-$(VENV)/.installed-oracle: $(VENV)/.installed-test
-	$(BIN)/python -m pip install --quiet $(STACK) --editable '.[test,oracle]'
 	touch $@
 
 $(VENV)/.installed-nox:

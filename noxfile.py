@@ -1,4 +1,6 @@
-"""The matrix: each supported MindFormers release, both generations of wrapt, and both Pythons.
+"""The matrix, of what the shim runs with, and the oracle: both generations of transformers, which judge it.
+
+The matrix is each supported MindFormers release, both generations of wrapt, and both Pythons.
 
 Every row runs the whole suite on the real stack; what needs no MindSpore is the same on every release and runs
 once for each Python.
@@ -6,6 +8,8 @@ once for each Python.
 ``make test-matrix`` runs all rows, ``nox -s "matrix(1.9.0)"`` one. What came out lies in ``.nox/results``, from
 which ``python -m scripts.make_matrix_table`` makes the documents' table. What follows ``--`` goes to pytest, as in
 ``nox -s "matrix(1.9.0)" -- -m "not sweep"``; what came out of a part of the tests lies in ``.nox/results/partial``.
+
+``make oracle`` runs both sessions of the oracle, ``nox -s "oracle(5)"`` one.
 """
 
 from __future__ import annotations
@@ -91,3 +95,28 @@ def matrix(session: nox.Session, name: str) -> None:
         *("pytest", "--numprocesses", JOBS, "--dist", "loadfile", f"--junit-xml={report}", *tests, *session.posargs),
         env={"MF_QWEN3_PATCH_TEST_REFUSED": str(refused)},
     )
+
+
+# MindFormers asks for transformers 4.51.3; what needs no MindFormers is asked of transformers 5, too.
+JUDGES = {"4": "transformers==4.51.3", "5": "transformers>=5.3"}
+# Of these only single modules are imported, which say how their formats are read.
+FORMATS = ("autoawq==0.2.9", "auto-gptq==0.7.1")
+
+
+@nox.session(python=UNIT_TESTED)
+@nox.parametrize("judge", list(JUDGES), ids=list(JUDGES))
+def oracle(session: nox.Session, judge: str) -> None:
+    """Check the reference data, and what is computed as transformers does it, against one generation of it."""
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    libraries = [*project["optional-dependencies"]["oracle"], JUDGES[judge]]
+    tests = ["tests/unit"]
+    if judge == "4":
+        row = ROWS["1.7.0"]
+        stack = (f"mindformers=={row.mindformers}", f"mindspore=={row.mindspore}")
+        session.install(*stack, *libraries, "--editable", ".[test]")
+        tests.append("tests/mindformers")
+    else:
+        ours = [name for name in project["dependencies"] if not name.startswith(("mindformers", "mindspore"))]
+        session.install(*ours, *libraries, "hypothesis>=6.100", "pytest>=8.2")
+        session.install("--no-deps", *FORMATS, "--editable", ".")
+    session.run("pytest", "-m", "oracle", *tests, *session.posargs)

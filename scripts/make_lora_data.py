@@ -34,6 +34,8 @@ def main() -> None:
             (adapter / "README.md").unlink(missing_ok=True)
             config = json.loads((adapter / "adapter_config.json").read_text())
             config["base_model_name_or_path"] = "base"
+            if isinstance(config["target_modules"], list):  # PEFT keeps a set, in no order
+                config["target_modules"].sort()
             (adapter / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
             print(name, len(expected))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.checkpoints import Raw, Tensors, zeros
+from tests.support.checkpoints import Raw, Tensors, decode, encode, zeros
 from tests.support.lora import PREFIX, WEIGHTS, edit_adapter, edit_adapter_config
 
 from mf_qwen3_patch.errors import (
@@ -15,6 +15,7 @@ from mf_qwen3_patch.errors import (
     ConfigMismatch,
     CorruptCheckpoint,
     IncompleteCheckpoint,
+    InvalidValues,
     UnsupportedCheckpoint,
 )
 
@@ -115,3 +116,21 @@ FAULTS = (
 )
 # fmt: on
 """What ``check`` must find."""
+
+
+def _filled(value: float) -> Callable[[Path], object]:
+    def change(found: Tensors) -> None:
+        values = decode(found[_B]).copy()
+        values[-1, -1] = value
+        found[_B] = encode(values, "F32")
+
+    return tensors(change)
+
+
+# fmt: off
+VALUE_FAULTS = (
+    AdapterFault("a NaN in a factor", _filled(float("nan")), InvalidValues, (_B, "NaN or infinite")),
+    AdapterFault("an infinity in a factor", _filled(float("inf")), InvalidValues, (_B, "NaN or infinite")),
+)
+# fmt: on
+"""What only the values show."""

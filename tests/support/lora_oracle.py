@@ -54,7 +54,7 @@ def make(base: Path, adapter: Path, settings: Mapping[str, Any]) -> dict[str, An
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(base, torch_dtype=torch.float32)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     adapted = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **settings))
     generator = torch.Generator().manual_seed(0)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Continuation", "continue_greedily", "load", "loss", "run"]
+__all__ = ["Continuation", "continue_greedily", "load", "loss", "read", "run"]
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,27 @@ def loss(directory: str | Path, tokens: Sequence[int]) -> float:
         return float(torch.nn.functional.cross_entropy(model(ids).logits[0, :-1].float(), ids[0, 1:]))
 
 
-def load(directory: str | Path) -> Any:
-    """Load a HuggingFace directory as a float32 torch model with eager attention.
+def read(
+    directory: str | Path, prompts: Sequence[Sequence[int]], max_new_tokens: int, **options: Any
+) -> dict[str, Any]:
+    """Return what transformers makes of a directory: ``tokens``, or why it gives none that could be relied on.
+
+    That is ``not_loaded``, how many of its parameters are in no file and hold random values, or ``error``, its class.
+    """
+    try:
+        model, info = load(directory, output_loading_info=True, **options)
+        missing = len(info["missing_keys"]) + len(info["mismatched_keys"])
+        if missing:
+            return {"not_loaded": missing}
+        return {"tokens": [continue_greedily(model, prompt, max_new_tokens).tokens for prompt in prompts]}
+    except Exception as error:  # whatever transformers raises for such a directory is its answer
+        if isinstance(error, ImportError):
+            raise
+        return {"error": type(error).__name__}
+
+
+def load(directory: str | Path, **options: Any) -> Any:
+    """Load a HuggingFace directory as a float32 torch model with eager attention; more options go to transformers.
 
     Raises:
         ImportError: If torch or transformers is not installed.
@@ -74,9 +93,10 @@ def load(directory: str | Path) -> Any:
         from transformers import AutoModelForCausalLM
     except ImportError as error:
         raise ImportError("the oracle needs torch and transformers: pip install 'mf-qwen3-patch[oracle]'") from error
+    # Evaluation mode is what from_pretrained leaves.
     return AutoModelForCausalLM.from_pretrained(
-        str(directory), torch_dtype=torch.float32, attn_implementation="eager"
-    ).eval()
+        str(directory), torch_dtype=torch.float32, attn_implementation="eager", **options
+    )
 
 
 def continue_greedily(model: Any, prompt: Sequence[int], max_new_tokens: int) -> Continuation:

@@ -174,6 +174,9 @@ self, generation_config, input_ids_seq_length, logits_processor): replaced
 mindformers.generation
     GenerationConfig(**kwargs): made of generation_config.json
     LogitsProcessorList: its processors are replaced
+mindformers.generation.generation_config
+    GenerationConfig: patched
+    GenerationConfig.from_pretrained(pretrained_model_name, config_file_name=, **kwargs): replaced: the launcher's
 mindformers.generation.logits_process: run_using_numpy(): sampling, on the CPU
 mindformers.parallel_core.inference.model_utils
     InferModelMixin: patched

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mindformers.generation import GenerationConfig
 
 from mf_qwen3_patch._display import short_repr
+from mf_qwen3_patch.checkpoint.config.normalize import normalize
 from mf_qwen3_patch.checkpoint.files.read_file import read_bounded
+from mf_qwen3_patch.checkpoint.files.resolve import with_adapter
 from mf_qwen3_patch.checkpoint.files.strict_json import parse_object
 from mf_qwen3_patch.errors import CheckpointError
+from mf_qwen3_patch.loading.runtime.log import warn
+from mf_qwen3_patch.loading.runtime.network import build_config
 
 GENERATION_CONFIG_NAME = "generation_config.json"
 
@@ -57,17 +62,38 @@ def generation_settings(model: Any) -> dict[str, Any]:
 def set_generation_config(model: Any, directory: str | os.PathLike[str]) -> tuple[str, ...]:
     """Set ``model.generation_config`` from a checkpoint's generation_config.json, if it has one.
 
-    What the file does not say stays what MindFormers took from the model's config. Returns warnings: the file is
-    damaged and was not used, or has settings that MindFormers' ``generate`` does not have.
+    What the file does not say stays what MindFormers took from the model's config, but for what ends an answer.
+    Returns warnings: the file is damaged and was not used, says nothing of ends, or has settings that MindFormers'
+    ``generate`` does not have.
     """
-    path = Path(directory) / GENERATION_CONFIG_NAME
+    found, warnings = _read(Path(directory), vars(model.generation_config))
+    if found is not None:
+        model.generation_config = found
+    return warnings
+
+
+def load_generation_config(directory: str | os.PathLike[str]) -> Any:
+    """Return the generation config of a Qwen3 directory, or of an adapter's base model, as ``load_pretrained`` sets it.
+
+    Raises a CheckpointError if config.json can't be read.
+    """
+    source = with_adapter(directory)
+    config = normalize(source.config(), family=source.family)
+    by_config = GenerationConfig.from_model_config(build_config(config.values, config.family))
+    found, warnings = _read(source.path, vars(by_config))
+    warn(warnings)
+    return by_config if found is None else found
+
+
+def _read(directory: Path, before: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
+    """Return the generation config that a sound file makes of the one ``before``, else None; and warnings."""
+    path = directory / GENERATION_CONFIG_NAME
     if not path.is_file():
-        return ()
+        return None, ()
     try:
         raw = parse_object(read_bounded(path, path.name), file=path.name, what=path.name, advice="download it again")
     except CheckpointError as error:
-        return (f"{path.name} is not used, generation goes by config.json: {error.problems[0].summary}",)
-    before = vars(model.generation_config)
+        return None, (f"{path.name} is not used, generation goes by config.json: {error.problems[0].summary}",)
     beams = raw.get("num_beams") not in (None, 1)
     settings = before.keys() - _SILENT - {name for name, value in _BROKEN.items() if raw.get(name) not in (None, value)}
     # null is "not set"; MindFormers has its own default then.
@@ -75,10 +101,10 @@ def set_generation_config(model: Any, directory: str | os.PathLike[str]) -> tupl
     default = vars(GenerationConfig())
     # transformers: beside this file, what config.json says of sampling does not count.
     sampling = {name: default[name] for name in _SAMPLING}
-    config = GenerationConfig(**{**before, **sampling, "_from_model_config": False, **given})
+    eos, unsaid = _ends(raw, before)
+    config = GenerationConfig(**{**before, **sampling, "_from_model_config": False, **given, **eos})
     if raw.get("pad_token_id") is None and config.eos_token_id:
         config.pad_token_id = config.eos_token_id[0]  # as transformers does; stock would take 0, which is a word
-    model.generation_config = config
     lost = sorted(
         f"{name}: {short_repr(value)}"
         for name, value in raw.items()
@@ -86,4 +112,26 @@ def set_generation_config(model: Any, directory: str | os.PathLike[str]) -> tupl
         and value not in (None, [], *_NEUTRAL.get(name, ()))
     )
     warning = f"{path.name} has settings that MindFormers' generate() does not have, ignored: {', '.join(lost)}"
-    return (warning,) if lost else ()
+    return config, (*unsaid, *([warning] if lost else []))
+
+
+def _ends(raw: Mapping[str, Any], before: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the ``eos_token_id`` of a file that names none, and a warning if config.json has one.
+
+    Beside the file transformers does not look into config.json, but for a file that transformers 4 has derived from it.
+    """
+    known = before["eos_token_id"]
+    if raw.get("eos_token_id") is not None or not known:
+        return {}, []
+    derived = raw.get("_from_model_config") is True
+    outcome = (
+        "transformers 4 then goes by config.json, and so does this, transformers 5 by the length alone"
+        if derived
+        else "as with transformers, nothing but the length ends an answer"
+    )
+    shown = known[0] if len(known) == 1 else known
+    warning = (
+        f"{GENERATION_CONFIG_NAME} names no eos_token_id: {outcome}; config.json has {short_repr(shown)}: put it into "
+        f"{GENERATION_CONFIG_NAME}, or pass it to generate()"
+    )
+    return {} if derived else {"eos_token_id": []}, [warning]

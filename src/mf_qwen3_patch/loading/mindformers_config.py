@@ -10,7 +10,7 @@ from mf_qwen3_patch.checkpoint.checks.rotary_tables import rotary_tables
 from mf_qwen3_patch.checkpoint.config.normalize import NormalizedConfig, normalize
 from mf_qwen3_patch.checkpoint.config.overrides import KEYWORD_ARGUMENT, apply_overrides
 from mf_qwen3_patch.checkpoint.files.directory import Directory
-from mf_qwen3_patch.checkpoint.files.resolve import Location
+from mf_qwen3_patch.checkpoint.files.resolve import Location, with_adapter
 from mf_qwen3_patch.errors import error_for
 from mf_qwen3_patch.loading.keywords import config_overrides, warn_of_remote_code
 from mf_qwen3_patch.loading.runtime.context import device_kind
@@ -52,7 +52,7 @@ def merge_model_config(
     CheckpointError if either is not sound.
     """
     said = dict(given or {})
-    source = directory if isinstance(directory, Directory) else Directory(directory)
+    source = with_adapter(directory)
     config = normalize(source.config(), family=source.family)
     if is_training_run():
         # The dtypes are MindFormers' own, or the YAML's, and there is no key/value cache.

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from mf_qwen3_patch.checkpoint.files.resolve import leads_to_qwen3
 from mf_qwen3_patch.checkpoint.files.tokenizer_files import is_qwen3_tokenizer_directory
 from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, around, resolve
 
@@ -19,7 +20,7 @@ def build_tokenizer(stock: Callable[..., Any], *args: Any, **kwargs: Any) -> Any
         from mindformers.core.context.build_context import get_context
 
         directory = given.get("kwargs", {}).get("pretrained_model_dir") or get_context("pretrained_model_dir")
-        if is_qwen3_tokenizer_directory(directory):
+        if leads_to_qwen3(directory, is_qwen3_tokenizer_directory):
             from mf_qwen3_patch.loading.tokenizer import load_tokenizer
 
             return load_tokenizer(directory)

@@ -11,8 +11,9 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from tests.support.checkpoints import edit_weights
+from tests.support.checkpoints import edit_weights, zeros
 from tests.support.installed import bare, clean_environment, install
+from tests.support.lora import edit_adapter, write_adapter
 from tests.support.processes import ROOT
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
@@ -126,3 +127,17 @@ def test_load_checkpoint_may_be_the_one_weight_file(tmp_path: Path) -> None:
 
     assert finished.returncode == 0, finished.stdout[-5000:]
     assert_loaded_and_answered(finished.stdout)
+
+
+def test_an_adapters_directory_is_as_good_as_the_merged_model(tmp_path: Path) -> None:
+    """Its config.json and its tokenizer are the base model's; an adapter with zeros in B answers as the base."""
+    adapter = tmp_path / "adapter"
+    write_adapter(adapter, MICRO_QWEN3, r".*self_attn\..*_proj")
+    edit_adapter(adapter, lambda found: found.update({n: zeros(*t.shape) for n, t in found.items() if "lora_B" in n}))
+    python = bare(tmp_path / "venv")
+    command = [python, "-m", "mf_qwen3_patch", "run", "--cpu", LAUNCHER, *arguments(adapter)]
+    finished = launch(*command, cwd=tmp_path, PYTHONPATH=str(ROOT / "src"))
+
+    assert finished.returncode == 0, finished.stdout[-5000:]
+    assert_loaded_and_answered(finished.stdout)
+    assert "LoRA" in finished.stdout

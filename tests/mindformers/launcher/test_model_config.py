@@ -8,12 +8,14 @@ from typing import Any
 import mindspore
 import numpy as np
 import pytest
+from mindformers.generation import GenerationConfig
 from mindformers.models.build_config import get_model_config, merge_model_config
 from mindformers.models.build_model import build_network
 from mindformers.models.qwen3 import Qwen3Config
 from mindformers.models.qwen3.modeling_qwen3_infer import InferenceQwen3ForCausalLM
 from mindformers.tools.register import MindFormerConfig
 from tests.support.checkpoints import TINY_MOE, edit_config, write_checkpoint, write_json
+from tests.support.lora import write_adapter
 
 import mf_qwen3_patch
 from mf_qwen3_patch import CheckpointWarning, ConfigMismatch, UnsupportedCheckpoint
@@ -163,3 +165,35 @@ def test_deactivate_puts_stocks_back() -> None:
     finally:
         mf_qwen3_patch.activate()
     assert mindspore.get_context("device_target") == "CPU"
+
+
+@pytest.mark.parametrize("file", [None, {"eos_token_id": [7, 2], "top_k": 5}, {"do_sample": True, "eos_token_id": 9}])
+def test_the_launchers_generation_config_is_from_pretrained_s(file: dict[str, Any] | None, tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "hf", temperature=0.7)
+    if file is not None:
+        write_json(path / "generation_config.json", file)
+    write_adapter(tmp_path / "adapter", path)
+    expected = vars(AutoModel.from_pretrained(path).generation_config)
+
+    for directory in (path, tmp_path / "adapter"):
+        found = vars(GenerationConfig.from_pretrained(str(directory)))
+        assert found.keys() == expected.keys()
+        assert {name: (found[name], expected[name]) for name in found if found[name] != expected[name]} == {}
+
+
+def test_the_generation_config_of_others_is_stocks_business(tmp_path: Path) -> None:
+    llama = tmp_path / "llama"
+    llama.mkdir()
+    write_json(llama / "config.json", {"model_type": "llama", "eos_token_id": 5})
+    path = write_checkpoint(tmp_path / "hf")
+
+    assert GenerationConfig.from_pretrained(str(llama)).eos_token_id == []
+    assert GenerationConfig.from_pretrained(str(path), top_k=3).eos_token_id == []
+
+
+def test_an_adapters_config_is_its_bases(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "hf", dialect="5")
+    write_adapter(tmp_path / "adapter", path)
+
+    of_adapter, of_base = (get_model_config(_settings(place)).to_dict() for place in (tmp_path / "adapter", path))
+    assert of_adapter | {"pretrained_model_dir": str(path)} == of_base

@@ -158,7 +158,9 @@ def test_what_stock_can_not_do_is_one_warning(
     settings: dict[str, Any], named: str, directory: Path, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(directory, tmp_path / "model"))
-    (copy / "generation_config.json").write_text(json.dumps(settings | {"do_sample": False, "max_new_tokens": 1}))
+    (copy / "generation_config.json").write_text(
+        json.dumps(settings | {"do_sample": False, "max_new_tokens": 1, "eos_token_id": 2})
+    )
     with pytest.warns(CheckpointWarning, match=f"ignored: {named}$") as caught:
         model = AutoModel.from_pretrained(str(copy), seq_length=32)
     assert len([one for one in caught if issubclass(one.category, CheckpointWarning)]) == 1
@@ -175,7 +177,7 @@ def test_what_stock_can_not_do_is_one_warning(
 )
 def test_what_changes_nothing_is_not_worth_a_word(settings: dict[str, Any], directory: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(directory, tmp_path / "model"))
-    (copy / "generation_config.json").write_text(json.dumps(settings))
+    (copy / "generation_config.json").write_text(json.dumps(settings | {"eos_token_id": 2}))
     with warnings.catch_warnings():
         warnings.simplefilter("error", CheckpointWarning)
         AutoModel.from_pretrained(str(copy), seq_length=32)

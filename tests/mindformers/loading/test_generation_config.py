@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,32 @@ def test_it_says_what_it_says_to_transformers(settings: dict[str, Any], tmp_path
     for name in settings.keys() - {"transformers_version", "eos_token_id", "temperature"}:
         assert getattr(ours, name) == getattr(theirs, name) == settings[name], name
     eos = theirs.eos_token_id
-    assert ours.eos_token_id == (_as_list(eos) if eos is not None else [2])
+    assert ours.eos_token_id == (_as_list(eos) if eos is not None else [])
     assert ours.temperature == (theirs.temperature or 1.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "ends", "said"),
+    [
+        ({"do_sample": False}, [], "as with transformers, nothing but the length ends an answer; config.json has 2"),
+        ({"eos_token_id": None, "top_k": 5}, [], "nothing but the length ends an answer"),
+        ({"_from_model_config": True}, [2], "transformers 4 then goes by config.json, and so does this"),
+        ({"eos_token_id": 7}, [7], None),
+        ({"eos_token_id": [7, 2]}, [7, 2], None),
+    ],
+)
+def test_an_end_that_only_the_config_names(
+    settings: dict[str, Any], ends: list[int], said: str | None, tmp_path: Path
+) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = AutoModel.from_pretrained(_write(tmp_path / "hf", settings))
+    told = [str(warning.message) for warning in caught if warning.category is CheckpointWarning]
+
+    assert model.generation_config.eos_token_id == ends
+    assert len(told) == (said is not None)
+    assert said is None or said in told[0]
+    assert len(model.generate([[5, 6, 8]], max_new_tokens=3, do_sample=False)[0]) == 6
 
 
 def test_without_the_file_it_is_what_the_config_says(tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ def test_it_is_what_the_definitions_say(case: int) -> None:
     assert int(np.argmax(processed)) == expected.index(max(expected))
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("case", CASES)
 def test_it_is_what_transformers_does(case: int) -> None:
     torch = pytest.importorskip("torch", reason="needs torch (extra `oracle`)")

@@ -38,7 +38,7 @@ _VARIANTS: Mapping[str, str] = {
     "monteclora_config": "MonteCLoRA",
     "velora_config": "VeLoRA",
     "layer_replication": "layer replication",
-    "target_parameters": "a LoRA of single parameters (target_parameters)",
+    "target_parameters": "a LoRA of single parameters, as PEFT makes of experts with transformers 5",
     "trainable_token_indices": "trained tokens (trainable_token_indices)",
 }
 

@@ -35,9 +35,13 @@ def offline() -> bool:
 
 
 def cached_directories(
-    hub_id: str, subfolder: str, revision: str | None, cache_dir: str | os.PathLike[str] | None
+    hub_id: str,
+    subfolder: str,
+    revision: str | None,
+    cache_dir: str | os.PathLike[str] | None,
+    sign: str = CONFIG_NAME,
 ) -> Iterator[Path]:
-    """Yield the directories in which a cache on this machine has a config.json of that model.
+    """Yield the directories in which a cache on this machine has a config.json, or another ``sign``, of that model.
 
     ModelScope's caches are searched for the newest ``revision`` only, and not where ``cache_dir`` names HuggingFace's.
     """
@@ -47,12 +51,12 @@ def cached_directories(
         pass
     else:
         place = None if cache_dir is None else Path(cache_dir)
-        found = try_to_load_from_cache(hub_id, _inside(subfolder, CONFIG_NAME), cache_dir=place, revision=revision)
+        found = try_to_load_from_cache(hub_id, _inside(subfolder, sign), cache_dir=place, revision=revision)
         if isinstance(found, str):
             yield Path(found).parent
     if cache_dir is None and revision in _NEWEST:
         directories = (place / subfolder for place in _modelscope_places(hub_id))
-        yield from (directory for directory in directories if (directory / CONFIG_NAME).is_file())
+        yield from (directory for directory in directories if (directory / sign).is_file())
 
 
 def searched_caches(cache_dir: str | os.PathLike[str] | None = None) -> str:

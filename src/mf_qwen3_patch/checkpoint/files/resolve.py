@@ -11,7 +11,14 @@ from typing import Any
 
 from mf_qwen3_patch._display import short_repr
 from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
-from mf_qwen3_patch.checkpoint.files.directory import ADAPTER_CONFIG_NAME, CONFIG_NAME, Directory, is_qwen3_directory
+from mf_qwen3_patch.checkpoint.files.directory import (
+    ADAPTER_CONFIG_NAME,
+    ADAPTER_WEIGHTS_NAME,
+    CONFIG_NAME,
+    Directory,
+    directory_of,
+    is_qwen3_directory,
+)
 from mf_qwen3_patch.checkpoint.files.hub import cached_directories, download, is_hub_id, offline, searched_caches
 from mf_qwen3_patch.checkpoint.files.not_found import did_you_mean, no_model
 from mf_qwen3_patch.checkpoint.files.tokenizer_files import TOKENIZER_PATTERNS, has_tokenizer
@@ -33,7 +40,7 @@ class Location:
     local_files_only: bool = False
     force_download: bool = False
     token: str | bool | None = None
-    adapter: str | os.PathLike[str] | None = None  # the directory of a LoRA adapter that is merged into the weights
+    adapter: str | os.PathLike[str] | None = None  # a LoRA adapter that is merged into the weights: directory or hub ID
 
     @classmethod
     def of(cls, name: Any, keywords: Mapping[str, Any]) -> Location:
@@ -57,15 +64,15 @@ class Location:
         """
         if not isinstance(self.name, (str, os.PathLike)):
             return False
-        directory = self._at(self._path)
+        given = self._at(self._cached[0] if self._is_hub_id and self._cached else self._path)
         # An adapter has no adapter for its base.
-        base = base_model(directory) if directory.is_adapter and self.adapter is None else None
-        if base is not None:
-            return self._base(base).says_qwen3(is_ours)
+        if given.is_adapter and self.adapter is None and ADAPTER_CONFIG_NAME in given.listing:
+            base = base_model(given)
+            # Of one that names no base nobody but the shim could say so.
+            return base is None or self._base(base, given).says_qwen3(is_ours)
         if self._is_hub_id:
-            speaks_of_qwen3 = "qwen3" in Path(self.name).name.lower()
-            return is_ours(self._at(self._cached[0])) if self._cached else speaks_of_qwen3
-        return is_ours(directory) or self._leads_nowhere(directory)
+            return is_ours(given) if self._cached else "qwen3" in Path(self.name).name.lower()
+        return is_ours(given) or self._leads_nowhere(given)
 
     def find(self, *, config_only: bool = False) -> Directory:
         """Return the directory with config.json and the weights; download what is missing, if that is allowed.
@@ -74,14 +81,14 @@ class Location:
         IncompleteCheckpoint for a hub ID that no cache has and that can't be downloaded.
         """
         if config_only:
-            return self._with_adapter(self._find(lambda directory: True, CONFIG_NAME), config_only)
+            return self._with_adapter(self._find(lambda directory: True, *_CONFIGS), config_only)
         return self._with_adapter(self._find(self._is_whole), config_only)
 
     def find_tokenizer(self) -> Directory:
         """Return the directory with the tokenizer's files; downloads and raises as ``find``."""
-        found = self._find(has_tokenizer, CONFIG_NAME, *TOKENIZER_PATTERNS)
+        found = self._find(has_tokenizer, *_CONFIGS, *TOKENIZER_PATTERNS)
         base = base_model(found) if found.is_adapter and not has_tokenizer(found) else None
-        return found if base is None else self._base(base).find_tokenizer()
+        return found if base is None else self._base(base, found).find_tokenizer()
 
     def close(self) -> None:
         """Close the files of every directory that was looked at."""
@@ -96,7 +103,7 @@ class Location:
             if (base := base_model(found)) is None:
                 return found  # the checks say so
             try:
-                directory = self._base(base).find(config_only=config_only)
+                directory = self._base(base, found).find(config_only=config_only)
                 _ = directory.listing
             except IncompleteCheckpoint as error:
                 raise _no_base(found, error.problems[0]) from error
@@ -105,15 +112,20 @@ class Location:
             return directory
         if found.adapter is not None:
             raise _several(found)
-        adapter = Directory(self.adapter)
+        adapter = self._find_adapter(self.adapter)
         if ADAPTER_CONFIG_NAME not in adapter.listing:
             raise _no_adapter(adapter)
         self._directories[adapter.path / "base"] = directory = Directory(found.path, adapter)
         return directory
 
-    def _base(self, base: str) -> Location:
-        """Return where the base model of the adapter is that was found here."""
-        return replace(self, name=base, subfolder="", revision=None, variant=None, adapter=self._path)
+    def _base(self, base: str, adapter: Directory) -> Location:
+        """Return where the base model of an adapter is that was found here."""
+        return replace(self, name=base, subfolder="", revision=None, variant=None, adapter=adapter.path)
+
+    def _find_adapter(self, name: str | os.PathLike[str]) -> Directory:
+        """Return the directory of an adapter that is named beside the model; downloads and raises as ``find``."""
+        place = replace(self, name=name, subfolder="", revision=None, variant=None, adapter=None)
+        return Directory(place._find(_is_whole_adapter, ADAPTER_CONFIG_NAME, ADAPTER_WEIGHTS_NAME).path)
 
     def _find(self, enough: Callable[[Directory], bool], *only: str) -> Directory:
         if not self._is_hub_id:
@@ -129,9 +141,9 @@ class Location:
                     return directory
         if may_download:
             try:
-                found = self._download(only or (CONFIG_NAME,))
+                found = self._download(only or _CONFIGS)
                 # The weights of another model are not downloaded only to be refused.
-                if not only and Directory(found).is_qwen3:
+                if not only and (Directory(found).is_qwen3 or Directory(found).is_adapter):
                     found = self._download()
                 # What was read before may have been replaced.
                 self._directories.pop(found, Directory(found)).close()
@@ -176,9 +188,13 @@ class Location:
 
     @cached_property
     def _cached(self) -> tuple[Path, ...]:
-        return tuple(cached_directories(str(self.name), self.subfolder, self.revision, self.cache_dir))
+        place = (str(self.name), self.subfolder, self.revision, self.cache_dir)
+        # One that has both is a model with an adapter beside it.
+        return tuple(dict.fromkeys(found for sign in _CONFIGS for found in cached_directories(*place, sign)))
 
     def _is_whole(self, directory: Directory) -> bool:
+        if directory.is_adapter:
+            return _is_whole_adapter(directory)
         try:
             problems = open_checkpoint(directory, variant=self.variant).problems
         except CheckpointError:
@@ -198,6 +214,12 @@ class Location:
         return error_for([problem])
 
 
+def leads_to_qwen3(path: object, is_ours: Callable[[object], bool] = is_qwen3_directory) -> bool:
+    """Return whether ``path`` is a directory with a Qwen3 model, or with an adapter of one; never raises."""
+    directory = directory_of(path)
+    return directory is not None and Location(directory.path, local_files_only=True).says_qwen3(is_ours)
+
+
 def with_adapter(
     directory: str | os.PathLike[str] | Directory, adapter: str | os.PathLike[str] | None = None
 ) -> Directory:
@@ -208,6 +230,10 @@ def with_adapter(
     """
     source = directory if isinstance(directory, Directory) else Directory(directory)
     return Location(source.path, adapter=adapter, local_files_only=True)._with_adapter(source)
+
+
+def _is_whole_adapter(directory: Directory) -> bool:
+    return directory.is_there and {ADAPTER_CONFIG_NAME, ADAPTER_WEIGHTS_NAME} <= directory.listing
 
 
 def base_model(adapter: Directory) -> str | None:
@@ -242,6 +268,7 @@ def _no_adapter(adapter: Directory) -> CheckpointError:
     return error_for([problem], str(adapter.path))
 
 
+_CONFIGS = (CONFIG_NAME, ADAPTER_CONFIG_NAME)
 _OF_NO_HUB = ("local_files_only", "adapter")
 
 LOCATION_KEYWORDS = tuple(field.name for field in fields(Location) if field.name != "name")

@@ -199,7 +199,8 @@ def merge_headers(
         count = f"{len(names)} tensor{'s are' if len(names) > 1 else ' is'}"
         summary = f"{count} in two files, {first} and {second}, with different content"
         if names[0] in listed:
-            found.warnings.append(f"{summary}; {first} is used, as {index.name} says: {some(names)}")
+            theirs = f", where transformers takes {second}, which it reads later" if second > first else ""
+            found.warnings.append(f"{summary}; {first} is used, as {index.name} says{theirs}: {some(names)}")
             continue
         advice = f"put the {INDEX_NAME} beside them that says which is meant"
         found.problems.append(corrupt(second, summary, "in one file", f"in {first} and {second}", advice, names[0]))

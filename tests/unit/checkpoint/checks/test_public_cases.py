@@ -376,6 +376,7 @@ def test_of_two_copies_the_index_says_which(tmp_path: Path) -> None:
     assert found.problems == ()
     (warning,) = found.warnings
     assert f"{shard_name(1, 3)} is used, as model.safetensors.index.json says" in warning
+    assert f"transformers takes {shard_name(2, 3)}, which it reads later" in warning
     assert any(stored(found, EMBEDDING))
 
 
@@ -385,7 +386,9 @@ def test_it_may_be_the_later_file(tmp_path: Path) -> None:
     content = json.loads(index.read_text())
     content["weight_map"][EMBEDDING] = shard_name(2, 3)
     index.write_text(json.dumps(content))
-    assert not any(stored(preflight(tmp_path), EMBEDDING))
+    found = preflight(tmp_path)
+    assert not any(stored(found, EMBEDDING))
+    assert "transformers" not in "".join(found.warnings)
 
 
 @pytest.mark.parametrize("indexed", [True, False])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+from types import FunctionType
 from typing import Any
 
 import pytest
 from tests.support.checkpoints import make_config
 
 from mf_qwen3_patch.checkpoint.config.normalize import normalize
+from mf_qwen3_patch.checkpoint.config.rope import ROPE_KEYS
 from mf_qwen3_patch.errors import ConfigMismatch, UnsupportedCheckpoint
 from mf_qwen3_patch.families.config_schema import PASSED_ON
 from mf_qwen3_patch.families.registry import FAMILIES
@@ -149,17 +151,21 @@ def test_yarn_needs_a_rope_theta_other_than_one(theta: float) -> None:
     assert [problem.field for problem in normalize(in_one).problems] == ["rope_theta"]
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("family", ["qwen3", "qwen3_moe"])
 def test_every_key_that_transformers_reads_is_known(family: str) -> None:
     """The rule of fields.py: what HuggingFace's own model reads is carried over or judged, the rest can't matter."""
     pytest.importorskip("torch", reason="needs torch (extra `oracle`)")
     module = importlib.import_module(f"transformers.models.{family}.modeling_{family}")
     rope = importlib.import_module("transformers.modeling_rope_utils")
-    read = _config_keys(inspect.getsource(module)) | _config_keys(inspect.getsource(rope))
+    configs = importlib.import_module("transformers").PretrainedConfig
+    found = _config_keys(inspect.getsource(module)) | _config_keys(inspect.getsource(rope))
+    read = {name for name in found if not isinstance(getattr(configs, name, None), (FunctionType, property))}
     schema = FAMILIES[family].schema
-    judged = schema.fields.keys() | schema.neutral.keys() | PASSED_ON | {"rope_scaling"}
+    judged = schema.fields.keys() | schema.neutral.keys() | PASSED_ON | ROPE_KEYS
 
-    assert {"hidden_size", "rms_norm_eps", "rope_scaling", "rope_theta"} <= read
+    assert {"hidden_size", "rms_norm_eps"} <= read
+    assert "rope_parameters" in read or {"rope_scaling", "rope_theta"} <= read
     # The rest choose how it is computed and what else is returned, or belong to a switch that is judged
     # (use_sliding_window), to training, to classifiers, or to the rope of other models.
     assert read - judged <= {
