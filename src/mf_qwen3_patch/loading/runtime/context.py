@@ -64,6 +64,12 @@ def ensure_inference_context() -> None:
         say("set RUN_MODE=predict")
 
 
+def join_other_ranks() -> None:
+    """Join the processes that ``msrun`` started, if nobody has built a context: what follows they do together."""
+    if not context_exists() and tensor_parallel_size() > 1:
+        ensure_inference_context()
+
+
 def _build_context(ranks: int) -> None:
     settings = _device_settings(ranks)
     config = {
