@@ -19,6 +19,7 @@ from tests.support.checkpoints import Raw, Tensors, edit_weights, weight_files, 
 
 from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
 from mf_qwen3_patch.errors import CheckpointWarning, CorruptCheckpoint, InvalidValues
+from mf_qwen3_patch.interrupts import keyboard_interrupts
 from mf_qwen3_patch.loading.execute import Details, execute
 from mf_qwen3_patch.loading.runtime.network import network_parameters
 from mf_qwen3_patch.loading.runtime.ranks import Ranks
@@ -119,7 +120,7 @@ def test_ctrl_c_stops_the_load(model: Any, directory: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(os, "preadv", slowly)
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), keyboard_interrupts():  # as around every load
         load_with_shim(model, directory, threads=2)
 
 
