@@ -155,7 +155,7 @@ def _link_to_a_rank_outside(directory: Path) -> None:
 def _unfinished_links(directory: Path) -> None:
     victim = _outside_file(directory / "x")
     for name in ("model.safetensors.unfinished", "config.json.unfinished", "mf_qwen3_patch.manifest.json"):
-        (directory / name).symlink_to(victim)
+        _put(directory, name).symlink_to(victim)
 
 
 def _header(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
