@@ -22,11 +22,40 @@ from tests.support.checkpoints import (
     write_checkpoint,
     write_json,
 )
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, run_script
+
+from mf_qwen3_patch.errors import CODES
 
 PROMPT = (5, 17, 31, 44, 60)
 NEW_TOKENS = 8
 SOURCES = [ROOT / "tests/reference_data/checkpoints" / name for name in ("sharded", "tied", "bf16", "yarn", "moe")]
+
+REFUSED, SAME, ALONE, CLOSE = "refused", "same tokens", "only the shim loads it", "too close to tell"
+WARNED, SILENT, FOREIGN = "other tokens, with a warning", "silent", "foreign"
+_CLOSE = 1e-3  # a lead of the best logit over the second that other arithmetic may turn round
+
+_SHIM = """
+import json, sys, warnings
+from pathlib import Path
+import mf_qwen3_patch
+mf_qwen3_patch.enable_cpu_kernels()
+from tests.support.mutations import NEW_TOKENS, PROMPT, mutated
+
+found = {}
+for seed, directory in mutated(Path(sys.argv[1]), json.loads(sys.argv[2])):
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model = mf_qwen3_patch.load_pretrained(directory, torch_dtype="float32")
+        tokens = model.generate([list(PROMPT)], max_new_tokens=NEW_TOKENS, do_sample=False)[0]
+        warned = any(issubclass(warning.category, mf_qwen3_patch.CheckpointWarning) for warning in caught)
+        found[seed] = [[int(token) for token in tokens[len(PROMPT):]], warned]
+    except mf_qwen3_patch.Qwen3PatchError as error:
+        found[seed] = error.code
+    except Exception as error:
+        found[seed] = f"{type(error).__name__}: {error}"
+give(found)
+"""
 
 Mutation = Callable[[Path, random.Random], object]
 
@@ -199,3 +228,25 @@ def dump(path: Path, found: dict[int, Any]) -> None:
     """Write what came of each seed, a line each."""
     lines = [f'"{seed}": {json.dumps(outcome)}' for seed, outcome in found.items()]
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def shim_outcomes(seeds: Sequence[int], place: Path) -> dict[str, Any]:
+    """Load the directory of each seed with the shim; return its tokens and whether it warned, a code, or other errors."""
+    place.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Any] = run_script(_SHIM, place / "shim", json.dumps(seeds), cwd=place, timeout=24 * 3600).result
+    return found
+
+
+def verdict(shim: Any, huggingface: Any) -> str:
+    """Judge by what the shim made of a directory, and by HuggingFace's tokens with their smallest margin, if any."""
+    if isinstance(shim, str):
+        return REFUSED if shim in CODES.values() else FOREIGN
+    if huggingface is None:
+        return ALONE
+    (found, warned), (tokens, margin) = shim, huggingface
+    # MindFormers fills up with padding after the end.
+    if found[: len(tokens)] == tokens:
+        return SAME
+    if margin < _CLOSE:
+        return CLOSE
+    return WARNED if warned else SILENT
