@@ -11,7 +11,7 @@
 
 More are read where they are used: ``MF_QWEN3_PATCH_THREADS`` (``thread_count``) and ``MF_QWEN3_PATCH_DEQUANTIZE``
 (``dequantizes``) at every load, ``MF_QWEN3_PATCH_REPORT`` after it (``loading/report.py``), ``MF_QWEN3_PATCH_WAIT`` by
-the ranks of a fine-tuning job (``wait_limit``), and
+several ranks that load together (``wait_limit``), and
 ``MF_QWEN3_PATCH_STARTUP_NEXT`` by the file for PYTHONSTARTUP (``activation/injection/pythonstartup.py``).
 """
 

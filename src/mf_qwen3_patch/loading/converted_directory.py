@@ -34,9 +34,8 @@ from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.layout import INFERENCE, LAYOUT_KEY, RANK_KEY, RANKS_KEY, TRAINING, Layout
 from mf_qwen3_patch.families.registry import is_known, is_parameter_name
 from mf_qwen3_patch.loading.config_argument import fields_of
-from mf_qwen3_patch.loading.execute import Details, execute
+from mf_qwen3_patch.loading.execute import Details
 from mf_qwen3_patch.loading.fallback import plan_with_fallback
-from mf_qwen3_patch.loading.report import LoadReport
 from mf_qwen3_patch.loading.runtime.context import parallelism
 from mf_qwen3_patch.loading.runtime.log import warn
 from mf_qwen3_patch.loading.runtime.network import network_parameters
@@ -80,8 +79,8 @@ def open_rank_directory(source: Directory) -> Checkpoint:
     return open_checkpoint(own, absent_config={})
 
 
-def load_fused(model: Any, checkpoint: Checkpoint, family: Family, started: float) -> LoadReport:
-    """Load a checkpoint with MindFormers' names into a model that is already built; all of it, or nothing.
+def plan_converted(model: Any, checkpoint: Checkpoint, family: Family, started: float) -> tuple[Plan, Details]:
+    """Check a checkpoint with MindFormers' names, and plan its load into a model that is already built.
 
     ``started`` is when the entry was called, for the report. Raises a CheckpointError if files are damaged, missing,
     made for another number of ranks or kind of model, or don't fit the network.
@@ -115,7 +114,7 @@ def load_fused(model: Any, checkpoint: Checkpoint, family: Family, started: floa
         warnings.append(f"ignored, as Qwen3 has no such parameters: {some(loading.unused, 10, ' and {} more')}")
     warn(warnings)
     unused = dict.fromkeys(loading.unused, "the network has no such parameter")
-    return execute(model, loading, checkpoint, Details(started, ignored=unused, warnings=tuple(warnings)))
+    return loading, Details(started, ignored=unused, warnings=tuple(warnings))
 
 
 def _plan(model: Any, checkpoint: Checkpoint, family: Family, layout: Layout, sliced: int) -> Plan:

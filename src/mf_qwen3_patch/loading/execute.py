@@ -6,6 +6,7 @@ import resource
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -20,6 +21,7 @@ from mf_qwen3_patch.loading.runtime.context import device_kind, parallelism
 from mf_qwen3_patch.loading.runtime.log import say
 from mf_qwen3_patch.loading.runtime.network import network_parameters
 from mf_qwen3_patch.loading.runtime.parallel import rank_numbers
+from mf_qwen3_patch.loading.runtime.ranks import Ranks
 from mf_qwen3_patch.loading.transfer.assign import assigned
 from mf_qwen3_patch.loading.transfer.loader import read_parameters, scan_values
 from mf_qwen3_patch.loading.transfer.plan import Plan
@@ -45,27 +47,29 @@ def discard_report(model: Any) -> None:
 
 
 @keyboard_interrupts()
-def execute(model: Any, plan: Plan, checkpoint: Checkpoint, details: Details) -> LoadReport:
+def execute(model: Any, plan: Plan, checkpoint: Checkpoint, details: Details, ranks: Ranks) -> LoadReport:
     """Carry out a plan, and return the report, which is also ``model.mf_qwen3_report``.
 
     The files are compared with what they were when they were opened: before they are read, after it, and after the
     verification. The network's Parameters stay the same objects.
 
     Raises InvalidValues for NaN or infinity, CorruptCheckpoint if a file can't be read or was changed, LoadNotProven if
-    the model did not hold what the checkpoint says. After any error, and after Ctrl-C, it holds what it held before.
+    the model did not hold what the checkpoint says, TimeoutError if other ranks say nothing. An error of one rank is
+    raised on all of them. After any error, and after Ctrl-C, the model holds what it held before.
     """
     strict = Settings.from_environment().strict
     parameters = network_parameters(model)
-    checkpoint.check_unchanged()
-    started = time.perf_counter()
-    if plan.fallback:
-        say("loading with MindFormers' own loader: %s", plan.fallback)
-        stats = scan_values(plan, checkpoint.file)
-        arrays = fresh_memory(model)
-    else:
-        arrays, stats = read_parameters(plan, checkpoint.file, initializer_range=details.initializer_range)
-    checkpoint.check_unchanged()
-    with assigned(parameters, arrays):
+    with ExitStack() as assignment, ranks.step():  # which ends first: an error of another rank undoes it, too
+        checkpoint.check_unchanged()
+        started = time.perf_counter()
+        if plan.fallback:
+            say("loading with MindFormers' own loader: %s", plan.fallback)
+            stats = scan_values(plan, checkpoint.file)
+            arrays = fresh_memory(model)
+        else:
+            arrays, stats = read_parameters(plan, checkpoint.file, initializer_range=details.initializer_range)
+        checkpoint.check_unchanged()
+        assignment.enter_context(assigned(parameters, arrays))
         del arrays
         if plan.fallback:
             load_with_mindformers(model, checkpoint.files)

@@ -24,6 +24,7 @@ from mf_qwen3_patch.errors import IncompleteCheckpoint, Problem, error_for
 from mf_qwen3_patch.loading.pretrained import load_weights
 from mf_qwen3_patch.loading.report import LoadReport
 from mf_qwen3_patch.loading.runtime.parameters import to_numpy
+from mf_qwen3_patch.loading.runtime.ranks import Ranks
 from mf_qwen3_patch.loading.transfer.cast import TARGET_DTYPES, Array
 
 _FILE_BYTES = 1 << 30
@@ -38,12 +39,13 @@ def load_given(model: Any, weights: Mapping[str, Any] | Iterable[tuple[str, Any]
     """
     with TemporaryDirectory(prefix="mf_qwen3_patch-weights-") as temporary:
         root = Path(temporary)
-        if not (names := _write(root, weights)):
-            what = "weights= has no tensors: it is empty, or an iterator that was read before"
-            raise error_for(
-                [Problem(IncompleteCheckpoint, what, advice="pass every tensor of the model, or a directory")]
-            )
-        write_small(root / INDEX_NAME, json_bytes({"metadata": {}, "weight_map": names}))
+        with Ranks.of_model().step():
+            if not (names := _write(root, weights)):
+                what = "weights= has no tensors: it is empty, or an iterator that was read before"
+                raise error_for(
+                    [Problem(IncompleteCheckpoint, what, advice="pass every tensor of the model, or a directory")]
+                )
+            write_small(root / INDEX_NAME, json_bytes({"metadata": {}, "weight_map": names}))
         return load_weights(model, root)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -22,7 +22,7 @@ from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.qwen3 import QWEN3
 from mf_qwen3_patch.families.tensors import parse_name
 from mf_qwen3_patch.loading.config_argument import GivenConfig, fields_of
-from mf_qwen3_patch.loading.converted_directory import has_fused_parameters, load_fused, open_rank_directory
+from mf_qwen3_patch.loading.converted_directory import has_fused_parameters, open_rank_directory, plan_converted
 from mf_qwen3_patch.loading.execute import Details, discard_report, execute
 from mf_qwen3_patch.loading.fallback import plan_with_fallback
 from mf_qwen3_patch.loading.generation_config import set_generation_config
@@ -31,13 +31,16 @@ from mf_qwen3_patch.loading.report import LoadReport, save_where_wanted
 from mf_qwen3_patch.loading.runtime.context import (
     device_kind,
     ensure_inference_context,
+    join_other_ranks,
     memory_limit,
     parallelism,
 )
 from mf_qwen3_patch.loading.runtime.dtypes import DtypeChoice, choose_dtypes
 from mf_qwen3_patch.loading.runtime.log import say, warn
 from mf_qwen3_patch.loading.runtime.network import build_model, family_of
+from mf_qwen3_patch.loading.runtime.ranks import Ranks
 from mf_qwen3_patch.loading.runtime.room import refuse_without_room
+from mf_qwen3_patch.loading.transfer.plan import Plan
 
 if TYPE_CHECKING:
     import mindspore
@@ -112,36 +115,42 @@ def load_pretrained(
     started = time.perf_counter()
     warn_of_remote_code(trust_remote_code)
     requested = torch_dtype if dtype is None else dtype
+    join_other_ranks()
+    ranks = Ranks.of_model()
     with closing(Location.of(name, keywords)) as location:
-        directory = location.find()
-        given = _given(config, keywords, directory, family)
-        checkpoint = open_checkpoint(directory, absent_config=given.absent_config, variant=location.variant)
-        converted = has_fused_parameters(checkpoint, noted=True)
-        if converted:
-            found = _checked_config(checkpoint, given)
-        else:
-            wanted = given.family or family
-            options = CheckOptions(
-                given.values,
-                given.source,
-                parallelism(),
-                model_type=wanted.model_type if wanted else None,
-                fewer_layers=True,
-                ignore_mismatched_sizes=ignore_mismatched_sizes,
-                dequantize=dequantize,
+        with ranks.step():
+            directory = location.find()
+            given = _given(config, keywords, directory, family)
+            checkpoint = open_checkpoint(directory, absent_config=given.absent_config, variant=location.variant)
+            converted = has_fused_parameters(checkpoint, noted=True)
+            if converted:
+                found = _checked_config(checkpoint, given)
+            else:
+                wanted = given.family or family
+                options = CheckOptions(
+                    given.values,
+                    given.source,
+                    parallelism(),
+                    model_type=wanted.model_type if wanted else None,
+                    fewer_layers=True,
+                    ignore_mismatched_sizes=ignore_mismatched_sizes,
+                    dequantize=dequantize,
+                )
+                found = _sound(check(checkpoint, options))
+            ensure_inference_context()
+            device = device_kind()
+            choice = choose_dtypes(found.memory.dtype, requested, given.dtypes(requested, device), device=device)
+            if choice.note:
+                say(choice.note)
+            refuse_without_room(found.tables, directory.path)
+            model = build_model(given.build(found.config, choice, found.family), found.family)
+            model.set_train(False)
+            if device != "CPU":
+                _say_memory(model.config, found, choice)
+            plan, details = (
+                plan_converted(model, checkpoint, found.family, started) if converted else _plan(model, found, started)
             )
-            found = _sound(check(checkpoint, options))
-        ensure_inference_context()
-        device = device_kind()
-        choice = choose_dtypes(found.memory.dtype, requested, given.dtypes(requested, device), device=device)
-        if choice.note:
-            say(choice.note)
-        refuse_without_room(found.tables, directory.path)
-        model = build_model(given.build(found.config, choice, found.family), found.family)
-        model.set_train(False)
-        if device != "CPU":
-            _say_memory(model.config, found, choice)
-        report = load_fused(model, checkpoint, found.family, started) if converted else _load(model, found, started)
+        report = execute(model, plan, checkpoint, details, ranks)
         if generation_config is None:
             messages = set_generation_config(model, directory.path)
             warn(messages)
@@ -194,16 +203,21 @@ def load_weights(
     source = with_adapter(directory, adapter)
     built_with = fields_of(model.config, family)
     stand_in = {"model_type": family.model_type, **built_with}
-    with closing(source):
-        sliced = bool(source.rank_directories)
-        with open_rank_directory(source) if sliced else open_checkpoint(source, absent_config=stand_in) as checkpoint:
-            if sliced or has_fused_parameters(checkpoint):
-                report = load_fused(model, checkpoint, family, started)
+    ranks = Ranks.of_model()
+    with closing(source), ExitStack() as files:
+        with ranks.step():
+            if source.rank_directories:
+                checkpoint = files.enter_context(open_rank_directory(source))
+            else:
+                checkpoint = files.enter_context(open_checkpoint(source, absent_config=stand_in))
+            if source.rank_directories or has_fused_parameters(checkpoint):
+                plan, details = plan_converted(model, checkpoint, family, started)
             else:
                 options = CheckOptions(
                     built_with, "the model's config", parallelism(), model_type=family.model_type, dequantize=dequantize
                 )
-                report = _load(model, _sound(check(checkpoint, options)), started)
+                plan, details = _plan(model, _sound(check(checkpoint, options)), started)
+        report = execute(model, plan, checkpoint, details, ranks)
     say("%s", report)
     save_where_wanted(report)
     return report
@@ -239,14 +253,13 @@ def _given(config: Any, keywords: Mapping[str, Any], directory: Directory, famil
     return given or GivenConfig(overrides)
 
 
-def _load(model: Any, found: Preflight, started: float) -> LoadReport:
+def _plan(model: Any, found: Preflight, started: float) -> tuple[Plan, Details]:
     checkpoint = found.checkpoint
     left_out = {misfit.name for misfit in found.misfits}
     loading = plan_with_fallback(model, checkpoint.tensors, found.family, left_out)
     ignored = {name: _why_ignored(name, found) for name in loading.unused}
     mismatched = {misfit.name: (misfit.found, misfit.wanted) for misfit in found.misfits}
-    details = Details(started, ignored, mismatched, found.warnings, found.config["initializer_range"])
-    return execute(model, loading, checkpoint, details)
+    return loading, Details(started, ignored, mismatched, found.warnings, found.config["initializer_range"])
 
 
 def _why_ignored(name: str, found: Preflight) -> str:

@@ -13,10 +13,11 @@ from mf_qwen3_patch.checkpoint.files.resolve import LOCATION_KEYWORDS, Location
 from mf_qwen3_patch.checkpoint.files.tokenizer_files import (
     TOKENIZER_CLASS,
     TOKENIZER_CONFIG_NAME,
+    TOKENIZER_NAME,
     damage,
     read_tokenizer_config,
 )
-from mf_qwen3_patch.errors import Problem, UnsupportedCheckpoint, error_for
+from mf_qwen3_patch.errors import CorruptCheckpoint, Problem, UnsupportedCheckpoint, error_for
 from mf_qwen3_patch.loading.runtime.log import warn
 
 _BACKEND = "TokenizersBackend"
@@ -47,7 +48,13 @@ def load_tokenizer(
         return chosen.from_pretrained(root, *inputs, **settings)
     except Exception as error:
         # transformers does not say which file it could not read.
-        if problems := damage(root):
+        problems = damage(root)
+        if not problems and type(error) is Exception:  # of the tokenizers library, which has no class of its own
+            advice = "download the tokenizer's files again"
+            problems = (
+                Problem(CorruptCheckpoint, f"the tokenizer can't be read: {error}", TOKENIZER_NAME, advice=advice),
+            )
+        if problems:
             raise error_for(problems, str(directory)) from error
         raise
 

@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -104,6 +105,44 @@ def test_kill_9_at_any_moment_leaves_what_the_next_run_completes(tmp_path: Path)
         assert contents(target) == expected
         assert not partial.exists()
     assert len(stages) > 3, "the moments are too much alike"
+
+
+def killed_after(seconds: float, source: Path, target: Path) -> bool:
+    """Convert in a child that is killed after some time, wherever it is; return whether it was still at work."""
+    child = os.fork()
+    if child == 0:
+        convert_to_mindformers(source, target, max_shard_bytes=4_000_000, progress=False)
+        os._exit(0)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+@pytest.mark.sweep
+def test_kill_9_at_50_random_times_of_a_conversion_that_takes_its_time(tmp_path: Path) -> None:
+    """By the clock, and not by the line: within a read, a write and a sync, too."""
+    size = {"hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 6, "vocab_size": 8192}
+    source = write_checkpoint(tmp_path / "hf", shards=3, **size)
+
+    def complete(target: Path) -> Any:
+        return convert_to_mindformers(source, target, max_shard_bytes=4_000_000, progress=False).written
+
+    started = time.monotonic()
+    files = len(complete(tmp_path / "undisturbed").files)
+    duration = time.monotonic() - started
+    expected = contents(tmp_path / "undisturbed")
+    generator, kept = random.Random(50), []
+    target = tmp_path / "mf"
+    while len(kept) < 50:
+        if killed_after(generator.uniform(0, duration), source, target):
+            assert not target.exists() or contents(target) == expected
+            written = complete(target)
+            kept.append(files if written.already else written.kept)
+            assert contents(target) == expected
+            assert not target.with_name("mf.partial").exists()
+        shutil.rmtree(target)
+    assert len(set(kept)) > files // 2, "the moments are too much alike"
 
 
 @pytest.mark.parametrize("family", [{}, TINY_MOE], ids=["dense", "experts"])

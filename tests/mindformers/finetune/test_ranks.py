@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from tests.faults.breaking import dropping
 from tests.faults.finetuning import poison
 from tests.support.checkpoints import edit_weights, write_checkpoint
-from tests.support.processes import ROOT
+from tests.support.ranks import run_ranks
 
 _WORKER = """
-import json, os, sys, time
+import sys, time
 os.environ["RUN_MODE"] = "finetune"
-from pathlib import Path
 import mf_qwen3_patch
 from mindspore.communication import init
 import mindspore
@@ -26,7 +20,6 @@ from tests.support.finetuning import built_network, converted_path, trainer_conf
 
 mindspore.set_context(device_target="CPU", mode=0)
 init()
-rank = int(os.environ["RANK_ID"])
 directory, fault = sys.argv[1:]
 if fault == "one rank's directory lacks a tensor":
     directory = f"{directory}_{rank}"
@@ -41,34 +34,12 @@ try:
     outcome = [converted_path(config, network)]
 except Exception as error:
     outcome = [type(error).__name__, str(error)]
-Path(f"outcome_{rank}.json").write_text(json.dumps(outcome))
+give(outcome)
 """
 
 
 def _outcomes(tmp_path: Path, directory: Path, fault: str = "", **variables: str) -> list[Any]:
-    worker = tmp_path / "worker.py"
-    worker.write_text(_WORKER)
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", **variables}
-    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
-    msrun = [Path(sys.executable).with_name("msrun"), "--worker_num=2", "--local_worker_num=2"]
-    options = [f"--master_port={port}", "--join=True", "--log_dir=logs", worker, directory, fault]
-    finished = subprocess.run(
-        [*map(str, (*msrun, *options))],
-        cwd=tmp_path,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-        timeout=200,
-    )
-    results = [tmp_path / f"outcome_{rank}.json" for rank in range(2)]
-    assert all(result.exists() for result in results), finished.stdout[-4000:]
-    return [json.loads(result.read_text()) for result in results]
+    return run_ranks(_WORKER, directory, fault, cwd=tmp_path, **variables)
 
 
 def test_the_first_converts_and_both_load_it(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 from mf_qwen3_patch._display import short_repr
 from mf_qwen3_patch.errors import ConfigMismatch, Problem
 
-_MAX_BYTES = 10_000_000
+_MAX_BYTES = 1 << 17  # eight times the largest of MindFormers' own; PyYAML reads it within seconds
+_MAX_DEPTH = 100
 _MAX_VALUES = 1_000_000  # with each alias counted as what it stands for
 _UNITS = {"GB": 1024**3, "MB": 1024**2}  # as MindSpore reads max_device_memory
 _MEMORY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(GB|MB)\s*", re.IGNORECASE)
@@ -49,6 +50,7 @@ def read_yaml(path: str | os.PathLike[str]) -> YamlSettings:
         _fail(name, f"is too large for a configuration: more than {_MAX_BYTES} bytes")
     try:
         loader = yaml.SafeLoader(data)
+        loader.compose_node = _with_limited_depth(loader.compose_node)  # type: ignore[method-assign]
         node = loader.get_single_node()
         if _values(node, {}) > _MAX_VALUES:
             _fail(name, f"stands for more than {_MAX_VALUES} values, by aliases of aliases")
@@ -69,6 +71,26 @@ def read_yaml(path: str | os.PathLike[str]) -> YamlSettings:
         device_memory=_bytes(context.get("max_device_memory")),
         tokenizer=_tokenizer(top.get("processor")),
     )
+
+
+def _with_limited_depth(compose: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what composes a node, and thereby those within it, so that it raises RecursionError below a depth.
+
+    Python's own limit is no help: MindSpore raises it, and the deeper a level is, the longer PyYAML needs for it.
+    """
+    depth = 0
+
+    def compose_node(*arguments: Any) -> Any:
+        nonlocal depth
+        if depth == _MAX_DEPTH:
+            raise RecursionError
+        depth += 1
+        try:
+            return compose(*arguments)
+        finally:
+            depth -= 1
+
+    return compose_node
 
 
 def _values(node: Any, counted: dict[int, int]) -> int:

@@ -18,9 +18,9 @@ TOKENIZER_CONFIG_NAME = "tokenizer_config.json"
 TOKENIZER_CLASS = "Qwen2Tokenizer"
 """HuggingFace's name of the tokenizer of every Qwen3."""
 
-_TOKENIZER_NAME = "tokenizer.json"
+TOKENIZER_NAME = "tokenizer.json"
 _PARTS = ("vocab.json", "merges.txt")  # tokenizer.json made from these two says the same
-_NAMES = (TOKENIZER_CONFIG_NAME, _TOKENIZER_NAME, *_PARTS)
+_NAMES = (TOKENIZER_CONFIG_NAME, TOKENIZER_NAME, *_PARTS)
 
 TOKENIZER_NAMES = (*_NAMES, "added_tokens.json", "special_tokens_map.json")
 TOKENIZER_PATTERNS = (*TOKENIZER_NAMES, "chat_template.*")
@@ -51,14 +51,14 @@ def read_tokenizer_config(directory: str | os.PathLike[str] | Directory) -> dict
     # A link to nowhere counts as there: its own message says more.
     root, listing = source.path, source.listing
     absent = [name for name in _NAMES if name not in listing]
-    wanted = (TOKENIZER_CONFIG_NAME, *(_PARTS if _TOKENIZER_NAME in absent else (_TOKENIZER_NAME,)))
+    wanted = (TOKENIZER_CONFIG_NAME, *(_PARTS if TOKENIZER_NAME in absent else (TOKENIZER_NAME,)))
     missing = [name for name in wanted if name in absent]
     if missing:
-        alternative = f" ({_TOKENIZER_NAME} would do for {' and '.join(_PARTS)})" if _TOKENIZER_NAME in absent else ""
+        alternative = f" ({TOKENIZER_NAME} would do for {' and '.join(_PARTS)})" if TOKENIZER_NAME in absent else ""
         problem = Problem(
             IncompleteCheckpoint,
             f"the tokenizer is not whole: {', '.join(missing)} missing{alternative}",
-            expected=f"{TOKENIZER_CONFIG_NAME}, and {_TOKENIZER_NAME} or {' and '.join(_PARTS)}",
+            expected=f"{TOKENIZER_CONFIG_NAME}, and {TOKENIZER_NAME} or {' and '.join(_PARTS)}",
             found=", ".join(name for name in _NAMES if name not in absent) or "none of them",
             advice="download the tokenizer's files, too, or copy the whole directory",
         )

@@ -62,6 +62,12 @@ def ensure_inference_context() -> None:
         say("set RUN_MODE=predict")
 
 
+def join_other_ranks() -> None:
+    """Join the processes that ``msrun`` started, if nobody has built a context: what follows they do together."""
+    if not context_exists() and parallelism().ranks > 1:
+        ensure_inference_context()
+
+
 def _build_context(shared: Parallelism) -> None:
     meets = shared.ranks > 1 and not groups_exist()  # else the ranks have met already, and have their groups
     settings = _device_settings(meets)

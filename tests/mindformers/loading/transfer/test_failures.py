@@ -21,6 +21,7 @@ from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
 from mf_qwen3_patch.errors import CheckpointWarning, CorruptCheckpoint, InvalidValues
 from mf_qwen3_patch.loading.execute import Details, execute
 from mf_qwen3_patch.loading.runtime.network import network_parameters
+from mf_qwen3_patch.loading.runtime.ranks import Ranks
 from mf_qwen3_patch.loading.transfer.loader import read_parameters
 
 UP = "model.layers.1.mlp.up_proj.weight"
@@ -77,7 +78,7 @@ def test_a_file_that_became_shorter_is_an_error(model: Any, directory: Path) -> 
         with pytest.raises(CorruptCheckpoint, match=f"{file.name} ended while it was read"):
             read_parameters(loading, checkpoint.file)
         with pytest.raises(CorruptCheckpoint, match=f"{file.name} was written to while it was in use"):
-            execute(model, loading, checkpoint, Details(0))
+            execute(model, loading, checkpoint, Details(0), Ranks(0, 1))
 
 
 def test_a_file_that_vanished_is_an_error(model: Any, directory: Path) -> None:
@@ -87,7 +88,7 @@ def test_a_file_that_vanished_is_an_error(model: Any, directory: Path) -> None:
         file.unlink()
 
         with pytest.raises(CorruptCheckpoint, match=f"{file.name} was gone while it was in use"):
-            execute(model, loading, checkpoint, Details(0))
+            execute(model, loading, checkpoint, Details(0), Ranks(0, 1))
 
 
 def test_an_input_output_error_in_a_thread_is_an_error(
