@@ -64,7 +64,9 @@ def execute(model: Any, plan: Plan, checkpoint: Checkpoint, details: Details) ->
         stats = scan_values(plan, checkpoint.file)
         arrays = fresh_memory(model)
     else:
-        arrays, stats = read_parameters(plan, checkpoint.file, initializer_range=details.initializer_range)
+        arrays, stats = read_parameters(
+            plan, checkpoint.file, ranks=tensor_parallel_size(), initializer_range=details.initializer_range
+        )
     checkpoint.check_unchanged()
     with assigned(parameters, arrays):
         del arrays
@@ -85,6 +87,7 @@ def execute(model: Any, plan: Plan, checkpoint: Checkpoint, details: Details) ->
         load_seconds=load_seconds,
         bytes_read=stats.bytes_read,
         threads=stats.threads,
+        reading=stats.reading,
         fused=dict(Counter(plan.fused)),
         casts=stats.casts,
         dequantized=stats.dequantized,

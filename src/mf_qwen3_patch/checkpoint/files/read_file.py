@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from mf_qwen3_patch.errors import CheckpointError, CorruptCheckpoint, IncompleteCheckpoint, Problem, error_for
 
@@ -22,6 +22,8 @@ MAX_JSON_BYTES = 100_000_000
 """The most that is ever read as JSON; the safetensors format caps its headers at the same size."""
 
 _LFS_MAGIC = b"version https://git-lfs"
+# A Python that was built for an old C library lacks it.
+_NOT_FROM_DISK: int | None = getattr(os, "RWF_NOWAIT", None)
 
 
 class CheckpointFile:
@@ -40,6 +42,8 @@ class CheckpointFile:
         self._identity = _identity(status)
         self.size, self.modified_ns = status.st_size, status.st_mtime_ns
         self.is_regular = stat.S_ISREG(status.st_mode)
+        self.tells_cached = _NOT_FROM_DISK is not None
+        """Whether the system says what is in the page cache; not known before it was asked."""
 
     def read_at(self, offset: int, memory: memoryview, tensor: str | None = None) -> None:
         """Fill contiguous ``memory`` with the bytes from ``offset`` on, which are those of ``tensor``.
@@ -58,6 +62,29 @@ class CheckpointFile:
                 advice = "make sure that nothing writes to the checkpoint, and download the file again"
                 raise _error(self.path, corrupt(self.name, summary, expected, found, advice, tensor))
             done += count
+
+    def read_cached(self, offset: int, memory: memoryview) -> int:
+        """Fill ``memory`` as far as the page cache holds the file; return how many bytes that are, and never wait.
+
+        0 also where the system can't tell or the file can't be read: ``read_at`` says why.
+        """
+        if not self.tells_cached or _NOT_FROM_DISK is None:
+            return 0
+        try:
+            return os.preadv(self.descriptor, [memory], offset, _NOT_FROM_DISK)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self.tells_cached = error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+            return 0
+
+    def expect(self, offset: int, nbytes: int) -> None:
+        """Take note of bytes that will be read next, whole and in order."""
+        self.prefetch(offset, nbytes)
+
+    def prefetch(self, offset: int, nbytes: int) -> None:
+        """Have the system read ahead; small reads with gaps would defeat its own read-ahead."""
+        os.posix_fadvise(self.descriptor, offset, nbytes, os.POSIX_FADV_WILLNEED)
 
     def read(self, offset: int, count: int) -> bytes:
         """Return ``count`` bytes from ``offset`` on; raises as ``read_at``."""
@@ -82,7 +109,23 @@ class CheckpointFile:
         return _error(self.path, corrupt(self.name, summary, _described(self._identity), found, advice))
 
 
-Files: TypeAlias = Callable[[Path], CheckpointFile]
+class ReadableFile(Protocol):
+    """One of a checkpoint's files, open: a ``CheckpointFile``, or one as a thread of a load reads it."""
+
+    def read_at(self, offset: int, memory: memoryview, tensor: str | None = None) -> None:
+        """Fill ``memory``; see ``CheckpointFile``."""
+        ...
+
+    def expect(self, offset: int, nbytes: int) -> None:
+        """Take note of bytes that will be read next, whole and in order."""
+        ...
+
+    def prefetch(self, offset: int, nbytes: int) -> None:
+        """Have the system read ahead what will be read with gaps."""
+        ...
+
+
+Files: TypeAlias = Callable[[Path], ReadableFile]
 """Returns one of a checkpoint's files, open."""
 
 
