@@ -38,7 +38,7 @@ _DEFAULT_WAIT_SECONDS = 600.0
 _DEFAULT_MOST_THREADS = 4
 # Nor do more ever, and each costs memory.
 _MOST_THREADS = 64
-_DEFAULT_IN_FLIGHT, _MOST_IN_FLIGHT = 64, 1024  # MiB
+_MOST_IN_FLIGHT = 1024  # MiB
 _MOST_WAIT_SECONDS = 10**9
 
 PageCachePolicy: TypeAlias = Literal["auto", "keep", "bypass"]
@@ -132,14 +132,14 @@ def thread_count(requested: int | None = None) -> int:
     return min(_DEFAULT_MOST_THREADS, len(os.sched_getaffinity(0))) if count is None else count
 
 
-def reads_in_flight(read_bytes: int) -> int:
+def reads_in_flight(read_bytes: int, default: int) -> int:
     """Return how many reads of ``read_bytes`` a load may have in flight at the disk, at least 1.
 
-    Together they read ``MF_QWEN3_PATCH_IN_FLIGHT`` MiB, by default 64, at most 1024. Raises ValueError if that is not a
-    positive integer.
+    Together they read ``MF_QWEN3_PATCH_IN_FLIGHT`` MiB, at most 1024; if that is not set, they are ``default``. Raises
+    ValueError if it is not a positive integer.
     """
-    mebibytes = _positive(_IN_FLIGHT, _MOST_IN_FLIGHT, "number of MiB") or _DEFAULT_IN_FLIGHT
-    return max(1, (mebibytes << 20) // read_bytes)
+    mebibytes = _positive(_IN_FLIGHT, _MOST_IN_FLIGHT, "number of MiB")
+    return default if mebibytes is None else max(1, (mebibytes << 20) // read_bytes)
 
 
 def page_cache_policy() -> PageCachePolicy:

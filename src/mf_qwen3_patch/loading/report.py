@@ -106,10 +106,7 @@ class LoadReport:
             "gigabytes_per_second": self.gigabytes_per_second,
         }
         if self.reading is not None:
-            found["reading"] |= {
-                "disk_gigabytes_per_second": self.reading.disk_gigabytes_per_second,
-                "cached_share": self.reading.cached_share,
-            }
+            found["reading"]["disk_gigabytes_per_second"] = self.reading.disk_gigabytes_per_second
         return found
 
     def to_json(self) -> str:

@@ -45,6 +45,15 @@ class CheckpointFile:
         self.tells_cached = _NOT_FROM_DISK is not None
         """Whether the system says what is in the page cache; not known before it was asked."""
 
+    def reopened(self) -> CheckpointFile:
+        """Return the same file with a descriptor of its own, or this one where the system allows no second."""
+        try:
+            # By the descriptor, not by the name, which may lead to another file by now.
+            descriptor = os.open(f"/proc/self/fd/{self.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return self
+        return CheckpointFile(self.path, self.name, descriptor)
+
     def read_at(self, offset: int, memory: memoryview, tensor: str | None = None) -> None:
         """Fill contiguous ``memory`` with the bytes from ``offset`` on, which are those of ``tensor``.
 
@@ -79,8 +88,7 @@ class CheckpointFile:
             return 0
 
     def expect(self, offset: int, nbytes: int) -> None:
-        """Take note of bytes that will be read next, whole and in order."""
-        self.prefetch(offset, nbytes)
+        """Take note of bytes that will be read next, whole and in order: what the system's read-ahead is good at."""
 
     def prefetch(self, offset: int, nbytes: int) -> None:
         """Have the system read ahead; small reads with gaps would defeat its own read-ahead."""

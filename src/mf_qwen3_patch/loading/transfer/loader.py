@@ -96,8 +96,14 @@ def read_parameters(
     with tqdm(total=plan.bytes_to_read, desc="Loading weights", unit="B", unit_scale=True, disable=not shown) as bar:
         _work(shared, max(count, reads), bar)
     refuse_invalid(plan.parameters, shared.findings)
-    seconds, cast_seconds = time.perf_counter() - started, shared.findings.cast_seconds
-    reading = account(disk, reads=reads, workers=count, seconds=seconds, cast_seconds=cast_seconds)
+    reading = account(
+        disk,
+        reads=reads,
+        workers=count,
+        seconds=time.perf_counter() - started,
+        cast_seconds=shared.findings.cast_seconds,
+        bytes_read=shared.findings.bytes_read,
+    )
     return arrays, _stats(plan, shared.findings, count, started, reading)
 
 
@@ -140,7 +146,8 @@ def _work(shared: WorkShared, threads: int, bar: Any) -> None:
             while pending:
                 done, pending = wait(pending, _PROGRESS_SECONDS, FIRST_EXCEPTION)
                 bar.update(shared.findings.bytes_read - bar.n)
-                bar.set_postfix_str(f"{shared.disk.use.disk_bytes / 1e9:.2f} GB from the disk", refresh=False)
+                if (from_disk := shared.disk.use.disk_bytes) is not None:
+                    bar.set_postfix_str(f"{from_disk / 1e9:.2f} GB from the disk", refresh=False)
                 for future in done:
                     future.result()
         except BaseException:
