@@ -22,6 +22,8 @@ MAX_JSON_BYTES = 100_000_000
 """The most that is ever read as JSON; the safetensors format caps its headers at the same size."""
 
 _LFS_MAGIC = b"version https://git-lfs"
+# Enough for the headers of most shards: opened, a file is read once.
+_HEAD_BYTES = 1 << 16
 # A Python that was built for an old C library lacks it.
 _NOT_FROM_DISK: int | None = getattr(os, "RWF_NOWAIT", None)
 
@@ -42,6 +44,7 @@ class CheckpointFile:
         self._identity = _identity(status)
         self.size, self.modified_ns = status.st_size, status.st_mtime_ns
         self.is_regular = stat.S_ISREG(status.st_mode)
+        self.head = b""  # the first bytes, if they were read
         self.tells_cached = _NOT_FROM_DISK is not None
         """Whether the system says what is in the page cache; not known before it was asked."""
 
@@ -96,6 +99,8 @@ class CheckpointFile:
 
     def read(self, offset: int, count: int) -> bytes:
         """Return ``count`` bytes from ``offset`` on; raises as ``read_at``."""
+        if offset + count <= len(self.head):
+            return self.head[offset : offset + count]
         data = bytearray(count)
         self.read_at(offset, memoryview(data))
         return bytes(data)
@@ -221,7 +226,8 @@ def _unusable(file: CheckpointFile) -> Problem | None:
         return corrupt(name, f"{name} is {what}, not a file", "a regular file", what, "put the real file in its place")
     if file.size == 0:
         return corrupt(name, f"{name} is empty (0 bytes)", "more than 0 bytes", "0 bytes", "download the file again")
-    if os.pread(file.descriptor, len(_LFS_MAGIC), 0) == _LFS_MAGIC:
+    file.head = os.pread(file.descriptor, _HEAD_BYTES, 0)
+    if file.head.startswith(_LFS_MAGIC):
         summary, found = f"{name} is a Git LFS pointer, not the file itself", f"a pointer of {file.size} bytes"
         advice = "run `git lfs pull` in the directory, or download with `hf download`"
         return corrupt(name, summary, "the file's content", found, advice)
