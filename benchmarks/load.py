@@ -7,6 +7,7 @@ Example:
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import platform
 import statistics
@@ -23,6 +24,7 @@ sys.path.insert(0, str(HERE))
 
 from checkpoints import ALL_LAYERS, SHAPES, make  # noqa: E402
 from contestants import CONTESTANTS  # noqa: E402
+from page_cache import can_drop, drop, warm  # noqa: E402
 
 _ITEM = {"float32": 4, "float16": 2, "bfloat16": 2}
 _LEFT_OUT = {
@@ -40,25 +42,22 @@ LABELS = {
     "huggingface_imported": "the same, imported before",
     "huggingface_read": "and every page read",
     "floor": "floor: read once, write once",
+    "direct_floor": "floor of the disk: direct reads",
 }
 
 Run = dict[str, Any]
 
 
-def title(shape: str, dtype: str) -> str:
-    """Say what is loaded into what."""
+def title(shape: str, dtype: str, state: str = "warm") -> str:
+    """Say what is loaded into what, and whether the page cache holds it."""
     layers = SHAPES[shape]["num_hidden_layers"]
     of = f" ({layers} of its {ALL_LAYERS[shape]} layers)" if shape in ALL_LAYERS else ""
-    return f"{shape}{of}, bfloat16 file → {dtype}"
+    return f"{shape}{of}, bfloat16 file → {dtype}" + (", cold" if state == "cold" else "")
 
 
-def run_once(name: str, checkpoint: Path, dtype: str, touch: int) -> Run:
-    """Run one contestant in a process of its own, with its files in the page cache."""
-    for file in checkpoint.glob("*.safetensors"):
-        with file.open("rb", buffering=0) as stream:
-            buffer = bytearray(1 << 24)
-            while stream.readinto(buffer):
-                pass
+def run_once(name: str, checkpoint: Path, dtype: str, touch: int, *, cold: bool) -> Run:
+    """Run one contestant in a process of its own, with its files in the page cache, or with nothing there."""
+    (drop if cold else warm)(checkpoint.glob("*.safetensors"))
     with tempfile.TemporaryDirectory() as scratch:  # MindSpore writes into the working directory
         finished = subprocess.run(
             [sys.executable, str(HERE / "contestants.py"), name, str(checkpoint), dtype, str(touch)],
@@ -94,18 +93,24 @@ def summarize(runs: list[Run], parameter_bytes: int) -> Run:
         "median_with_build": statistics.median(run["seconds_with_build"] for run in runs),
         "peak_bytes": statistics.median(run["peak_bytes"] for run in runs),
         "extra_over_parameters": extra / parameter_bytes,
+        "device_bytes": None
+        if any(run["device_bytes"] is None for run in runs)
+        else statistics.median(run["device_bytes"] for run in runs),
         "runs": runs,
     }
 
 
-def table(shape: str, dtype: str, results: dict[str, Run]) -> str:
+def table(loaded: str, results: dict[str, Run]) -> str:
     """Return the results as text; ratios are the shim's median over the other's, without and with the build.
 
     HuggingFace's from_pretrained builds and loads in one.
     """
     lines = [
-        f"{title(shape, dtype)} parameters",
-        f"{'':30}{'load s':>8}{'min - max':>14}{'+ build':>9}{'peak GB':>9}{'extra':>7}{'shim / it':>11}{'+ build':>9}",
+        f"{title(*loaded.split())} parameters",
+        (
+            f"{'':30}{'load s':>8}{'min - max':>14}{'+ build':>9}{'peak GB':>9}{'extra':>7}{'disk GB':>9}"
+            f"{'shim / it':>11}{'+ build':>9}"
+        ),
     ]
     shim = results.get("shim")
     for name, result in results.items():
@@ -113,6 +118,7 @@ def table(shape: str, dtype: str, results: dict[str, Run]) -> str:
             f"{LABELS[name]:30}{result['median']:8.2f}{result['min']:7.2f} -{result['max']:5.2f}"
             f"{result['median_with_build']:9.2f}{result['peak_bytes'] / 1e9:9.2f}{result['extra_over_parameters']:7.0%}"
         )
+        line += f"{'':>9}" if result["device_bytes"] is None else f"{result['device_bytes'] / 1e9:9.2f}"
         if shim:
             line += f"{shim['median'] / result['median']:11.2f}"
             line += f"{shim['median_with_build'] / result['median_with_build']:9.2f}"
@@ -126,6 +132,7 @@ def main() -> None:
     parser.add_argument("--shape", nargs="+", choices=list(SHAPES), default=["0.6B"])
     parser.add_argument("--dtype", nargs="+", choices=list(_ITEM), default=["float32", "float16"])
     parser.add_argument("--contestant", nargs="+", choices=list(CONTESTANTS), default=list(CONTESTANTS))
+    parser.add_argument("--cold", action="store_true", help="also with an empty page cache; needs root, else skipped")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--touch-gb", type=float, default=8, help="memory to touch before each load; default: 8")
     parser.add_argument("--json", type=Path, help="write all numbers here")
@@ -133,6 +140,11 @@ def main() -> None:
     touch = int(options.touch_gb * 1e9)
     have_transformers = bool(find_spec("torch") and find_spec("transformers"))
     contestants = [name for name in options.contestant if not name.startswith("huggingface") or have_transformers]
+    states = ["warm"]
+    if options.cold and can_drop():
+        states.append("cold")
+    elif options.cold:
+        print("the rows with a cold page cache are skipped: only root may empty it", file=sys.stderr)
     with tempfile.TemporaryDirectory() as temporary:
         everything: dict[str, Any] = {
             "date": date.today().isoformat(),
@@ -143,15 +155,17 @@ def main() -> None:
         for shape in options.shape:
             checkpoint = make(options.dir or Path(temporary), shape)
             elements = sum(file.stat().st_size for file in checkpoint.glob("*.safetensors")) // 2
-            for dtype in options.dtype:
-                taking_part = [name for name in contestants if (name, dtype) not in _LEFT_OUT]
+            for dtype, state in itertools.product(options.dtype, states):
+                left_out = "floor" if state == "cold" else "direct_floor"
+                taking_part = [name for name in contestants if (name, dtype) not in _LEFT_OUT and name != left_out]
                 runs: dict[str, list[Run]] = {name: [] for name in taking_part}
                 for _ in range(options.runs):
                     for name in taking_part:
-                        runs[name].append(run_once(name, checkpoint, dtype, touch))
+                        runs[name].append(run_once(name, checkpoint, dtype, touch, cold=state == "cold"))
                 results = {name: summarize(runs[name], elements * _ITEM[dtype]) for name in taking_part}
-                everything["results"][f"{shape} {dtype}"] = results
-                print(table(shape, dtype, results), end="\n\n", flush=True)
+                loaded = f"{shape} {dtype} {state}"
+                everything["results"][loaded] = results
+                print(table(loaded, results), end="\n\n", flush=True)
     if options.json:
         options.json.write_text(json.dumps(everything, indent=2))
 

@@ -20,7 +20,7 @@ def make_table(measured: dict[str, Any]) -> str:
     """Return Markdown: one table, its lines grouped by checkpoint and dtype; ratios are the shim's over the other's."""
     lines = [
         (
-            f"Measured {measured['date']} on {measured['machine']}, warm page cache, "
+            f"Measured {measured['date']} on {measured['machine']}, warm page cache where nothing else is said, "
             f"median (minimum–maximum) of {measured['runs']} alternating runs."
         ),
         "",

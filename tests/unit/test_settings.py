@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 
 from mf_qwen3_patch.errors import PatchWarning
-from mf_qwen3_patch.settings import Settings, dequantizes, wait_limit
+from mf_qwen3_patch.settings import (
+    Settings,
+    dequantizes,
+    page_cache_policy,
+    reads_in_flight,
+    thread_count,
+    wait_limit,
+)
 
 
 def read(**environ: str) -> Settings:
@@ -71,3 +78,40 @@ def test_what_is_no_time_to_wait(value: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("MF_QWEN3_PATCH_WAIT", value)
     with pytest.raises(ValueError, match="is not a positive number of seconds"):
         wait_limit()
+
+
+@pytest.mark.parametrize(("value", "count"), [("1", 1), (" 7 ", 7), ("64", 64), ("999999", 64), ("9" * 5000, 64)])
+def test_threads_are_at_most_64(value: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MF_QWEN3_PATCH_THREADS", value)
+
+    assert thread_count() == count
+    assert thread_count(999_999) == 64
+
+
+@pytest.mark.parametrize(("value", "reads"), [("", 5), ("1", 1), ("8", 1), ("64", 8), ("1024", 128), ("9" * 5000, 128)])
+def test_reads_in_flight(value: str, reads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MF_QWEN3_PATCH_IN_FLIGHT", value)
+
+    assert reads_in_flight(8 << 20, default=5) == reads
+
+
+@pytest.mark.parametrize("value", ["0", "000", "-8", "64MiB", "1.5", "²"])
+def test_what_is_no_size_in_flight(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MF_QWEN3_PATCH_IN_FLIGHT", value)
+
+    with pytest.raises(ValueError, match=r"MF_QWEN3_PATCH_IN_FLIGHT='.*' is not a positive number of MiB"):
+        reads_in_flight(8 << 20, default=5)
+
+
+@pytest.mark.parametrize(("value", "policy"), [("", "auto"), ("auto", "auto"), ("Keep", "keep"), ("bypass", "bypass")])
+def test_the_page_cache_policy(value: str, policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MF_QWEN3_PATCH_PAGE_CACHE", value)
+
+    assert page_cache_policy() == policy
+
+
+def test_an_unknown_page_cache_policy_counts_as_none_and_warns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MF_QWEN3_PATCH_PAGE_CACHE", "flood")
+
+    with pytest.warns(PatchWarning, match=r"MF_QWEN3_PATCH_PAGE_CACHE='flood' is not one of"):
+        assert page_cache_policy() == "auto"

@@ -58,7 +58,7 @@ def execute(model: Any, plan: Plan, checkpoint: Checkpoint, details: Details, ra
     raised on all of them. After any error, and after Ctrl-C, the model holds what it held before.
     """
     strict = Settings.from_environment().strict
-    parameters = network_parameters(model)
+    parameters, shared = network_parameters(model), parallelism()
     with ExitStack() as assignment, ranks.step():  # which ends first: an error of another rank undoes it, too
         checkpoint.check_unchanged()
         started = time.perf_counter()
@@ -67,7 +67,9 @@ def execute(model: Any, plan: Plan, checkpoint: Checkpoint, details: Details, ra
             stats = scan_values(plan, checkpoint.file)
             arrays = fresh_memory(model)
         else:
-            arrays, stats = read_parameters(plan, checkpoint.file, initializer_range=details.initializer_range)
+            arrays, stats = read_parameters(
+                plan, checkpoint.file, ranks=shared.ranks, initializer_range=details.initializer_range
+            )
         checkpoint.check_unchanged()
         assignment.enter_context(assigned(parameters, arrays))
         del arrays
@@ -76,7 +78,7 @@ def execute(model: Any, plan: Plan, checkpoint: Checkpoint, details: Details, ra
         load_seconds = time.perf_counter() - started
         verification = verify(model, plan, stats, checkpoint.file, strict=strict)
         checkpoint.check_unchanged()
-    shared, own = parallelism(), rank_numbers()
+    own = rank_numbers()
     report = model.mf_qwen3_report = LoadReport(
         directory=str(checkpoint.directory),
         model_class=type(model).__name__,
@@ -97,6 +99,7 @@ def execute(model: Any, plan: Plan, checkpoint: Checkpoint, details: Details, ra
         load_seconds=load_seconds,
         bytes_read=stats.bytes_read,
         threads=stats.threads,
+        reading=stats.reading,
         fused=dict(Counter(plan.fused)),
         casts=stats.casts,
         dequantized=stats.dequantized,

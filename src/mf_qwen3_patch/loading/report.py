@@ -13,6 +13,7 @@ from typing import Any
 from mf_qwen3_patch._display import printable
 from mf_qwen3_patch._log import LOGGER
 from mf_qwen3_patch.errors import some
+from mf_qwen3_patch.loading.transfer.reading import Reading
 from mf_qwen3_patch.loading.transfer.verify import Verification
 
 _SHOWN_ALONE = 5
@@ -36,7 +37,8 @@ class LoadReport:
         bytes_read: Bytes of tensor data that this rank read from the files, without the verification's re-reading.
         seconds: How long preflight, build, load and verification took together.
         load_seconds: How long reading, casting and assigning took.
-        threads: How many threads read.
+        threads: How many threads worked at the same time; those that wait for a disk do not count.
+        reading: What the disk and the page cache gave; None if MindFormers' own loader has loaded.
         rank: This process's tensor-parallel rank.
         tensor_parallel: How many ranks share the heads, and the matrices with them.
         pipeline_stage: This process's stage of the pipeline, which holds some of the layers.
@@ -81,6 +83,7 @@ class LoadReport:
     global_rank: int = 0
     on_other_ranks: int = 0
     threads: int = 1
+    reading: Reading | None = None
     fused: Mapping[str, int] = field(default_factory=dict)
     casts: Mapping[str, int] = field(default_factory=dict)
     dequantized: Mapping[str, int] = field(default_factory=dict)
@@ -115,11 +118,14 @@ class LoadReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON-compatible values, with the ``schema_version`` of its keys."""
-        return {
+        found = {
             "schema_version": SCHEMA_VERSION,
             **dataclasses.asdict(self),
             "gigabytes_per_second": self.gigabytes_per_second,
         }
+        if self.reading is not None:
+            found["reading"]["disk_gigabytes_per_second"] = self.reading.disk_gigabytes_per_second
+        return found
 
     def to_json(self) -> str:
         """Return the report as one JSON object."""
@@ -170,6 +176,8 @@ class LoadReport:
             ("converted", f"{self.parameters} parameters" + (f", of which merged: {merged}" if merged else "")),
             not_all if new else ("all weights loaded", loaded),
         ]
+        if self.reading is not None:
+            lines.append(("read", str(self.reading)))
         for change, count in self.dequantized.items():
             lines.append(("dequantized", f"{change.replace('->', ' → ')}, {count} tensors"))
         for change, count in self.merged.items():

@@ -136,8 +136,8 @@ def test_convert_and_export_refuse_a_source_that_changes(
 def test_short_reads_are_read_on(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.preadv
 
-    def short(descriptor: int, buffers: Any, offset: int) -> int:
-        return real(descriptor, [buffers[0][: max(1, len(buffers[0]) // 3)]], offset)
+    def short(descriptor: int, buffers: Any, offset: int, *flags: int) -> int:
+        return real(descriptor, [buffers[0][: max(1, len(buffers[0]) // 3)]], offset, *flags)
 
     expected = build(source)
     expected.load_weights(str(source))
@@ -162,10 +162,10 @@ def test_an_input_output_error_in_the_verification_leaves_the_model_alone(
     before = {name: array.copy() for name, array in bits(model).items()}
     real = os.preadv
 
-    def fails(descriptor: int, buffers: Any, offset: int) -> int:
+    def fails(descriptor: int, buffers: Any, offset: int, *flags: int) -> int:
         if threading.current_thread() is threading.main_thread() and verifying.is_set():
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return real(descriptor, buffers, offset)
+        return real(descriptor, buffers, offset, *flags)
 
     verifying = threading.Event()
     verify = executing.verify

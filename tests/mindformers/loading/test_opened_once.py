@@ -25,6 +25,8 @@ counting = False
 def hook(event, args):
     if counting and event == "open" and isinstance(args[0], (str, bytes, os.PathLike)):
         path = os.path.realpath(os.fsdecode(args[0]))
+        if os.fsdecode(args[0]).startswith("/proc/self/fd/"):
+            return  # a descriptor that is open already, opened again: whatever the name leads to, it is the same file
         if path.startswith(os.path.realpath(sys.argv[1])) and os.path.isfile(path):
             opened[os.path.basename(os.path.normpath(os.fsdecode(args[0])))] += 1
 sys.addaudithook(hook)

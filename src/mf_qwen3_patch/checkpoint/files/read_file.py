@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from mf_qwen3_patch.errors import CheckpointError, CorruptCheckpoint, IncompleteCheckpoint, Problem, error_for
 
@@ -22,6 +22,10 @@ MAX_JSON_BYTES = 100_000_000
 """The most that is ever read as JSON; the safetensors format caps its headers at the same size."""
 
 _LFS_MAGIC = b"version https://git-lfs"
+# Enough for the headers of most shards: opened, a file is read once.
+_HEAD_BYTES = 1 << 16
+# A Python that was built for an old C library lacks it.
+_NOT_FROM_DISK: int | None = getattr(os, "RWF_NOWAIT", None)
 
 
 class CheckpointFile:
@@ -40,6 +44,18 @@ class CheckpointFile:
         self._identity = _identity(status)
         self.size, self.modified_ns = status.st_size, status.st_mtime_ns
         self.is_regular = stat.S_ISREG(status.st_mode)
+        self.head = b""  # the first bytes, if they were read
+        self.tells_cached = _NOT_FROM_DISK is not None
+        """Whether the system says what is in the page cache; not known before it was asked."""
+
+    def reopened(self) -> CheckpointFile:
+        """Return the same file with a descriptor of its own, or this one where the system allows no second."""
+        try:
+            # By the descriptor, not by the name, which may lead to another file by now.
+            descriptor = os.open(f"/proc/self/fd/{self.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return self
+        return CheckpointFile(self.path, self.name, descriptor)
 
     def read_at(self, offset: int, memory: memoryview, tensor: str | None = None) -> None:
         """Fill contiguous ``memory`` with the bytes from ``offset`` on, which are those of ``tensor``.
@@ -59,8 +75,32 @@ class CheckpointFile:
                 raise _error(self.path, corrupt(self.name, summary, expected, found, advice, tensor))
             done += count
 
+    def read_cached(self, offset: int, memory: memoryview) -> int:
+        """Fill ``memory`` as far as the page cache holds the file; return how many bytes that are, and never wait.
+
+        0 also where the system can't tell or the file can't be read: ``read_at`` says why.
+        """
+        if not self.tells_cached or _NOT_FROM_DISK is None:
+            return 0
+        try:
+            return os.preadv(self.descriptor, [memory], offset, _NOT_FROM_DISK)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self.tells_cached = error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+            return 0
+
+    def expect(self, offset: int, nbytes: int) -> None:
+        """Take note of bytes that will be read next, whole and in order: what the system's read-ahead is good at."""
+
+    def prefetch(self, offset: int, nbytes: int) -> None:
+        """Have the system read ahead; small reads with gaps would defeat its own read-ahead."""
+        os.posix_fadvise(self.descriptor, offset, nbytes, os.POSIX_FADV_WILLNEED)
+
     def read(self, offset: int, count: int) -> bytes:
         """Return ``count`` bytes from ``offset`` on; raises as ``read_at``."""
+        if offset + count <= len(self.head):
+            return self.head[offset : offset + count]
         data = bytearray(count)
         self.read_at(offset, memoryview(data))
         return bytes(data)
@@ -82,7 +122,23 @@ class CheckpointFile:
         return _error(self.path, corrupt(self.name, summary, _described(self._identity), found, advice))
 
 
-Files: TypeAlias = Callable[[Path], CheckpointFile]
+class ReadableFile(Protocol):
+    """One of a checkpoint's files, open: a ``CheckpointFile``, or one as a thread of a load reads it."""
+
+    def read_at(self, offset: int, memory: memoryview, tensor: str | None = None) -> None:
+        """Fill ``memory``; see ``CheckpointFile``."""
+        ...
+
+    def expect(self, offset: int, nbytes: int) -> None:
+        """Take note of bytes that will be read next, whole and in order."""
+        ...
+
+    def prefetch(self, offset: int, nbytes: int) -> None:
+        """Have the system read ahead what will be read with gaps."""
+        ...
+
+
+Files: TypeAlias = Callable[[Path], ReadableFile]
 """Returns one of a checkpoint's files, open."""
 
 
@@ -170,7 +226,8 @@ def _unusable(file: CheckpointFile) -> Problem | None:
         return corrupt(name, f"{name} is {what}, not a file", "a regular file", what, "put the real file in its place")
     if file.size == 0:
         return corrupt(name, f"{name} is empty (0 bytes)", "more than 0 bytes", "0 bytes", "download the file again")
-    if os.pread(file.descriptor, len(_LFS_MAGIC), 0) == _LFS_MAGIC:
+    file.head = os.pread(file.descriptor, _HEAD_BYTES, 0)
+    if file.head.startswith(_LFS_MAGIC):
         summary, found = f"{name} is a Git LFS pointer, not the file itself", f"a pointer of {file.size} bytes"
         advice = "run `git lfs pull` in the directory, or download with `hf download`"
         return corrupt(name, summary, "the file's content", found, advice)

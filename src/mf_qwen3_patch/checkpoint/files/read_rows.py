@@ -6,25 +6,25 @@ process; ``preadv`` reads as much as it is asked for and returns what went wrong
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from mf_qwen3_patch.checkpoint.files.read_file import CheckpointFile
+from mf_qwen3_patch.checkpoint.files.read_file import ReadableFile
 
 # Rows of less than this, close to each other, are read together with what is between them.
 _SHORT_ROW_BYTES = 16 << 10
 _WIDEST_GAP = 4  # in rows
 
 
-def prefetch(file: CheckpointFile, offset: int, stride: int, rows: int) -> None:
-    """Have the system read rows with gaps as one: small reads with gaps would defeat its read-ahead."""
-    if rows > 1:
-        os.posix_fadvise(file.descriptor, offset, stride * rows, os.POSIX_FADV_WILLNEED)
+def announce_rows(file: ReadableFile, offset: int, stride: int, length: int, rows: int) -> None:
+    """Say that ``rows`` of ``length`` bytes will be read, ``stride`` bytes from one to the next."""
+    if rows == 1 or stride == length:
+        file.expect(offset, rows * length)
+    else:
+        file.prefetch(offset, stride * (rows - 1) + length)
 
 
-def read_rows(file: CheckpointFile, offset: int, stride: int, memory: memoryview, rows: int, tensor: str) -> int:
+def read_rows(file: ReadableFile, offset: int, stride: int, memory: memoryview, rows: int, tensor: str) -> int:
     """Read ``rows`` of equal length, ``stride`` bytes from one to the next, into ``memory``; return the bytes read.
 
     ``memory`` is contiguous and one-dimensional, of bytes. A file that ends too early or that the system can't read is

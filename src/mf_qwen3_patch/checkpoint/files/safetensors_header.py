@@ -38,6 +38,9 @@ _LENGTH_BYTES = 8
 _MAX_RANK = 32  # numpy's limit, too; keeps the product of a hostile shape small
 _MAX_DIMENSION = 2**63 - 1
 _METADATA = "__metadata__"
+# Several times what the largest models have in all their files; millions would take minutes and gigabytes.
+_MAX_TENSORS = 1 << 18
+_COLONS_PER_TENSOR = 4  # after its name, dtype, shape and data_offsets
 _DOWNLOAD_AGAIN = "download the file again and compare its size and checksum with the source"
 
 
@@ -86,6 +89,7 @@ def inspect_header(file: CheckpointFile) -> Header:
     try:
         length = _header_length(file.read(0, min(_LENGTH_BYTES, file.size)), file.size, name)
         text = file.read(_LENGTH_BYTES, length)
+        _check_count(text.count(b":") // _COLONS_PER_TENSOR, name)
         raw = parse_object(text, file=name, what=f"the header of {name}", advice=_DOWNLOAD_AGAIN)
         metadata = _metadata(raw.pop(_METADATA, {}), name)
         start = _LENGTH_BYTES + length
@@ -119,6 +123,12 @@ def _header_length(prefix: bytes, size: int, name: str) -> int:
         found = f"{size - _LENGTH_BYTES} bytes in the file after the length"
         _fail(name, f"{name} ends before its header does", f"a header of {length} bytes", found)
     return length
+
+
+def _check_count(tensors: int, name: str) -> None:
+    if tensors > _MAX_TENSORS:
+        summary = f"the header of {name} lists more tensors than any model has"
+        _fail(name, summary, f"at most {_MAX_TENSORS} tensors", f"about {tensors}")
 
 
 def _metadata(raw: object, name: str) -> dict[str, str]:
@@ -176,9 +186,10 @@ def _layout_problem(tensors: dict[str, TensorInfo], name: str, start: int, size:
 
 
 def _are_sizes(value: object) -> TypeGuard[list[int]]:
-    return isinstance(value, list) and all(
-        isinstance(size, int) and not isinstance(size, bool) and 0 <= size <= _MAX_DIMENSION for size in value
-    )
+    # Asked for every tensor, so without a loop in Python; a bool is an int by class, not by type.
+    if not isinstance(value, list) or not {*map(type, value)} <= {int}:
+        return False
+    return not value or (min(value) >= 0 and max(value) <= _MAX_DIMENSION)
 
 
 def _short(value: object) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mf_qwen3_patch.checkpoint.files.read_file import Files
-from mf_qwen3_patch.checkpoint.files.read_rows import prefetch, read_rows
+from mf_qwen3_patch.checkpoint.files.read_rows import announce_rows, read_rows
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
 from mf_qwen3_patch.families.tensors import Shape
 
@@ -119,7 +119,7 @@ class StoredMatrix:
         file = files(self.tensor.file)
         stride = self.words[1] * dtype.itemsize
         offset = self.tensor.offset + stored_rows.start * stride + stored_columns.start * dtype.itemsize
-        prefetch(file, offset, stride, len(stored_rows))
+        announce_rows(file, offset, stride, len(stored_columns) * dtype.itemsize, len(stored_rows))
         read_rows(file, offset, stride, words.reshape(-1).view(np.uint8).data, len(stored_rows), self.tensor.name)
         if not self.bits:
             return words

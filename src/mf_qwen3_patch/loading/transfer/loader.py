@@ -2,21 +2,21 @@
 
 Nothing is assigned to the network before everything has been read and found sound, so that an error, a
 full disk or Ctrl-C leaves the network as it was. Until then the loaded memory is only the
-buffers that become the Parameters' own: the peak is the parameters' size and one chunk per thread.
+buffers that become the Parameters' own: the peak is the parameters' size, a chunk per thread and what is in flight.
 (On Ascend MindSpore uploads a Parameter when the device first needs it, whenever it was set: assigning one by one
 would not lower the peak there either.)
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import mindspore
@@ -24,13 +24,14 @@ import numpy as np
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
 from mf_qwen3_patch.checkpoint.files.computed_tensor import ComputedTensor
-from mf_qwen3_patch.checkpoint.files.read_file import Files
+from mf_qwen3_patch.checkpoint.files.read_file import CheckpointFile, Files
 from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import QuantizedTensor
 from mf_qwen3_patch.errors import InvalidValues, some
 from mf_qwen3_patch.loading.runtime.log import warn
 from mf_qwen3_patch.loading.transfer.cast import TARGET_DTYPES, Array, cast_between, cast_like_numpy, not_finite
 from mf_qwen3_patch.loading.transfer.plan import ParameterPlan, Plan
 from mf_qwen3_patch.loading.transfer.read_requests import pieces_of
+from mf_qwen3_patch.loading.transfer.reading import Reading, account, open_disk
 from mf_qwen3_patch.loading.transfer.worker import Findings, PieceLoader, WorkShared, work
 from mf_qwen3_patch.ranks import is_first_rank
 from mf_qwen3_patch.settings import thread_count
@@ -45,7 +46,8 @@ class LoadStats:
     ``casts`` counts the tensors of each dtype change, ``{"BF16->float32": 443}``, ``dequantized`` those that were
     quantized, ``{"FP8->bfloat16": 252}``, ``merged`` those that an adapter changed; ``overflowed`` a tensor's finite
     values that became infinite by the cast. What was read of ``zero_tensors`` is all zero, or becomes zero by the cast.
-    All values that were read are checked for NaN, infinity and zero. ``written`` is in the network's order.
+    All values that were read are checked for NaN, infinity and zero. ``written`` is in the network's order. ``reading``
+    is None where one thread has read everything as the system gave it.
     """
 
     bytes_read: int
@@ -59,12 +61,19 @@ class LoadStats:
     written: tuple[str, ...] = ()
     values_checked: int = 0
     warnings: tuple[str, ...] = ()
+    reading: Reading | None = None
 
 
 def read_parameters(
-    plan: Plan, files: Files, *, threads: int | None = None, progress: bool = True, initializer_range: float = 0.02
+    plan: Plan,
+    files: Callable[[Path], CheckpointFile],
+    *,
+    threads: int | None = None,
+    ranks: int = 1,
+    progress: bool = True,
+    initializer_range: float = 0.02,
 ) -> tuple[dict[str, Array], LoadStats]:
-    """Read what ``plan`` says; no network is touched.
+    """Read what ``plan`` says, of a model that so many ``ranks`` load at the same time; no network is touched.
 
     Returns an array for each parameter, in its shape and dtype, and what was done. Warns (``CheckpointWarning``) of
     finite values that the cast made infinite. The progress bar is shown on rank 0 only, and if stderr is a terminal.
@@ -82,14 +91,22 @@ def read_parameters(
         for entry in plan.parameters
     }
     buffers = {name: array.reshape(-1).view(f"u{array.itemsize}") for name, array in arrays.items()}
-    for path in {copy.tensor.file for _, copy in pieces}:
-        os.posix_fadvise(files(path).descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-    shared = WorkShared(deque(pieces), buffers, files)
+    paths, parameter_bytes = {copy.tensor.file for _, copy in pieces}, sum(array.nbytes for array in arrays.values())
+    disk, reads = open_disk(files, paths, workers=count, parameter_bytes=ranks * parameter_bytes)
+    shared = WorkShared(deque(pieces), buffers, disk)
     shown = progress and is_first_rank() and sys.stderr is not None and sys.stderr.isatty()
     with tqdm(total=plan.bytes_to_read, desc="Loading weights", unit="B", unit_scale=True, disable=not shown) as bar:
-        _work(shared, count, bar)
+        _work(shared, max(count, reads), bar)
     refuse_invalid(plan.parameters, shared.findings)
-    return arrays, _stats(plan, shared.findings, count, started)
+    reading = account(
+        disk,
+        reads=reads,
+        workers=count,
+        seconds=time.perf_counter() - started,
+        cast_seconds=shared.findings.cast_seconds,
+        bytes_read=shared.findings.bytes_read,
+    )
+    return arrays, _stats(plan, shared.findings, count, started, reading)
 
 
 def read_parameter(entry: ParameterPlan, loader: PieceLoader, findings: Findings) -> Array:
@@ -131,6 +148,8 @@ def _work(shared: WorkShared, threads: int, bar: Any) -> None:
             while pending:
                 done, pending = wait(pending, _PROGRESS_SECONDS, FIRST_EXCEPTION)
                 bar.update(shared.findings.bytes_read - bar.n)
+                if (from_disk := shared.disk.use.disk_bytes) is not None:
+                    bar.set_postfix_str(f"{from_disk / 1e9:.2f} GB from the disk", refresh=False)
                 for future in done:
                     future.result()
         except BaseException:
@@ -157,7 +176,7 @@ def _method(tensor: ComputedTensor, dtype: str) -> str:
     return f"{tensor.encoding.method}->{dtype}"
 
 
-def _stats(plan: Plan, findings: Findings, threads: int, started: float) -> LoadStats:
+def _stats(plan: Plan, findings: Findings, threads: int, started: float, reading: Reading | None = None) -> LoadStats:
     # Each tensor once, however many copies it is cut into.
     homes = {copy.tensor.name: (copy.tensor, entry.dtype) for entry in plan.parameters for copy in entry.copies}
     casts = {name: cast_between(tensor.values_dtype, dtype) for name, (tensor, dtype) in homes.items()}
@@ -186,4 +205,5 @@ def _stats(plan: Plan, findings: Findings, threads: int, started: float) -> Load
         written=tuple(entry.name for entry in plan.parameters),
         values_checked=sum(prod(entry.shape) for entry in plan.parameters if entry.copies),
         warnings=tuple(warnings),
+        reading=reading,
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from mf_qwen3_patch.checkpoint.files.computed_tensor import ComputedTensor
 from mf_qwen3_patch.checkpoint.files.read_file import Files
-from mf_qwen3_patch.checkpoint.files.read_rows import prefetch, read_rows
+from mf_qwen3_patch.checkpoint.files.read_rows import announce_rows, read_rows
 from mf_qwen3_patch.families.layout import StridedCopy
 from mf_qwen3_patch.loading.transfer.cast import Bits, Dtype
 from mf_qwen3_patch.loading.transfer.plan import ParameterPlan, SliceCopy
@@ -55,7 +55,8 @@ def reader_of(copy: SliceCopy, files: Files, values: Dtype) -> ChunkReader:
 class _Plain:
     def __init__(self, copy: SliceCopy, files: Files, itemsize: int) -> None:
         self._region, self._tensor, self._file = copy.region, copy.tensor, files(copy.tensor.file)
-        prefetch(self._file, copy.offset, copy.region.source_stride * itemsize, copy.region.rows)
+        stride, length = copy.region.source_stride * itemsize, copy.region.columns * itemsize
+        announce_rows(self._file, copy.offset, stride, length, copy.region.rows)
 
     def chunks(self, most: int) -> Iterator[StridedCopy]:
         return self._region.split(most)

@@ -84,6 +84,8 @@ def verify(model: Any, plan: Plan, stats: LoadStats, files: Files, *, strict: bo
     parameters = network_parameters(model)
     if not plan.fallback:
         _check_all_written(parameters, plan, stats)
+    if stats.reading is not None and stats.reading.direct_bytes:
+        _prefetch_samples(plan, files)
     slices = rows_compared = rows = 0
     for entry in plan.parameters:
         values = _held(parameters[entry.name], entry).reshape(-1)
@@ -135,6 +137,24 @@ def _check_all_written(parameters: Mapping[str, Parameter], plan: Plan, stats: L
         raise LoadNotProven(f"{stats.bytes_read} bytes were read from the files, but {needed}")
 
 
+def _prefetch_samples(plan: Plan, files: Files) -> None:
+    """Have the disk read all rows that will be compared, which are not in the page cache, at the same time."""
+    for entry in plan.parameters:
+        for copy in entry.copies:
+            if isinstance(copy.tensor, ComputedTensor):
+                continue
+            for block in _blocks(copy.region.rows, copy.region.columns, strict=False):
+                start, nbytes = _place(copy, block.start, copy.region.columns)
+                files(copy.tensor.file).prefetch(start, nbytes)
+
+
+def _place(copy: SliceCopy, row: int, columns: int) -> tuple[int, int]:
+    """Return where a row begins in the file, and how many bytes it has."""
+    itemsize = SOURCE_DTYPES[copy.tensor.dtype].itemsize
+    start = copy.tensor.offset + (copy.region.source + row * copy.region.source_stride) * itemsize
+    return start, columns * itemsize
+
+
 def _held(parameter: Parameter, entry: ParameterPlan) -> Array:
     """Return what the parameter holds, as an array of its shape that shares its memory where possible."""
     if parameter.has_init or parameter.init_mode is not None:
@@ -178,7 +198,7 @@ def _stored_by_columns(copy: SliceCopy) -> bool:
 
 def _read(copy: SliceCopy, block: range, columns: int, files: Files) -> Array:
     """Return some of the rows that are compared, as the file has them."""
-    tensor, region = copy.tensor, copy.region
+    tensor = copy.tensor
     if isinstance(tensor, ComputedTensor):
         whole = copy.rectangle
         if _stored_by_columns(copy):
@@ -188,8 +208,7 @@ def _read(copy: SliceCopy, block: range, columns: int, files: Files) -> Array:
     stored = np.empty((len(block), columns), SOURCE_DTYPES[tensor.dtype])
     file = files(tensor.file)
     for number, row in enumerate(block):
-        offset = tensor.offset + (region.source + row * region.source_stride) * stored.itemsize
-        file.read_at(offset, stored[number].view(np.uint8).data, tensor.name)
+        file.read_at(_place(copy, row, columns)[0], stored[number].view(np.uint8).data, tensor.name)
     return stored
 
 

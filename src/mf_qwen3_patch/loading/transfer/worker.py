@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mf_qwen3_patch.checkpoint.files.disk_reader import Disk, DiskReader
 from mf_qwen3_patch.checkpoint.files.read_file import Files
 from mf_qwen3_patch.loading.transfer.cast import Bits, TensorFindings, cast_between
 from mf_qwen3_patch.loading.transfer.plan import SliceCopy
@@ -25,6 +27,7 @@ class Findings:
     """The findings of all threads so far."""
 
     bytes_read: int = 0
+    cast_seconds: float = 0.0  # of all threads together
     tensors: dict[str, TensorFindings] = field(default_factory=lambda: defaultdict(TensorFindings))
 
     def add(self, tensor: str, seen: TensorFindings, read: int) -> None:
@@ -44,6 +47,7 @@ class PieceLoader:
         self._files = files
         # Used again and again, for what is read and for what is cast.
         self._scratch = [np.empty(0, np.uint8), np.empty(0, np.uint8)]
+        self.cast_seconds = 0.0
 
     def load(self, piece: Piece, buffer: Bits, stop: threading.Event | None = None) -> tuple[TensorFindings, int]:
         """Load one piece into the parameter's flattened memory, or a part of it if ``stop`` is set meanwhile.
@@ -65,7 +69,9 @@ class PieceLoader:
                 out = self._take(1, chunk.elements, cast.target)
             bits = out if cast.convert is None else self._take(0, chunk.elements, cast.source)
             read += reader.read(chunk, bits)
+            started = time.perf_counter()
             seen.add(cast.apply(bits, out), bits, cast)
+            self.cast_seconds += time.perf_counter() - started
             if not chunk.contiguous:
                 _write(out.reshape(chunk.rows, chunk.columns), SliceCopy(tensor, chunk).target_in(buffer))
         return seen, read
@@ -103,7 +109,7 @@ class WorkShared:
 
     pieces: deque[Piece]
     buffers: Mapping[str, Bits]
-    files: Files
+    disk: Disk
     findings: Findings = field(default_factory=Findings)
     lock: threading.Lock = field(default_factory=threading.Lock)
     go: threading.Event = field(default_factory=threading.Event)
@@ -112,8 +118,18 @@ class WorkShared:
 
 def work(shared: WorkShared) -> None:
     """Load pieces, once ``go`` is set, until there are none or ``stop`` is; what one raises stops all threads."""
-    loader = PieceLoader(shared.files)
+    reader = DiskReader(shared.disk)
+    loader = PieceLoader(reader.file)
     shared.go.wait()
+    try:
+        with reader.working():
+            _load_pieces(shared, loader)
+    except BaseException:
+        shared.stop.set()
+        raise
+
+
+def _load_pieces(shared: WorkShared, loader: PieceLoader) -> None:
     try:
         while not shared.stop.is_set():
             try:
@@ -123,6 +139,6 @@ def work(shared: WorkShared) -> None:
             seen, read = loader.load(piece, shared.buffers[parameter.name], shared.stop)
             with shared.lock:
                 shared.findings.add(copy.tensor.name, seen, read)
-    except BaseException:
-        shared.stop.set()
-        raise
+    finally:
+        with shared.lock:
+            shared.findings.cast_seconds += loader.cast_seconds

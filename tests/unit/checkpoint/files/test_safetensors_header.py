@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from tests.support.checkpoints import Raw, decode, encode, with_length, write_checkpoint, write_safetensors
 
+from mf_qwen3_patch.checkpoint.files import safetensors_header
 from mf_qwen3_patch.checkpoint.files.read_file import open_file
 from mf_qwen3_patch.checkpoint.files.safetensors_header import inspect_header, read_header
 from mf_qwen3_patch.errors import CorruptCheckpoint, IncompleteCheckpoint
@@ -127,3 +129,30 @@ def test_a_claimed_header_length_allocates_nothing(tmp_path: Path, length: int) 
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("entry", ['{"dtype":"U8","shape":[0],"data_offsets":[0,0]}', "0"])
+def test_millions_of_tensors_are_refused_before_they_are_parsed(
+    tmp_path: Path, entry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, count = tmp_path / "model.safetensors", 1_100_000 if entry == "0" else 270_000
+    listed = ",".join(f'"{n}":{entry}' for n in range(count))
+    path.write_bytes(with_length(b"{" + listed.encode() + b"}"))
+    monkeypatch.setattr(safetensors_header, "parse_object", None)
+
+    with pytest.raises(CorruptCheckpoint, match="lists more tensors than any model has") as caught:
+        read_header(path)
+
+    (problem,) = caught.value.problems
+    assert (problem.expected, problem.file) == ("at most 262144 tensors", "model.safetensors")
+
+
+def test_a_file_is_read_once_for_its_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = write_checkpoint(tmp_path, dtype="F16")
+    reads, pread, preadv = [], os.pread, os.preadv
+    monkeypatch.setattr(os, "pread", lambda *arguments: reads.append(arguments) or pread(*arguments))
+    monkeypatch.setattr(os, "preadv", lambda *arguments: reads.append(arguments) or preadv(*arguments))
+    header = read_header(directory / "model.safetensors")
+
+    assert header.tensors
+    assert len(reads) == 1

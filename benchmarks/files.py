@@ -1,0 +1,119 @@
+"""What goes from files to files: ``check`` of a large model, ``convert`` and ``export`` against their floor.
+
+    python benchmarks/files.py --dir /somewhere/with/space [--shape 0.6B] [--runs 5]
+
+``check`` reads the headers of a checkpoint of the shape and number of shards of Qwen3-235B-A22B; its weights are holes,
+which take no space. ``convert`` and ``export`` go through a checkpoint of ``--shape`` in turns with the floor: read
+each byte once, write it once, fsync. The page cache is warm. ``check`` is timed with the start of its interpreter, the
+others without.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "src")]
+
+from tests.support.checkpoints import write_sparse_checkpoint  # noqa: E402
+
+from checkpoints import SHAPES, make  # noqa: E402
+from page_cache import warm  # noqa: E402
+
+_235B = {
+    "architectures": ["Qwen3MoeForCausalLM"],
+    "decoder_sparse_step": 1,
+    "head_dim": 128,
+    "hidden_size": 4096,
+    "intermediate_size": 12288,
+    "max_position_embeddings": 40960,
+    "mlp_only_layers": [],
+    "model_type": "qwen3_moe",
+    "moe_intermediate_size": 1536,
+    "norm_topk_prob": True,
+    "num_attention_heads": 64,
+    "num_experts": 128,
+    "num_experts_per_tok": 8,
+    "num_hidden_layers": 94,
+    "num_key_value_heads": 4,
+    "tie_word_embeddings": False,
+    "vocab_size": 151936,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dir", type=Path, required=True, help="where checkpoints are made, and kept")
+    parser.add_argument("--shape", choices=list(SHAPES), default="0.6B")
+    parser.add_argument("--runs", type=int, default=5)
+    options = parser.parse_args()
+    large = options.dir / "qwen3-235B-A22B-holes"
+    if not large.exists():
+        write_sparse_checkpoint(large, shards=118, **_235B)
+    checks = [timed(lambda: check(large)) for _ in range(options.runs)]
+    print(f"check of the 235B-A22B shape: {statistics.median(checks):.2f} s ({min(checks):.2f}-{max(checks):.2f})")
+
+    from mf_qwen3_patch.convert.to_huggingface import export_to_huggingface
+    from mf_qwen3_patch.convert.to_mindformers import convert_to_mindformers
+
+    source, converted, exported, copied = (
+        make(options.dir, options.shape),
+        *(options.dir / name for name in ("converted", "exported", "copied")),
+    )
+    steps: dict[str, tuple[Path, Path, Callable[[], object]]] = {
+        "floor": (source, copied, lambda: copy(source, copied)),
+        "convert": (source, converted, lambda: convert_to_mindformers(source, converted, progress=False)),
+        "export": (converted, exported, lambda: export_to_huggingface(converted, exported, progress=False)),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(options.runs):
+        for directory in (converted, exported, copied):
+            shutil.rmtree(directory, ignore_errors=True)
+        for name, (read, _, run) in steps.items():
+            warm(read.glob("*.safetensors"))
+            seconds[name].append(timed(run))
+    floor = statistics.median(seconds["floor"])
+    for name, times in seconds.items():
+        median = statistics.median(times)
+        print(f"{name}: {median:.2f} s ({min(times):.2f}-{max(times):.2f}), {median / floor:.2f} of the floor")
+    for directory in (converted, exported, copied):
+        shutil.rmtree(directory)
+
+
+def timed(run: Callable[[], object]) -> float:
+    """Return how many seconds it takes."""
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def check(directory: Path) -> None:
+    """Check a directory, in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parent / "src")}
+    command = [sys.executable, "-m", "mf_qwen3_patch", "check", str(directory), "--json"]
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if '"problems": []' not in finished.stdout:
+        raise SystemExit(f"check failed:\n{finished.stdout[-2000:]}{finished.stderr[-2000:]}")
+
+
+def copy(source: Path, target: Path) -> None:
+    """Read each byte of the weights once, write it once, and have it on the disk."""
+    target.mkdir()
+    buffer = memoryview(bytearray(1 << 20))
+    for file in source.glob("*.safetensors"):
+        with file.open("rb", buffering=0) as reading, (target / file.name).open("wb", buffering=0) as writing:
+            while count := reading.readinto(buffer):
+                writing.write(buffer[:count])
+            os.fsync(writing.fileno())
+
+
+if __name__ == "__main__":
+    main()
