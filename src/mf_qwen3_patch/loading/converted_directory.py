@@ -12,7 +12,7 @@ from typing import Any
 
 from mindformers.parallel_core.inference.parallel_state import get_tensor_model_parallel_rank
 
-from mf_qwen3_patch._display import short_repr
+from mf_qwen3_patch._display import short_json
 from mf_qwen3_patch.checkpoint.checks.quantization import quantization_of
 from mf_qwen3_patch.checkpoint.checks.unsupported import MERGE_ADAPTER, is_of_an_adapter
 from mf_qwen3_patch.checkpoint.config.normalize import normalize
@@ -136,7 +136,7 @@ def _noted(checkpoint: Checkpoint) -> tuple[Layout | None, int, list[Problem]]:
     problems: list[Problem] = []
 
     def damaged(file: str, key: str, expected: str, found: str) -> None:
-        summary, shown = f"{file} has a damaged note of its conversion: {key}", short_repr(found)
+        summary, shown = f"{file} has a damaged note of its conversion: {key}", short_json(found)
         where = {"file": file, "field": key, "expected": expected, "found": shown}
         problems.append(Problem(CorruptCheckpoint, summary, **where, advice=_AGAIN))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mindformers.generation import GenerationConfig
 
-from mf_qwen3_patch._display import short_repr
+from mf_qwen3_patch._display import short_json
 from mf_qwen3_patch.checkpoint.files.read_file import read_bounded
 from mf_qwen3_patch.checkpoint.files.strict_json import parse_object
 from mf_qwen3_patch.errors import CheckpointError
@@ -60,7 +60,7 @@ def set_generation_config(model: Any, directory: str | os.PathLike[str]) -> tupl
     given = {name: value for name, value in raw.items() if name in settings and value is not None}
     model.generation_config = GenerationConfig(**{**before, "_from_model_config": False, **given})
     lost = sorted(
-        f"{name}: {short_repr(value)}"
+        f"{name}: {short_json(value)}"
         for name, value in raw.items()
         if name not in settings | _SILENT and value not in (None, [], *_NEUTRAL.get(name, ()))
     )

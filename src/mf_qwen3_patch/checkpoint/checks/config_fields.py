@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mf_qwen3_patch._display import short_json
 from mf_qwen3_patch.checkpoint.checks.inferred_dims import Comparison
 from mf_qwen3_patch.checkpoint.config.overrides import KEYWORD_ARGUMENT
 from mf_qwen3_patch.checkpoint.config.problem import field_problem
@@ -72,7 +73,7 @@ def _mismatch(compared: Comparison, name: str, found: object, tensor: TensorInfo
         tensor=tensor.name,
         field=name,
         expected=f"{found} (weights)",
-        found=f"{config.values[name]} ({origin.source})",
+        found=f"{short_json(config.values[name])} ({origin.source})",
         advice=advice,
     )
 

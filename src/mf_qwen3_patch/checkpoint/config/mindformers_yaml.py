@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mf_qwen3_patch._display import short_repr
+from mf_qwen3_patch._display import short_json
 from mf_qwen3_patch.errors import ConfigMismatch, Problem
 
 _MAX_BYTES = 10_000_000
@@ -97,7 +97,7 @@ def _ranks(value: object, name: str) -> int:
     if value is None:
         return 1
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        _fail(name, f"has an unusable parallel_config.model_parallel: {short_repr(value)}")
+        _fail(name, f"has an unusable parallel_config.model_parallel: {short_json(value)}")
     return value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
-from mf_qwen3_patch._display import short_repr
+from mf_qwen3_patch._display import json_kind, short_json
 from mf_qwen3_patch.errors import CorruptCheckpoint, Problem
 
 
@@ -37,7 +37,7 @@ def parse_object(data: bytes, *, file: str, what: str | None = None, advice: str
         for key, value in pairs:
             if key in result:
                 # Parsers differ in which of the two they keep, so neither can be trusted.
-                fail(f"has the key {short_repr(key)} twice, so which value is meant is not known")
+                fail(f"has the key {short_json(key)} twice, so which value is meant is not known")
             result[key] = value
         return result
 
@@ -58,5 +58,5 @@ def parse_object(data: bytes, *, file: str, what: str | None = None, advice: str
         # CPython refuses to convert integers of more than 4300 digits.
         fail("holds a number that is out of range")
     if not isinstance(value, dict):
-        fail(f"is not a JSON object but a {type(value).__name__}")
+        fail(f"is not a JSON object but {json_kind(value)}")
     return value
