@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.files.directory import ADAPTER_CONFIG_NAME, CONFIG_NAME, Directory
+from mf_qwen3_patch.checkpoint.files.elsewhere import parent_problem
 from mf_qwen3_patch.checkpoint.files.index import Findings, compare_with_headers
 from mf_qwen3_patch.checkpoint.files.read_file import CheckpointFile
 from mf_qwen3_patch.checkpoint.files.safetensors_header import Header, TensorInfo
@@ -98,6 +99,8 @@ def open_checkpoint(
     headers = read_headers(source, names, index, found)
     compare_with_headers(index, headers, found)
     tensors = merge_headers(headers, found)
+    if (parent := parent_problem(source)) is not None:
+        found.problems = [parent]  # which says why everything is missing
     return Checkpoint(
         source=source,
         config=config or {},

@@ -12,7 +12,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from mf_qwen3_patch._nearest import nearest
 from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME
+from mf_qwen3_patch.checkpoint.files.elsewhere import cached_hub_ids
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _BESIDE_WEIGHTS = ("*.json", "*.jinja")
@@ -64,6 +66,20 @@ def searched_caches(cache_dir: str | os.PathLike[str] | None = None) -> str:
     except ImportError:
         return f"{_modelscope_root()} (huggingface_hub is not installed)"
     return f"{constants.HF_HUB_CACHE} and {_modelscope_root()}"
+
+
+def similar_hub_id(hub_id: str, cache_dir: str | os.PathLike[str] | None = None) -> str | None:
+    """Return the hub ID that is most like this one, of the models that the caches have; None if none is like it."""
+    place = cache_dir
+    if place is None:
+        try:
+            from huggingface_hub import constants
+        except ImportError:
+            pass
+        else:
+            place = constants.HF_HUB_CACHE
+    known = cached_hub_ids(None if place is None else Path(place), _modelscope_root())
+    return None if hub_id in known else nearest(hub_id, known)
 
 
 def download(hub_id: str, *, subfolder: str, variant: str | None, only: Collection[str], **keywords: Any) -> Path:

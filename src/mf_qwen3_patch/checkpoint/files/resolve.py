@@ -12,7 +12,14 @@ from typing import Any
 from mf_qwen3_patch._display import short_repr
 from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME, Directory, is_qwen3_directory
-from mf_qwen3_patch.checkpoint.files.hub import cached_directories, download, is_hub_id, offline, searched_caches
+from mf_qwen3_patch.checkpoint.files.hub import (
+    cached_directories,
+    download,
+    is_hub_id,
+    offline,
+    searched_caches,
+    similar_hub_id,
+)
 from mf_qwen3_patch.checkpoint.files.tokenizer_files import TOKENIZER_PATTERNS, has_tokenizer
 from mf_qwen3_patch.errors import CheckpointError, IncompleteCheckpoint, Problem, error_for
 
@@ -131,10 +138,12 @@ class Location:
 
     def _nowhere(self, reason: str) -> CheckpointError:
         revision = f" at revision {self.revision}" if self.revision else ""
+        similar = similar_hub_id(str(self.name), self.cache_dir)
         problem = Problem(
             IncompleteCheckpoint,
             f"{self.name}{revision} is not a directory here and no cache has it, and {reason}",
             expected=f"a directory, or a hub ID in {searched_caches(self.cache_dir)}",
+            found=f"{similar} in a cache, which has a name like it" if similar else None,
             advice=f"check the path; or download it where there is a network, `hf download {self.name}` (in China with "
             f"HF_ENDPOINT=https://hf-mirror.com) or `modelscope download --model {self.name}`, and name its directory",
         )
