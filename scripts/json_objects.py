@@ -66,6 +66,11 @@ ANSWERS: dict[str, Answer] = {
                 "the method that the weights are quantized by, else `null`",
                 "权重的量化方法，未量化则为 `null`",
             ),
+            "adapter": (
+                "string|null",
+                "the LoRA adapter that is merged while loading, if there is one",
+                "加载时合并的 LoRA 适配器（如果有）",
+            ),
             "tensor_parallel": ("integer", "for how many ranks", "张量并行的 rank 数"),
             "memory": ("Memory", "what the parameters take", "参数占用的内存"),
             "device_plan?": (
@@ -163,6 +168,11 @@ ANSWERS: dict[str, Answer] = {
             "fused": ("{integer}", "how many parameters were merged, by kind", "各类融合参数的个数"),
             "casts": ("{integer}", "dtype changes, with the number of tensors", "数据类型转换及张量数"),
             "dequantized": ("{integer}", "dequantized tensors, by method and dtype", "反量化的张量数，按方法与类型"),
+            "merged": (
+                "{integer}",
+                "tensors that an adapter changed, by its kind and the dtype",
+                "适配器改变的张量数，按适配器种类与类型",
+            ),
             "ignored": ("{string}", "tensors that were not loaded, and why", "未加载的张量及原因"),
             "mismatched": (
                 "{[[integer]]}",

@@ -62,7 +62,7 @@ def _truncate(directory: Path) -> None:
 def _lora(directory: Path) -> None:
     for file in (*weight_files(directory), directory / INDEX, directory / "config.json"):
         file.unlink()
-    (directory / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "Qwen/Qwen3-8B"}')
+    (directory / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     lora = {f"base_model.model.{Q_PROJ[:-7]}.lora_{side}.weight": zeros(4, 32) for side in "AB"}
     write_safetensors(directory / "adapter_model.safetensors", lora)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tests.support.checkpoints import (
     INDEX,
     Raw,
@@ -16,6 +17,7 @@ from tests.support.checkpoints import (
     edit_config,
     edit_index,
     edit_weights,
+    encode,
     header_bytes,
     read_json,
     read_safetensors,
@@ -151,8 +153,9 @@ def fifo(directory: Path) -> None:
 
 def tensor_twice(directory: Path) -> None:
     second = read_safetensors(directory / SECOND)
-    second[EMBEDDING] = read_safetensors(directory / FIRST)[EMBEDDING]
+    second[EMBEDDING] = zeros(*read_safetensors(directory / FIRST)[EMBEDDING].shape)
     write_safetensors(directory / SECOND, second)
+    (directory / INDEX).unlink()
 
 
 def tensor_not_in_its_file(directory: Path) -> None:
@@ -205,6 +208,11 @@ def lora(directory: Path) -> None:
     write_json(directory / "adapter_config.json", {"peft_type": "LORA", "r": 8})
     name = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
     write_safetensors(directory / "adapter_model.safetensors", {name: zeros(8, 80)})
+
+
+def lora_weights(directory: Path) -> None:
+    lora(directory)
+    (directory / "adapter_config.json").unlink()
 
 
 def lora_beside(*files: str) -> Callable[[Path], None]:
@@ -286,7 +294,7 @@ def qwen2(tensors: Tensors) -> None:
 
 def biases(tensors: Tensors) -> None:
     for layer in range(2):
-        tensors[f"model.layers.{layer}.self_attn.q_proj.bias"] = zeros(128)
+        tensors[f"model.layers.{layer}.self_attn.q_proj.bias"] = encode(np.full(128, 0.5), "F32")
         tensors[f"model.layers.{layer}.self_attn.o_proj.bias"] = zeros(80)
 
 

@@ -54,7 +54,7 @@ def fp8_blocks(dtype: str) -> Layer:
 
 
 def compressed(form: str, dtype: str, **arguments: Any) -> Layer:
-    """Quantize by compressed-tensors; the scales are rounded to a dtype, and raised to float32 to dequantize."""
+    """Quantize by compressed-tensors; the scales are rounded to a dtype, in which it dequantizes, too."""
     import torch
     from compressed_tensors.compressors.base import BaseCompressor
     from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
@@ -77,11 +77,10 @@ def compressed(form: str, dtype: str, **arguments: Any) -> Layer:
     scale, zero = calculate_qparams(low, high, settings)
     state = {"weight": values, "weight_scale": scale.to(getattr(torch, dtype)), "weight_zero_point": zero}
     stored = BaseCompressor.get_value_from_registry(form).compress(state, scheme)
-    raised = {**stored, "weight_scale": stored["weight_scale"].float()}
-    decompressed = BaseCompressor.get_value_from_registry(form).decompress(raised, scheme)
+    decompressed = BaseCompressor.get_value_from_registry(form).decompress(dict(stored), scheme)
     group = {"targets": ["Linear"], "weights": settings.model_dump(mode="json")}
     config = {"quant_method": "compressed-tensors", "format": form, "quantization_status": "compressed"}
-    return Layer(config | {"config_groups": {"group_0": group}}, stored, decompressed["weight"])
+    return Layer(config | {"config_groups": {"group_0": group}}, stored, decompressed["weight"].float())
 
 
 def _rounded(bits: int, groups: Any, symmetric: bool) -> tuple[Any, Any, Any]:

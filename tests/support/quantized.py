@@ -52,7 +52,10 @@ def fp8(block: tuple[int, int] = (16, 32), dtype: str = "F32", name: str = "weig
         scales = encode(grid, dtype)
         spread = np.kron(decode(scales), np.ones((height, width), np.float32))[: weight.shape[0], : weight.shape[1]]
         codes = to_e4m3(weight / spread)
-        return {"weight": Raw("F8_E4M3", weight.shape, codes.tobytes()), name: scales}, E4M3[codes] * spread
+        values = E4M3[codes] * spread
+        if name == "weight_scale":  # compressed-tensors'
+            values = decode(encode(values, dtype))
+        return {"weight": Raw("F8_E4M3", weight.shape, codes.tobytes()), name: scales}, values
 
     return quantize
 
@@ -149,7 +152,7 @@ def int8(size: int = 0, *, symmetric: bool = True) -> Quantizer:
         stored = {"weight": Raw("I8", signed.shape, signed.tobytes()), "weight_scale": encode(scales, "F16")}
         if not symmetric:
             stored["weight_zero_point"] = Raw("I8", zeros.shape, (zeros - 128).astype(np.int8).tobytes())
-        return stored, (codes - zeros[:, groups]).astype(np.float32) * scales[:, groups]
+        return stored, decode(encode((codes - zeros[:, groups]).astype(np.float32) * scales[:, groups], "F16"))
 
     return quantize
 
@@ -169,7 +172,7 @@ def packed(bits: int = 4, size: int = 8, *, symmetric: bool = True, ordered: boo
             stored["weight_zero_point"] = transposed(pack_rows(zeros.T, bits))
         if not ordered:
             stored["weight_g_idx"] = _integers(groups)
-        return stored, (codes - zeros[:, groups]).astype(np.float32) * scales[:, groups]
+        return stored, decode(encode((codes - zeros[:, groups]).astype(np.float32) * scales[:, groups], "F16"))
 
     return quantize
 

@@ -115,6 +115,7 @@ mindformers.core.context.build_context
     Context: whether there is a context
     Context.is_exists(): whether there is a context
     is_legacy_model(): which code path generate takes
+    get_context: the directory of the launcher's tokenizer
     Context.reset_instance(): undoes a failed build
     MFContextOperator: which code path generate takes
     MFContextOperator.reset_instance(): undoes a failed build
@@ -136,6 +137,7 @@ mindformers.models.auto.tokenization_auto
     AutoTokenizer: patched
     AutoTokenizer.from_pretrained(yaml_name_or_path, *args, **kwargs): wrapped
     tokenizer_class_from_name(class_name): steps aside if it finds Qwen3's tokenizer
+mindformers.models.build_tokenizer: build_tokenizer: wrapped: the launcher's
 mindformers.models.build_config: merge_model_config(pretrain_model_dir, config): replaced: the launcher's
 mindformers.models.modeling_utils
     PreTrainedModel: the base of the classes that are patched
@@ -163,7 +165,13 @@ mindformers.generation.text_generator
     GenerationMixin: patched
     GenerationMixin._incremental_infer_mcore(self, model_inputs, prefill, gather_decode=): wrapped
     GenerationMixin.generate: wrapped
-mindformers.generation: GenerationConfig(**kwargs): made of generation_config.json
+    GenerationMixin.get_logits_processor(\
+self, generation_config, input_ids_seq_length, logits_processor): replaced
+    GenerationMixin.get_logits_warper(generation_config): replaced
+    GenerationMixin.postprocess: wrapped
+mindformers.generation
+    GenerationConfig(**kwargs): made of generation_config.json
+    LogitsProcessorList: its processors are replaced
 mindformers.generation.logits_process: run_using_numpy(): sampling, on the CPU
 mindformers.parallel_core.inference.model_utils
     InferModelMixin: patched

@@ -81,8 +81,10 @@ PATCHES: tuple[Patch, ...] = tuple(
         ("mindformers", "load_weights", ["load_weights"]),
         ("mindformers", "save_pretrained", ["save_pretrained"]),
         ("mindformers", "generation", ["eager_prefill", "decode_mask", "prompt_length"]),
+        ("mindformers", "logits", ["logits"]),
         ("mindformers", "from_pretrained", ["from_pretrained", "auto_model", "auto_config", "auto_tokenizer"]),
         ("mindformers", "model_config", ["model_config"]),
+        ("mindformers", "build_tokenizer", ["build_tokenizer"]),
         ("mindformers", "finetune", ["finetune"]),
     )
     for name in names

@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the directory, and what it shall be loaded with."""
     help_text = "the directory with config.json and the weights, or a hub ID that a cache has"
     parser.add_argument("directory", metavar="DIR", help=help_text)
+    parser.add_argument("--adapter", metavar="DIR", help="a LoRA adapter of PEFT's to merge into the weights")
     parser.add_argument("--config", metavar="YAML", help="a MindFormers YAML to check against the weights, too")
     parser.add_argument(
         "--tp", metavar="N", type=positive_int, help="tensor-parallel ranks (default: the YAML's, or 1)"
@@ -64,9 +65,10 @@ def run(arguments: argparse.Namespace) -> int:
     ranks = arguments.tp if arguments.tp is not None else settings.tensor_parallel
     directory = Path(arguments.directory)
     try:
-        directory = Location(arguments.directory, local_files_only=True).find().path
+        source = Location(arguments.directory, local_files_only=True, adapter=arguments.adapter).find()
+        directory = source.path
         result = preflight(
-            directory,
+            source,
             overrides=settings.overrides,
             overrides_source=settings.source,
             tensor_parallel=ranks,
@@ -102,6 +104,7 @@ def _as_json(result: Preflight, ranks: int) -> dict[str, Any]:
         "bytes": sum(info.nbytes for info in checkpoint.tensors.values()),
         "shape": dataclasses.asdict(result.dims),
         "quantized": checkpoint.dequantized or None,
+        "adapter": None if checkpoint.source.adapter is None else str(checkpoint.source.adapter.path),
         "tensor_parallel": ranks,
         "memory": {
             "parameters": memory.parameters,
@@ -140,11 +143,13 @@ def _summary(result: Preflight, found: dict[str, Any]) -> list[str]:
         f"heads of {shape.head_dim}, vocab_size {shape.vocab_size}, {tied}{experts}"
     )
     needed = f"{_size(memory.device_per_rank)} per device on {_plural(found['tensor_parallel'], 'rank')}"
+    changed = result.checkpoint.adapted
     quantized = [info for info in result.checkpoint.tensors.values() if isinstance(info, QuantizedTensor)]
     method = f"  quantized: {found['quantized']}, {_plural(len(quantized), 'tensor')}; dequantized to {memory.dtype}"
     return [
         f"  model: Qwen3, {model}",
         *([method] if quantized else []),
+        *([f"  adapter: LoRA, {found['adapter']}, merged into {_plural(changed, 'tensor')}"] if changed else []),
         f"  files: {found['tensors']} tensors in {_plural(len(found['files']), 'file')}, {_size(found['bytes'])}",
         f"  memory in {memory.dtype}: {needed}, {_size(memory.host)} on the host{free}",
     ]

@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", choices=("bfloat16", "float16", "float32"), help="of the written tensors (default: as they are)"
     )
+    parser.add_argument("--adapter", metavar="DIR", help="a LoRA adapter of PEFT's to merge into the weights")
     add_shard_size(parser)
 
 
@@ -62,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.source,
             arguments.target,
             layout=arguments.layout,
+            adapter=arguments.adapter,
             ranks=arguments.tp,
             dtype=arguments.dtype,
             max_shard_bytes=arguments.max_shard_size,
@@ -73,6 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
             each = f" for each of {arguments.tp} ranks"
             use = f"  in a YAML: load_checkpoint: {done.written.directory}, pretrained_model_dir: {arguments.source}"
         each += f", dequantized ({done.dequantized})," if done.dequantized else ""
+        each += f", merged with {done.adapter}," if done.adapter else ""
         contents = f"{done.parameters} parameters{each} in the {arguments.layout} layout"
         more = [f"  not converted: {name} (Qwen3 has no such parameter)" for name in done.ignored]
         print_written(done.written, stdout, contents, *more, use=use)

@@ -14,6 +14,7 @@ from pathlib import Path
 from mf_qwen3_patch.checkpoint.checks.preflight import CheckOptions, Preflight, check
 from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME
+from mf_qwen3_patch.checkpoint.files.resolve import with_adapter
 from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_NAMES
 from mf_qwen3_patch.checkpoint.files.shards import SINGLE_NAME
 from mf_qwen3_patch.checkpoint.files.strict_json import json_bytes
@@ -54,6 +55,7 @@ class Converted:
     parameters: int  # of each rank
     ignored: tuple[str, ...]  # tensors of the source that Qwen3 does not have
     warnings: tuple[str, ...]
+    adapter: str = ""  # the directory of the adapter that was merged
     dequantized: str = ""  # the method by which weights of the source were quantized
 
 
@@ -61,6 +63,7 @@ def convert_to_mindformers(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
     *,
+    adapter: str | os.PathLike[str] | None = None,
     layout: Layout = INFERENCE,
     ranks: int = 1,
     dtype: str | None = None,
@@ -71,15 +74,16 @@ def convert_to_mindformers(
 
     ``target`` is not there yet, or empty; a run that was stopped is continued. With several tensor-parallel ranks each
     gets one file with its own slices, ``rank_N/model.safetensors``, which is all stock looks for, whatever
-    ``max_shard_bytes``; config and tokenizer stay where they are. ``dtype`` is ``float32``, ``float16`` or
-    ``bfloat16``; None keeps the tensors' own. Raises CheckpointError if the source cannot be converted rightly or was
-    changed meanwhile, FileExistsError if ``target`` is something else already, OSError if the disk is full.
+    ``max_shard_bytes``; config and tokenizer stay where they are. A LoRA ``adapter`` is merged, be it given or in
+    ``source``. ``dtype`` is ``float32``, ``float16`` or ``bfloat16``; None keeps the tensors' own. Raises
+    CheckpointError if the source cannot be converted rightly or was changed meanwhile, FileExistsError if ``target``
+    is something else already, OSError if the disk is full.
     """
     root = Path(source)
     destination = find_place(root, Path(target))
     if ranks > 1 and layout != INFERENCE:
         raise ValueError("the training layout is not cut for ranks beforehand: each cuts its own as it loads")
-    with open_checkpoint(root) as checkpoint:
+    with open_checkpoint(with_adapter(root, adapter)) as checkpoint:
         found = check(checkpoint, CheckOptions(tensor_parallel=ranks))
         found.raise_for_problems()
         planned = plan_conversion(
@@ -110,7 +114,8 @@ class Conversion:
             advice = "convert to bfloat16 or float32, or leave the dtype as it is"
             warnings.append(f"finite values are too large for {self.dtype} and became infinite: {names}; {advice}")
         count = len(self.directory.files[0].tensors) if RANKS_KEY in self.directory.files[0].metadata else 0
-        return Converted(written, count or len(self.entries), ignored, tuple(warnings), checkpoint.dequantized)
+        adapter = "" if checkpoint.source.adapter is None else str(checkpoint.source.adapter.path)
+        return Converted(written, count or len(self.entries), ignored, tuple(warnings), adapter, checkpoint.dequantized)
 
 
 def plan_conversion(
@@ -134,7 +139,7 @@ def plan_conversion(
         if dtype_of_mixed is None:
             raise error_for(problems, str(checkpoint.directory))
         dtype = dtype_of_mixed
-    writer = TensorWriter(checkpoint)
+    writer, adapter = TensorWriter(checkpoint), checkpoint.source.adapter
     small_files: dict[str, bytes] = {}
     if ranks == 1:
         tensors = [_new_tensor(entry, writer, found.family, dtype) for entry in entries]
@@ -163,6 +168,7 @@ def plan_conversion(
             "dtype": dtype,
             "max_shard_bytes": max_shard_bytes if ranks == 1 else None,
             "source": source_identity(checkpoint),
+            **({} if adapter is None else {"adapter": adapter.adapter_config()}),
         },
     )
     return Conversion(directory, found, tuple(entries), writer.overflowed, dtype)

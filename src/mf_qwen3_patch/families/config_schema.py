@@ -7,14 +7,15 @@ every release, so each key must be carried over, dropped, or refused by name. Hu
   computes with), or known to be harmless. A test holds these lists against its source.
 - A key that only other models or other people's Qwen3 read, and that would change what those compute (soft capping,
   scaling factors, extra biases), is neutral, too: such a checkpoint was not made for HuggingFace's Qwen3.
-- Any other key can't change the output. It is ignored, as there, with one warning that names it.
+- Any other key can't change the output. It is ignored, as there, with one warning that names it, unless its value
+  says "none of it": null, false, 0 or empty.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from mf_qwen3_patch.families.tensors import ModelDims
@@ -117,6 +118,7 @@ HARMLESS = frozenset(
         "no_repeat_ngram_size",
         "num_beam_groups",
         "num_beams",
+        "num_labels",
         "num_return_sequences",
         "output_attentions",
         "output_hidden_states",
@@ -161,7 +163,7 @@ ALIASES: Mapping[str, str] = {
         "initializer_range": ("init_method_std",),
         "moe_intermediate_size": ("moe_ffn_hidden_size",),
         "num_experts_per_tok": ("moe_router_topk",),
-        "num_experts": ("num_moe_experts", "n_routed_experts", "expert_num"),
+        "num_experts": ("num_moe_experts", "n_routed_experts", "expert_num", "num_local_experts"),
         "torch_dtype": ("dtype",),
     }.items()
     for alias in aliases
@@ -177,8 +179,9 @@ class ConfigSchema:
     neutral: Mapping[str, tuple[Any, ...]]  # change the output unless they have one of these values; else refused
     harmless: frozenset[str]  # can't change the output; dropped silently
     unverifiable: tuple[str, ...]  # fields that nothing but config.json can tell, as the weights do not
+    renamed: Mapping[str, str] = field(default_factory=dict)  # transformers' other names for a key, as it saves them
 
     @property
     def dimensions(self) -> tuple[str, ...]:
         """The fields that the weights themselves can confirm or contradict."""
-        return tuple(field.name for field in fields(ModelDims) if field.name in self.fields)
+        return tuple(dimension.name for dimension in fields(ModelDims) if dimension.name in self.fields)

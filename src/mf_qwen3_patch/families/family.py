@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mf_qwen3_patch.families.config_schema import ConfigSchema
@@ -73,6 +73,7 @@ class Family:
     training_class: str  # its ``convert_weight_dict`` does the merging
     config_class: str
     base_class: str  # the others inherit from it
+    grouped: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # roles that newer files store as one tensor
     router: str = ""  # the path element of the router's parameter, in a mixture of experts
 
     def axes_of(self, name: str | TensorName) -> Axes | None:

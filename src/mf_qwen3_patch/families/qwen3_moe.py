@@ -35,6 +35,7 @@ QWEN3_MOE = replace(
         | {"decoder_sparse_step": (1,), "mlp_only_layers": ([], None)},
         harmless=_DENSE.harmless | {"output_router_logits", "router_aux_loss_coef"},
         unverifiable=(*_DENSE.unverifiable, "num_experts_per_tok", "norm_topk_prob"),
+        renamed={"num_local_experts": "num_experts"},  # since transformers 5
     ),
     layer_tensors={
         **{role: axes for role, axes in QWEN3.layer_tensors.items() if not role.startswith("mlp.")},
@@ -48,6 +49,11 @@ QWEN3_MOE = replace(
         FusedParameter("weight1", ("gating", "hidden"), stacked=True),
         FusedParameter("weight2", ("linear_fc2",), stacked=True),
     ),
+    # By transformers 5: [experts, rows, columns], the parts of an expert one below the other.
+    grouped={
+        "mlp.experts.gate_up_proj": ("mlp.experts.*.gate_proj.weight", "mlp.experts.*.up_proj.weight"),
+        "mlp.experts.down_proj": ("mlp.experts.*.down_proj.weight",),
+    },
     router="router",
     module="mindformers.models.qwen3_moe",
     inference_class="modeling_qwen3_moe_infer.InferenceQwen3MoeForCausalLM",

@@ -18,7 +18,7 @@ from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
 from mf_qwen3_patch.interrupts import keyboard_interrupts
 from mf_qwen3_patch.loading.fallback import fresh_memory, load_with_mindformers
 from mf_qwen3_patch.loading.report import LoadReport
-from mf_qwen3_patch.loading.runtime.context import device_kind, tensor_parallel_size
+from mf_qwen3_patch.loading.runtime.context import device_kind, say_if_generate_will_fail, tensor_parallel_size
 from mf_qwen3_patch.loading.runtime.log import say
 from mf_qwen3_patch.loading.runtime.network import network_parameters
 from mf_qwen3_patch.loading.transfer.assign import assigned
@@ -88,6 +88,7 @@ def execute(model: Any, plan: Plan, checkpoint: Checkpoint, details: Details) ->
         fused=dict(Counter(plan.fused)),
         casts=stats.casts,
         dequantized=stats.dequantized,
+        merged=stats.merged,
         ignored=details.ignored,
         mismatched=details.mismatched,
         newly_initialized=tuple(entry.name for entry in plan.newly_initialized),
@@ -99,4 +100,5 @@ def execute(model: Any, plan: Plan, checkpoint: Checkpoint, details: Details) ->
         host_peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         versions={"mf_qwen3_patch": __version__, **installed_versions()},
     )
+    say_if_generate_will_fail()
     return report

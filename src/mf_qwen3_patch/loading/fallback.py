@@ -9,6 +9,7 @@ from typing import Any
 import mindspore
 import numpy as np
 
+from mf_qwen3_patch.checkpoint.files.computed_tensor import ComputedTensor
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
 from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import QuantizedTensor
 from mf_qwen3_patch.errors import LoadNotProven, Problem, UnsupportedCheckpoint, error_for, some
@@ -25,22 +26,24 @@ def plan_with_fallback(
 ) -> Plan:
     """Plan the load as ``plan`` does, or by MindFormers' own loader.
 
-    That can leave nothing out (ValueError), and dequantizes nothing (UnsupportedCheckpoint).
+    That can leave nothing out (ValueError), and computes nothing (UnsupportedCheckpoint).
     """
     try:
         return plan(model, tensors, family, left_out=left_out)
     except PlanNotPossible as reason:
         if left_out:
             raise ValueError(f"ignore_mismatched_sizes=True can't be done here: {reason}") from reason
-        quantized = next((tensor for tensor in tensors.values() if isinstance(tensor, QuantizedTensor)), None)
-        if quantized is not None:
-            raise error_for([_not_dequantized(quantized, reason)], str(quantized.file.parent)) from reason
+        computed = next((tensor for tensor in tensors.values() if isinstance(tensor, ComputedTensor)), None)
+        if computed is not None:
+            raise error_for([_not_computed(computed, reason)], str(computed.file.parent)) from reason
         return plan_for_verification(model, tensors, family, str(reason))
 
 
-def _not_dequantized(tensor: QuantizedTensor, reason: PlanNotPossible) -> Problem:
+def _not_computed(tensor: ComputedTensor, reason: PlanNotPossible) -> Problem:
     method, wanted = tensor.encoding.method, "weights in BF16, F16 or F32"
-    summary = f"the weights are quantized ({method}), and MindFormers' own loader, which dequantizes nothing, is needed"
+    what = "are quantized" if isinstance(tensor, QuantizedTensor) else "have an adapter"
+    does = "dequantizes" if isinstance(tensor, QuantizedTensor) else "merges"
+    summary = f"the weights {what} ({method}), and MindFormers' own loader, which {does} nothing, is needed"
     advice = f"convert the directory with --layout training, and load the result ({reason})"
     where = {"file": tensor.file.name, "tensor": tensor.name}
     return Problem(UnsupportedCheckpoint, summary, **where, expected=wanted, found=method, advice=advice)

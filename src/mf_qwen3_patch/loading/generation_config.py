@@ -24,10 +24,23 @@ _SILENT = frozenset(
 _MINDFORMERS_ONLY = frozenset({"guess_set_size", "level", "parallel_decoding", "use_past", "window_size"})
 # Settings that MindFormers does not have, and what they are when they change nothing.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
-    **dict.fromkeys(("early_stopping", "remove_invalid_values"), (False,)),
-    **dict.fromkeys(("epsilon_cutoff", "eta_cutoff", "no_repeat_ngram_size"), (0,)),
-    **dict.fromkeys(("length_penalty", "num_return_sequences", "typical_p"), (1,)),
+    **dict.fromkeys(("early_stopping", "remove_invalid_values", "token_healing"), (False,)),
+    **dict.fromkeys(("epsilon_cutoff", "eta_cutoff", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size"), (0,)),
+    **dict.fromkeys(("min_p", "presence_penalty", "frequency_penalty", "diversity_penalty"), (0,)),
+    **dict.fromkeys(("length_penalty", "num_return_sequences", "typical_p", "num_beam_groups", "guidance_scale"), (1,)),
+    "penalty_alpha": (0,),
+    "suppress_tokens": ([],),
 }
+# Settings that MindFormers has, but that do nothing there, or nothing good, unless they are this.
+_BROKEN: dict[str, Any] = {"num_beams": 1}
+_SAMPLING = ("do_sample", "repetition_penalty", "temperature", "top_k", "top_p")
+# Settings that only matter where another does, which is warned of itself.
+_OF_BEAMS = frozenset({"early_stopping", "length_penalty", "num_beam_groups", "diversity_penalty"})
+_OF_ASSISTANTS = frozenset(
+    {"num_assistant_tokens", "num_assistant_tokens_schedule", "assistant_confidence_threshold"}
+    | {"prompt_lookup_num_tokens", "max_matching_ngram_size", "assistant_lookbehind", "target_lookbehind"}
+    | {"is_assistant", "prefill_chunk_size"}
+)
 
 
 def generation_settings(model: Any) -> dict[str, Any]:
@@ -55,14 +68,22 @@ def set_generation_config(model: Any, directory: str | os.PathLike[str]) -> tupl
     except CheckpointError as error:
         return (f"{path.name} is not used, generation goes by config.json: {error.problems[0].summary}",)
     before = vars(model.generation_config)
-    settings = before.keys() - _SILENT
+    beams = raw.get("num_beams") not in (None, 1)
+    settings = before.keys() - _SILENT - {name for name, value in _BROKEN.items() if raw.get(name) not in (None, value)}
     # null is "not set"; MindFormers has its own default then.
     given = {name: value for name, value in raw.items() if name in settings and value is not None}
-    model.generation_config = GenerationConfig(**{**before, "_from_model_config": False, **given})
+    default = vars(GenerationConfig())
+    # transformers: beside this file, what config.json says of sampling does not count.
+    sampling = {name: default[name] for name in _SAMPLING}
+    config = GenerationConfig(**{**before, **sampling, "_from_model_config": False, **given})
+    if raw.get("pad_token_id") is None and config.eos_token_id:
+        config.pad_token_id = config.eos_token_id[0]  # as transformers does; stock would take 0, which is a word
+    model.generation_config = config
     lost = sorted(
         f"{name}: {short_json(value)}"
         for name, value in raw.items()
-        if name not in settings | _SILENT and value not in (None, [], *_NEUTRAL.get(name, ()))
+        if name not in settings | _SILENT | _OF_ASSISTANTS | (frozenset() if beams else _OF_BEAMS)
+        and value not in (None, [], *_NEUTRAL.get(name, ()))
     )
     warning = f"{path.name} has settings that MindFormers' generate() does not have, ignored: {', '.join(lost)}"
     return (warning,) if lost else ()

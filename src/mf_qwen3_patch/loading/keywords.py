@@ -30,7 +30,7 @@ _MINDSPORES = {
 _REFUSED = {
     **dict.fromkeys(
         ("adapter_kwargs", "adapter_name"),
-        "adapters are not loaded; merge it with peft's merge_and_unload() and save the whole model",
+        "an adapter is a directory that is merged: adapter=...",
     ),
     **dict.fromkeys(("from_flax", "from_tf", "gguf_file"), "only safetensors are loaded"),
     **dict.fromkeys(("load_in_4bit", "load_in_8bit", "quantization_config"), "nothing is quantized while it is loaded"),

@@ -16,7 +16,7 @@ from mf_qwen3_patch.checkpoint.config.normalize import normalize
 from mf_qwen3_patch.checkpoint.config.overrides import apply_overrides
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint, open_checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import Directory
-from mf_qwen3_patch.checkpoint.files.resolve import Location
+from mf_qwen3_patch.checkpoint.files.resolve import Location, with_adapter
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.qwen3 import QWEN3
 from mf_qwen3_patch.families.tensors import parse_name
@@ -79,6 +79,7 @@ def load_pretrained(
     Args:
         name: A directory with config.json and ``*.safetensors``, or a hub ID such as ``Qwen/Qwen3-14B``, which is
             looked for in the caches of HuggingFace and ModelScope, and downloaded from HuggingFace if that is allowed.
+            Of a directory with a LoRA adapter, the base model that its adapter_config.json names is loaded, merged.
         config: Used instead of config.json: MindFormers' or transformers' config object, or the path of a
             config.json or its directory.
         torch_dtype: Of the parameters: "auto" (the default: the checkpoint's), a name, or a dtype.
@@ -92,8 +93,9 @@ def load_pretrained(
         trust_remote_code: Never needed; warned of.
         family: The model family; by default the one that config.json names.
         keywords: ``subfolder``, ``variant``, ``revision``, ``cache_dir``, ``local_files_only``, ``force_download``
-            and ``token`` say where the model is. The others are config fields (``num_hidden_layers``,
-            ``seq_length``, ``compute_dtype``, ...) that replace what config.json says.
+            and ``token`` say where the model is, ``adapter`` is the directory of a LoRA adapter to
+            merge. The others are config fields (``num_hidden_layers``, ``seq_length``, ``compute_dtype``, ...) that
+            replace what config.json says.
 
     Returns:
         The loaded inference network, ready for ``generate``; its ``mf_qwen3_report`` says what was done. With
@@ -159,6 +161,7 @@ def load_weights(
     model: PreTrainedModel,
     directory: str | os.PathLike[str] | Directory,
     *,
+    adapter: str | os.PathLike[str] | None = None,
     dequantize: bool | None = None,
     family: Family | None = None,
 ) -> LoadReport:
@@ -169,6 +172,7 @@ def load_weights(
         directory: A HuggingFace Qwen3 directory, or one with MindFormers' names: converted by ``convert``, in
             either layout, or merged by MindFormers without a note of its layout, which is then taken for the
             training layout, as MindFormers does, with a warning.
+        adapter: The directory of a LoRA adapter that is merged into HuggingFace's weights.
         dequantize: Whether quantized weights of HuggingFace's are dequantized, as in ``load_pretrained``.
         family: The model family; by default the model's own.
 
@@ -181,8 +185,8 @@ def load_weights(
     """
     started = time.perf_counter()
     family = family or family_of(model)
-    source = directory if isinstance(directory, Directory) else Directory(directory)
     discard_report(model)
+    source = with_adapter(directory, adapter)
     built_with = fields_of(model.config, family)
     stand_in = {"model_type": family.model_type, **built_with}
     with closing(source):

@@ -41,6 +41,7 @@ class LoadReport:
         tensor_parallel: How many ranks share the model.
         casts: Dtype changes and the number of tensors they happened to: ``{"BF16->float32": 443}``.
         dequantized: Methods and dtypes, and the number of tensors that were quantized: ``{"FP8->bfloat16": 252}``.
+        merged: Kinds of adapters and dtypes, and the number of tensors that they changed: ``{"LoRA->bfloat16": 252}``.
         ignored: Tensors that were not loaded, and why.
         mismatched: Of these, the ones that ``ignore_mismatched_sizes`` let pass: their shape and the config's.
         newly_initialized: The parameters that were not loaded for that reason, and were newly initialized.
@@ -67,6 +68,7 @@ class LoadReport:
     fused: Mapping[str, int] = field(default_factory=dict)
     casts: Mapping[str, int] = field(default_factory=dict)
     dequantized: Mapping[str, int] = field(default_factory=dict)
+    merged: Mapping[str, int] = field(default_factory=dict)
     ignored: Mapping[str, str] = field(default_factory=dict)
     mismatched: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
     newly_initialized: tuple[str, ...] = ()
@@ -144,6 +146,8 @@ class LoadReport:
         ]
         for change, count in self.dequantized.items():
             lines.append(("dequantized", f"{change.replace('->', ' → ')}, {count} tensors"))
+        for change, count in self.merged.items():
+            lines.append(("merged", f"{change.replace('->', ' → ')}, {count} tensors"))
         if self.casts:
             lines.append(("cast", ", ".join(f"{cast}: {count} tensors" for cast, count in self.casts.items())))
         if self.verification is not None:

@@ -19,6 +19,9 @@ from mf_qwen3_patch.checkpoint.files.tokenizer_files import (
 from mf_qwen3_patch.errors import Problem, UnsupportedCheckpoint, error_for
 from mf_qwen3_patch.loading.runtime.log import warn
 
+_BACKEND = "TokenizersBackend"
+"""transformers 5's name of a tokenizer that is all in tokenizer.json: 4's PreTrainedTokenizerFast."""
+
 
 def load_tokenizer(
     name: str | os.PathLike[str] | Location, *inputs: Any, trust_remote_code: bool | None = None, **keywords: Any
@@ -38,8 +41,10 @@ def load_tokenizer(
         warn([f"{TOKENIZER_CONFIG_NAME} has an auto_map; its custom code is not run"])
     given = {key: value for key, value in keywords.items() if key not in LOCATION_KEYWORDS}
     settings = {**_in_older_words(config), **given, "local_files_only": True, "trust_remote_code": False}
+    generic = config.get("tokenizer_class") == _BACKEND and not hasattr(transformers, _BACKEND)
+    chosen = transformers.PreTrainedTokenizerFast if generic else transformers.AutoTokenizer
     try:
-        return transformers.AutoTokenizer.from_pretrained(root, *inputs, **settings)
+        return chosen.from_pretrained(root, *inputs, **settings)
     except Exception as error:
         # transformers does not say which file it could not read.
         if problems := damage(root):
@@ -55,7 +60,7 @@ def _transformers(config: dict[str, Any], directory: str) -> Any:
         needs = "Qwen3's tokenizer needs HuggingFace transformers, which comes with MindFormers"
         raise ImportError(f"{needs}: pip install transformers") from error
     name = config.get("tokenizer_class") or TOKENIZER_CLASS
-    if any(hasattr(transformers, str(known)) for known in (name, f"{name}Fast")):
+    if name == _BACKEND or any(hasattr(transformers, str(known)) for known in (name, f"{name}Fast")):
         return transformers
     summary = f"transformers {transformers.__version__} has no {name}, which {TOKENIZER_CONFIG_NAME} asks for"
     where = {"file": TOKENIZER_CONFIG_NAME, "field": "tokenizer_class", "expected": TOKENIZER_CLASS}

@@ -65,7 +65,7 @@ def with_mask(stock: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -
 
 
 def generate(stock: Callable[..., Any], self: Any, input_ids: Any, *args: Any, **kwargs: Any) -> Any:
-    """Refuse a prompt that is longer than the model's ``seq_length``, and say what a full key/value cache needs.
+    """Take the arguments as transformers does, refuse what can't be done, and say what a full key/value cache needs.
 
     Stock cuts ``max_length`` to ``seq_length`` and then complains that ``max_length`` is too small, which no value of
     it can mend. Of a full cache it says that a pool of blocks is out of memory, and never gives them back.
@@ -78,6 +78,11 @@ def generate(stock: Callable[..., Any], self: Any, input_ids: Any, *args: Any, *
             f"with a larger seq_length, e.g. from_pretrained(..., seq_length={2 * longest}), which takes prompt and "
             "answer together"
         )
+    from mf_qwen3_patch.loading.generate_arguments import generate_arguments
+
+    chosen = args[0] if args else kwargs.get("generation_config")
+    prompts = [np.ravel(row).tolist() for row in _rows(input_ids)]
+    kwargs = generate_arguments(kwargs, chosen or self.generation_config, prompts, config.seq_length)
     try:
         return stock(self, input_ids, *args, **kwargs)
     except RuntimeError as error:
@@ -90,6 +95,12 @@ def generate(stock: Callable[..., Any], self: Any, input_ids: Any, *args: Any, *
             f"prompts and answers together: load the model with from_pretrained(..., batch_size={len(lengths)}), or "
             "with more num_blocks, or generate in smaller batches"
         ) from error
+
+
+def _rows(input_ids: Any) -> Any:
+    """Return each prompt, of one or of a batch, in whatever they are."""
+    values = input_ids.asnumpy() if hasattr(input_ids, "asnumpy") else input_ids
+    return values if len(values) and any(map(np.ndim, values)) else [values]
 
 
 def _prompt_lengths(input_ids: Any) -> list[int]:

@@ -119,3 +119,13 @@ def test_a_missing_tensor_and_a_contradicting_yaml_are_clear_errors(installed_py
     assert "field hidden_size" in mismatch.stdout
     for finished in (incomplete, mismatch):
         assert "text_generation_text" not in finished.stdout
+
+
+def test_load_checkpoint_may_be_the_one_weight_file(tmp_path: Path) -> None:
+    python = bare(tmp_path / "venv")
+    file = ("--load_checkpoint", str(MICRO_QWEN3 / "model.safetensors"))
+    command = [python, "-m", "mf_qwen3_patch", "run", "--cpu", LAUNCHER, *arguments(MICRO_QWEN3, *file)]
+    finished = launch(*command, cwd=tmp_path, PYTHONPATH=str(ROOT / "src"))
+
+    assert finished.returncode == 0, finished.stdout[-5000:]
+    assert_loaded_and_answered(finished.stdout)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.checkpoints import QWEN3_14B, edit_config, write_checkpoint, write_sparse_checkpoint
+from tests.support.lora import write_adapter
 from tests.support.quantized import write_quantized
 
 from mf_qwen3_patch.cli import check
@@ -203,3 +204,27 @@ def test_what_the_host_has_no_memory_for_is_not_said_to_load(
     output = capsys.readouterr().out
     assert "will load" not in output
     assert "this host lacks the memory" in output
+
+
+def test_an_adapter_is_checked_with_its_base(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base, adapter = write_checkpoint(tmp_path / "base"), tmp_path / "adapter"
+    write_adapter(adapter, base)
+
+    assert main(["check", str(adapter)]) == 0
+    line = f"  adapter: LoRA, {adapter}, merged into 14 tensors\n"
+    assert line in capsys.readouterr().out
+    assert main(["check", str(base), "--adapter", str(adapter)]) == 0
+    assert line in capsys.readouterr().out
+    assert main(["check", str(base), "--adapter", str(adapter), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["adapter"], found["files"]) == (str(adapter), ["model.safetensors", "adapter_model.safetensors"])
+    assert main(["check", str(base), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["adapter"] is None
+
+
+def test_an_adapter_that_can_not_be_merged_will_not_load(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base, adapter = write_checkpoint(tmp_path / "base"), tmp_path / "adapter"
+    write_adapter(adapter, base, use_dora=True)
+
+    assert main(["check", str(adapter)]) == 1
+    assert "the adapter is DoRA, and is not merged here" in capsys.readouterr().out

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mf_qwen3_patch._display import short_repr
+from mf_qwen3_patch.checkpoint.adapter.merge import merged
+from mf_qwen3_patch.checkpoint.checks.biases import without_needless_bias
 from mf_qwen3_patch.checkpoint.checks.config_fields import field_mismatches, surplus_layers
 from mf_qwen3_patch.checkpoint.checks.inferred_dims import compare
 from mf_qwen3_patch.checkpoint.checks.memory import MemoryForecast, forecast_memory, free_host_memory
@@ -17,15 +19,18 @@ from mf_qwen3_patch.checkpoint.checks.tensors import (
     misfits,
     misshapen_tensors,
     missing_tensors,
-    tied_head,
     unexpected_tensors,
 )
+from mf_qwen3_patch.checkpoint.checks.tied_head import tied_head
 from mf_qwen3_patch.checkpoint.checks.unsupported import unsupported_kind
 from mf_qwen3_patch.checkpoint.config.normalize import NormalizedConfig, normalize
 from mf_qwen3_patch.checkpoint.config.overrides import KEYWORD_ARGUMENT, apply_overrides
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint, open_checkpoint
+from mf_qwen3_patch.checkpoint.files.directory import Directory
+from mf_qwen3_patch.checkpoint.files.resolve import with_adapter
 from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_NAMES
 from mf_qwen3_patch.checkpoint.quantization.dequantize import dequantized
+from mf_qwen3_patch.checkpoint.regrouped import regrouped
 from mf_qwen3_patch.errors import Problem, error_for
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.tensors import ModelDims
@@ -85,8 +90,9 @@ class CheckOptions:
 
 
 def preflight(
-    directory: str | os.PathLike[str],
+    directory: str | os.PathLike[str] | Directory,
     *,
+    adapter: str | os.PathLike[str] | None = None,
     overrides: Mapping[str, object] | None = None,
     overrides_source: str = KEYWORD_ARGUMENT,
     tensor_parallel: int = 1,
@@ -102,7 +108,8 @@ def preflight(
     """Check a HuggingFace Qwen3 directory.
 
     Args:
-        directory: With config.json and the weights.
+        directory: With config.json and the weights, or with a LoRA adapter whose adapter_config.json names its base.
+        adapter: The directory of a LoRA adapter that is merged into the weights.
         overrides: Config fields that go over config.json's, under HuggingFace's names or MindFormers' aliases
             (``num_layers`` and so on); a value of None counts as not given. Values that agree with the weights are
             fine.
@@ -137,7 +144,7 @@ def preflight(
         ignore_mismatched_sizes,
         dequantize,
     )
-    with open_checkpoint(directory, absent_config=absent_config, variant=variant) as checkpoint:
+    with open_checkpoint(with_adapter(directory, adapter), absent_config=absent_config, variant=variant) as checkpoint:
         return check(checkpoint, options)
 
 
@@ -148,17 +155,19 @@ def check(checkpoint: Checkpoint, options: CheckOptions, config: NormalizedConfi
     config = config or normalize(checkpoint.config, family=checkpoint.family)
     overridden = apply_overrides(config, options.overrides, options.overrides_source)
     config = overridden.config
-    kind = unsupported_kind(checkpoint, options.model_type)
+    checkpoint = regrouped(checkpoint, config.family, config.dims)
+    checkpoint = merged(checkpoint, config.family, tied=config.dims.tie_word_embeddings)
+    kind = unsupported_kind(checkpoint, options.model_type, tied=config.dims.tie_word_embeddings)
     problems, warnings = [*([kind] if kind else []), *checkpoint.problems], list(checkpoint.warnings)
     dims = config.dims
     left_out: tuple[Misfit, ...] = ()
     # Of another kind of model, or without its config, nothing below would say more than that.
     if checkpoint.config_read and not kind:
         warnings += config.warnings
-        problems += config.problems
         # Without any tensor the files' own problems say why, if there are any.
         if checkpoint.tensors or not checkpoint.problems:
             compared = compare(checkpoint, overridden)
+            problems += without_needless_bias(config.problems, compared)
             left_out = misfits(compared) if options.ignore_mismatched_sizes else ()
             surplus = surplus_layers(compared) if options.fewer_layers else []
             problems += field_mismatches(compared, sizes=not options.ignore_mismatched_sizes, layers=not surplus)
@@ -166,9 +175,12 @@ def check(checkpoint: Checkpoint, options: CheckOptions, config: NormalizedConfi
             if not options.ignore_mismatched_sizes:
                 problems += misshapen_tensors(compared)
             unexpected, ignored = unexpected_tensors(compared)
-            problems += unexpected
-            warnings += [*ignored, *tied_head(compared), *surplus, *_about(left_out)]
+            ambiguous, untied = tied_head(compared, options.overrides, options.overrides_source)
+            problems += [*unexpected, *ambiguous]
+            warnings += [*ignored, *untied, *surplus, *_about(left_out)]
             dims = dims if surplus or left_out else compared.dims
+        else:
+            problems += config.problems
         problems += tensor_parallel_problems(dims, options.tensor_parallel)
     dtype = options.dtype or parameter_dtype(checkpoint, config)
     memory = forecast_memory(dims, dtype, options.tensor_parallel, free_host_memory())

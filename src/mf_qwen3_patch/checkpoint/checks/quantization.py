@@ -14,7 +14,7 @@ from mf_qwen3_patch.checkpoint.quantization.dequantize import METHODS, QUANTIZAT
 from mf_qwen3_patch.errors import Problem, UnsupportedCheckpoint
 from mf_qwen3_patch.families.registry import is_known
 
-LOADABLE_DTYPES = frozenset({"F32", "F16", "BF16"})
+LOADABLE_DTYPES = frozenset({"F64", "F32", "F16", "BF16"})
 """Dtypes whose values mean what they say; others are quantized and need their scales."""
 
 _ORIGINAL = "download the original bfloat16 checkpoint of the same model, e.g. Qwen/Qwen3-14B"
@@ -71,7 +71,8 @@ def quantization_problem(checkpoint: Checkpoint) -> Problem | None:
     declared = None if checkpoint.dequantized else _declared(checkpoint)
     witness = next(_witnesses(checkpoint), None)
     if witness is None:
-        return None if declared is None else _claimed(declared)
+        # Without any such tensor, transformers minds no other sign than this.
+        return None if declared is None or checkpoint.config.get(QUANTIZATION_KEY) is None else _claimed(declared)
     info, method = witness
     title, advice = method.title, method.advice
     if declared is not None:

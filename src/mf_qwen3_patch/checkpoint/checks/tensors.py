@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from mf_qwen3_patch.checkpoint.checks.biases import attention_biases
 from mf_qwen3_patch.checkpoint.checks.inferred_dims import Comparison
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
-from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import QuantizedTensor
 from mf_qwen3_patch.errors import (
-    CheckpointError,
     ConfigMismatch,
     CorruptCheckpoint,
     IncompleteCheckpoint,
@@ -17,8 +16,6 @@ from mf_qwen3_patch.errors import (
     some,
 )
 from mf_qwen3_patch.families.tensors import Axes, Axis, Shape, is_expert_role, names_of_role, parse_name, shape_of
-
-_COMPARED_BYTES = 16 * 1024 * 1024
 
 
 def missing_tensors(compared: Comparison) -> list[Problem]:
@@ -121,6 +118,11 @@ def _no_head(compared: Comparison) -> Problem:
     )
 
 
+def _is_bias(compared: Comparison, name: str) -> bool:
+    layer, _, role = compared.checkpoint.names[name]
+    return layer is not None and role in compared.config.family.biases
+
+
 def misshapen_tensors(compared: Comparison) -> list[Problem]:
     """Report tensors whose shape differs from the others', one problem per role and shape.
 
@@ -182,16 +184,15 @@ def _of_another_shape(compared: Comparison, sizes: Mapping[Axis, int]) -> Iterat
 def unexpected_tensors(compared: Comparison) -> tuple[list[Problem], list[str]]:
     """Report tensors that the config does not ask for.
 
-    Biases that Qwen3 would use if its config said so are a problem, since dropping them changes the output; unknown
-    names are one warning. (Layers and vocabulary rows beyond the config's are reported as that field's mismatch.)
+    Biases that Qwen3 would use if its config said so are a problem, since dropping them changes the output, unless they
+    are zero; unknown names are one warning. (Layers and vocabulary rows beyond the config's are reported as that
+    field's mismatch.)
     """
     config, tensors = compared.config, compared.checkpoint.tensors
-    biases: list[str] = []
-    unknown: list[str] = []
-    for name in tensors:
-        if compared.axes_of(name, compared.sizes) is None:
-            layer, _, role = compared.checkpoint.names[name]
-            (biases if layer is not None and role in config.family.biases else unknown).append(name)
+    biases = [bias.name for bias in attention_biases(compared)]
+    unknown = [
+        name for name in tensors if compared.axes_of(name, compared.sizes) is None and not _is_bias(compared, name)
+    ]
     problems = []
     # With attention_bias: true the config itself has been refused already.
     if biases and not any(problem.field == "attention_bias" for problem in config.problems):
@@ -210,39 +211,3 @@ def unexpected_tensors(compared: Comparison) -> tuple[list[Problem], list[str]]:
         )
     listed = some(unknown, 10, " and {} more")
     return problems, [f"ignored, as Qwen3 has no such tensors: {listed}"] if unknown else []
-
-
-def tied_head(compared: Comparison) -> list[str]:
-    """Warn of an ``lm_head.weight`` that the config makes superfluous.
-
-    HuggingFace ties and ignores it, so that is done here. A difference from the embedding is looked for in the first
-    16 MiB.
-    """
-    family, tensors = compared.config.family, compared.checkpoint.tensors
-    head, embedding = tensors.get(family.head), tensors.get(family.embedding)
-    if head is None or not compared.config.dims.tie_word_embeddings:
-        return []
-    source = compared.overridden.origin("tie_word_embeddings").source
-    verdict = _compare_bytes(compared, head, embedding)
-    warning = (
-        f"{head.file.name} has {head.name} although {source} says tie_word_embeddings: true; as with HuggingFace, the "
-        f"embedding is used and {head.name} is ignored ({verdict})"
-    )
-    return [warning]
-
-
-def _compare_bytes(compared: Comparison, head: TensorInfo, embedding: TensorInfo | None) -> str:
-    if embedding is None:
-        return "it is not compared with the embedding, which is not there"
-    if isinstance(head, QuantizedTensor) or isinstance(embedding, QuantizedTensor):
-        return "it is not compared with the embedding, as it is quantized"
-    if (head.dtype, head.shape) != (embedding.dtype, embedding.shape):
-        return "it differs from the embedding in shape or dtype"
-    length = min(head.nbytes, _COMPARED_BYTES)
-    try:
-        first, second = (compared.checkpoint.file(info.file).read(info.offset, length) for info in (head, embedding))
-    except CheckpointError as error:
-        return f"it could not be compared with the embedding: {error.problems[0].found}"
-    if first != second:
-        return "its values differ from the embedding's, so the model may be meant to be untied"
-    return "they are identical" if length == head.nbytes else f"identical as far as compared, {length} bytes"

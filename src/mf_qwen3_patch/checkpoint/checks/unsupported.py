@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.checks.quantization import quantization_problem
@@ -12,7 +13,7 @@ from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import ADAPTER_CONFIG_NAME, CONFIG_NAME
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
 from mf_qwen3_patch.checkpoint.files.shards import ADAPTER_NAMES
-from mf_qwen3_patch.errors import Problem, UnsupportedCheckpoint
+from mf_qwen3_patch.errors import CheckpointError, IncompleteCheckpoint, Problem, UnsupportedCheckpoint
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.qwen3 import QWEN3
 from mf_qwen3_patch.families.registry import FAMILIES, is_known, is_parameter_name
@@ -41,6 +42,12 @@ _BEGINNINGS = (
     "model.layers.",
     *(name for family in FAMILIES.values() for name in family.outer_tensors if name != family.head),
 )
+# What wrappers put between the elements of names: torch.compile, activation checkpointing, FSDP, DDP, DeepSpeed, models
+# of several modalities, trainers.
+_WRAPPERS = frozenset(
+    {"_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module", "_forward_module", "module", "language_model"}
+    | {"base_model", "_fpw_module", "pretrained_model", "wrapped_module", "_original_module"}
+)
 _SHOWN = 60
 
 MERGE_ADAPTER = "merge it into its base model with PEFT's merge_and_unload(), save that, and load the result"
@@ -52,26 +59,46 @@ def is_of_an_adapter(name: str) -> bool:
     return _LORA_NAME.fullmatch(name) is not None
 
 
-def unsupported_kind(checkpoint: Checkpoint, model_type: str | None = None) -> Problem | None:
-    """Recognize what ``checkpoint`` is if it is not a plain Qwen3, or not of ``model_type``."""
-    problem = _adapter(checkpoint)
+def unsupported_kind(checkpoint: Checkpoint, model_type: str | None = None, *, tied: bool = False) -> Problem | None:
+    """Recognize what ``checkpoint`` is if it is not a plain Qwen3, or not of ``model_type``.
+
+    A model that is ``tied`` needs no output layer of its own.
+    """
+    problem = _adapter_alone(checkpoint) or _adapter(checkpoint)
     if problem is None and checkpoint.config_read:
         problem = other_model(checkpoint.config, checkpoint.family, model_type)
     # The first names the kind; later rules mostly describe the same cause by its tensors.
-    rules = (quantization_problem, _mindformers_layout, _embedding, _classifier, _qwen2, _wrapped, _other_family)
-    return problem or next(filter(None, (rule(checkpoint) for rule in rules)), None)
+    rules = (quantization_problem, _mindformers_layout, _empty, _wrapped, _embedding, _qwen2, _other_family)
+    problem = problem or next(filter(None, (rule(checkpoint) for rule in rules)), None)
+    return problem if problem or tied else _classifier(checkpoint)
+
+
+def _adapter_alone(checkpoint: Checkpoint) -> Problem | None:
+    """Recognize an adapter whose base model is not named."""
+    if not checkpoint.source.is_adapter:
+        return None
+    try:
+        checkpoint.source.adapter_config()
+    except CheckpointError as error:
+        return error.problems[0]
+    return Problem(
+        UnsupportedCheckpoint,
+        f"this is a LoRA adapter, and its {ADAPTER_CONFIG_NAME} names no base model",
+        file=ADAPTER_CONFIG_NAME,
+        field="base_model_name_or_path",
+        expected="the directory or hub ID of its base model",
+        found="none",
+        advice="load the base model, and name this directory as its adapter: adapter=...",
+    )
 
 
 def _adapter(checkpoint: Checkpoint) -> Problem | None:
     lora = next(filter(is_of_an_adapter, checkpoint.tensors), None)
-    files = sorted(checkpoint.listing & {ADAPTER_CONFIG_NAME, *ADAPTER_NAMES})
-    if lora is None and not files:
+    files = sorted(checkpoint.listing & ADAPTER_NAMES)
+    # Beside a model an adapter is merged, or named as ignored.
+    if lora is None and (checkpoint.tensors or not files or checkpoint.source.adapter is not None):
         return None
     summary, advice = "this is a LoRA adapter, not a whole model", MERGE_ADAPTER
-    if lora is None and checkpoint.tensors:
-        # HuggingFace would add it to the model: to load the model alone is no less wrong.
-        summary = "a LoRA adapter lies beside the model"
-        advice += f"; if the model is meant without its adapter, move {' and '.join(files)} elsewhere"
     return Problem(
         UnsupportedCheckpoint,
         summary,
@@ -139,14 +166,17 @@ def _embedding(checkpoint: Checkpoint) -> Problem | None:
         return None
     marks = sorted({"modules.json", "config_sentence_transformers.json", "1_Pooling"} & checkpoint.listing)
     evidence = f" ({marks[0]} is there, too)" if marks else ""
-    summary = f"the tensors lack the prefix 'model.', as in Qwen3-Embedding{evidence}: there is no language head"
-    advice = "use sentence-transformers for embeddings, or a causal Qwen3 for generation"
+    summary = "the tensors lack the prefix 'model.'"
+    advice = "load it with transformers' AutoModelForCausalLM, and save it with save_pretrained()"
+    if not known:
+        summary += f", as in Qwen3-Embedding{evidence}, and none is an output layer"
+        advice = f"use sentence-transformers for embeddings, or a causal Qwen3 for generation; or {advice}"
     return _shown_by(tensors[bare], summary, f"model.{bare}", bare, advice)
 
 
 def _classifier(checkpoint: Checkpoint) -> Problem | None:
-    info = checkpoint.tensors.get("score.weight")
-    if info is None:
+    info, heads = checkpoint.tensors.get("score.weight"), {family.head for family in FAMILIES.values()}
+    if info is None or heads & (checkpoint.tensors.keys() | checkpoint.lost) or checkpoint.lost_unknown:
         return None
     summary = "the weights have a classifier head instead of a language head, as rerankers and reward models have"
     expected, found = f"{QWEN3.head}, or tied embeddings", f"{info.name} {list(info.shape)}"
@@ -164,15 +194,48 @@ def _qwen2(checkpoint: Checkpoint) -> Problem | None:
     return _shown_by(biased, summary, "qwen3", "qwen2", advice, "model_type")
 
 
-def _wrapped(checkpoint: Checkpoint) -> Problem | None:
-    if any(is_known(checkpoint.names[name]) for name in checkpoint.tensors):
+def _empty(checkpoint: Checkpoint) -> Problem | None:
+    """Recognize what DeepSpeed leaves if parameters are saved that are spread over ranks."""
+    known = [info for name, info in checkpoint.tensors.items() if is_known(checkpoint.names[name])]
+    empty = [info for info in known if 0 in info.shape]
+    if not empty:
         return None
-    for name, info in checkpoint.tensors.items():
-        for beginning in _BEGINNINGS:
-            prefix, found, rest = name.partition(beginning)
-            if prefix and is_known(found + rest):
-                summary = f"all tensor names carry the prefix {prefix[:_SHOWN]!r}, as a wrapper writes them"
-                return _shown_by(info, summary, found + rest, name, "save the unwrapped model with save_pretrained()")
+    count = "1 tensor is" if len(empty) == 1 else f"{len(empty)} of {len(known)} tensors are"
+    summary = f"{count} empty, as DeepSpeed's ZeRO-3 leaves them where weights are saved without being gathered"
+    advice = (
+        "run the zero_to_fp32.py that lies in the training checkpoint, or save again with "
+        "stage3_gather_16bit_weights_on_model_save: true in DeepSpeed's config"
+    )
+    return replace(
+        _shown_by(empty[0], summary, "weights", f"shape {list(empty[0].shape)}", advice), kind=IncompleteCheckpoint
+    )
+
+
+def _wrapped(checkpoint: Checkpoint) -> Problem | None:
+    """Recognize names that a wrapper has made longer, at their beginning or within, for all tensors or some."""
+    unknown = [name for name in checkpoint.tensors if not is_known(checkpoint.names[name])]
+    wrapped = {name: found for name in unknown if (found := _unwrapped(name))}
+    wrapped = {name: found for name, found in wrapped.items() if found[1] not in checkpoint.tensors}
+    if not wrapped:
+        return None
+    name, (wrapper, plain) = next(iter(wrapped.items()))
+    whose = "all tensor names" if len(wrapped) == len(checkpoint.tensors) else f"{len(wrapped)} tensor names"
+    part = "the prefix" if name.startswith(wrapper) else "the part"
+    summary = f"{whose} carry {part} {wrapper[:_SHOWN]!r}, as a wrapper writes them"
+    return _shown_by(checkpoint.tensors[name], summary, plain, name, "save the unwrapped model with save_pretrained()")
+
+
+def _unwrapped(name: str) -> tuple[str, str] | None:
+    """Return what a wrapper has put into a name, and the name without it; None if that is no name of Qwen3's."""
+    elements = name.split(".")
+    added = [element for element in elements if element in _WRAPPERS]
+    plain = ".".join(element for element in elements if element not in _WRAPPERS)
+    if added and is_known(plain):
+        return ".".join(added) + ".", plain
+    for beginning in _BEGINNINGS:
+        prefix, found, rest = name.partition(beginning)
+        if prefix and is_known(found + rest):
+            return prefix, found + rest
     return None
 
 

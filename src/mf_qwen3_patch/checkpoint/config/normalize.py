@@ -9,9 +9,9 @@ from typing import Any
 
 from mf_qwen3_patch._display import json_kind, short_json
 from mf_qwen3_patch.checkpoint.config.problem import field_problem
-from mf_qwen3_patch.checkpoint.config.rope import ROPE_KEYS, Rope, read_rope
+from mf_qwen3_patch.checkpoint.config.rope import ROPE_KEYS, Rope, read_rope, whole_number
 from mf_qwen3_patch.errors import ConfigMismatch, Problem, UnsupportedCheckpoint, some
-from mf_qwen3_patch.families.config_schema import DTYPES, PASSED_ON, ConfigSchema
+from mf_qwen3_patch.families.config_schema import DTYPES, PASSED_ON, ConfigSchema, Field
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.qwen3 import QWEN3
 from mf_qwen3_patch.families.registry import find_family
@@ -22,6 +22,7 @@ _DIALECT_KEYS = ROPE_KEYS | {
     "quantization_config",  # judged by the check for unsupported checkpoints, which names the method
 }
 _KEY_VALUE_HEADS = "num_key_value_heads"
+_WINDOW = "use_sliding_window"
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,13 @@ def normalize(raw: Mapping[str, Any], *, source: str = "config.json", family: Fa
     ``source`` is what it is called in messages. Without a family it is of the one that it names, or the dense Qwen3.
     """
     family = family or find_family(raw) or QWEN3
+    raw, ambiguous = _original_names(raw, source, family.schema)
     fields = family.schema.fields
     # transformers: null means multi-head attention, absent means the default.
     multi_head = raw.get(_KEY_VALUE_HEADS, 0) is None
     said = {name: value for name, value in raw.items() if not (multi_head and name == _KEY_VALUE_HEADS)}
     given, problems, warnings = read_fields(said, source, family.schema, {})
+    problems += ambiguous
     invalid = (fields.keys() & {problem.field for problem in problems}) - given.keys()
     values: dict[str, Any] = {name: field.default for name, field in fields.items()}
     if multi_head:
@@ -63,6 +66,23 @@ def normalize(raw: Mapping[str, Any], *, source: str = "config.json", family: Fa
     if "rope_theta" in absent:
         warnings.append(f"{source} has no rope_theta; HuggingFace's default {values['rope_theta']} is used")
     return NormalizedConfig(values, absent, frozenset(invalid), tuple(problems), tuple(warnings), family)
+
+
+def _original_names(
+    raw: Mapping[str, Any], source: str, schema: ConfigSchema
+) -> tuple[Mapping[str, Any], list[Problem]]:
+    """Return a raw config with each key by transformers 4.51's name, and where both names contradict each other."""
+    problems: list[Problem] = []
+    for other, name in schema.renamed.items():
+        if raw.get(other) is None:
+            continue
+        if raw.get(name, raw[other]) != raw[other]:
+            both = f"{name}: {raw[name]!r:.60}", f"{other}: {raw[other]!r:.60}"
+            summary = f"gives {name} twice, by both names that transformers has for it, with different values"
+            advice = "keep the one that says how many the weights have"
+            problems.append(field_problem(ConfigMismatch, source, name, summary, *both, advice))
+        raw = {name: raw[other], **{key: value for key, value in raw.items() if key != other}}
+    return raw, problems
 
 
 def read_fields(
@@ -77,17 +97,21 @@ def read_fields(
     # Overrides seldom speak of the rotary embedding, and then the config beneath has been read already.
     if not beneath or not ROPE_KEYS.isdisjoint(raw):
         lengths = raw.get(length), beneath.get(length), fields[length].default
-        rope = read_rope(raw, source, next(filter(fields[length].valid, lengths)))
+        rope = read_rope(raw, source, next(filter(fields[length].valid, map(whole_number, lengths))))
     problems, warnings = rope.problems, rope.warnings
     # null means "the default", for which MindFormers has its own.
     values: dict[str, Any] = {name: raw[name] for name in PASSED_ON if raw.get(name) is not None}
     for name, value in {**{name: raw[name] for name in fields if name in raw}, **rope.values}.items():
+        if name == length:
+            value = whole_number(value)
         if name == "rope_scaling" or fields[name].valid(value):
             values[name] = value
         else:
             wanted, found = fields[name].wanted, short_json(value)
             summary = f"has an unusable value for {name}"
-            advice = f"set {name} to {wanted}, as the model's original config.json does"
+            advice = _as_number(name, value, fields[name]) or (
+                f"set {name} to {wanted}, as the model's original config.json does"
+            )
             problems.append(field_problem(ConfigMismatch, source, name, summary, wanted, found, advice))
     theta = values.get("rope_theta", beneath.get("rope_theta"))
     if theta == 1 and values.get("rope_scaling", beneath.get("rope_scaling")):
@@ -95,7 +119,7 @@ def read_fields(
         advice = "set rope_theta to what the model's original config.json has"
         problems.append(field_problem(ConfigMismatch, source, "rope_theta", summary, wanted, short_json(theta), advice))
     for name, neutral in schema.neutral.items():
-        if name in raw and raw[name] not in neutral:
+        if name in raw and raw[name] not in neutral and not (name == _WINDOW and _no_layer_slides(raw, beneath)):
             wanted, found = short_json(neutral[0]), short_json(raw[name])
             summary = f"sets {name} to {short_json(raw[name])}, which changes the output and can't be carried over"
             advice = "use a plain Qwen3 checkpoint, or run this one with HuggingFace transformers"
@@ -105,10 +129,41 @@ def read_fields(
     if raw.get("auto_map"):
         warnings.append(f"{source} has an auto_map; its custom code is not run, the model is built as plain Qwen3")
     known = fields.keys() | schema.neutral.keys() | PASSED_ON | schema.harmless | _DIALECT_KEYS
-    unknown = sorted(str(name)[:80] for name in raw if name not in known)
+    # Of what Qwen3 has not at all, "none of it" is no news.
+    unknown = sorted(str(name)[:80] for name, value in raw.items() if name not in known and value)
     if unknown:
         warnings.append(f"{source} has keys that Qwen3 does not use, ignored: {some(unknown, 10, ' and {} more')}")
     return values, problems, warnings
+
+
+def _as_number(name: str, text: Any, field: Field) -> str | None:
+    """Return what to do about a number that is given as text: YAML takes ``1e-6`` for that."""
+    try:
+        number = float(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    if number is None or not field.valid(number):
+        return None
+    return f"write it as a number, {name}: {_with_point(number)}; without quotes, and with a point in YAML"
+
+
+def _with_point(number: float) -> str:
+    mantissa, _, exponent = repr(number).partition("e")
+    return f"{mantissa if '.' in mantissa else mantissa + '.0'}e{exponent}" if exponent else mantissa
+
+
+def _no_layer_slides(raw: Mapping[str, Any], beneath: Mapping[str, Any]) -> bool:
+    """Return whether ``use_sliding_window: true`` changes nothing, by the fields that it depends on.
+
+    transformers 4 slides from layer ``max_window_layers`` on; newer releases go by ``layer_types``, if they are given.
+    """
+    if raw[_WINDOW] is not True or beneath:
+        return False
+    layers, first = raw.get("num_hidden_layers", 32), raw.get("max_window_layers", 28)
+    beyond_all = isinstance(layers, int) and isinstance(first, int) and first >= layers
+    types = raw.get("layer_types")
+    all_full = isinstance(types, list) and bool(types) and all(kind == "full_attention" for kind in types)
+    return raw.get("sliding_window", 4096) is None or beyond_all or all_full
 
 
 def _layer_types(types: Any, source: str) -> list[Problem]:

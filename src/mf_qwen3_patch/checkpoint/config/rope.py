@@ -108,6 +108,7 @@ class _Reader:
 
     def _yarn(self, settings: Mapping[str, Any]) -> dict[str, Any] | None:
         numbers = {name: settings.get(name) for name in _YARN_NUMBERS}
+        numbers[_ORIGINAL] = whole_number(numbers[_ORIGINAL])
         for name, value in numbers.items():
             least, wanted = _YARN_NUMBERS[name]
             if value is not None and not _is_number(value, least, whole=name == _ORIGINAL):
@@ -179,6 +180,11 @@ class _Reader:
 
     def _warn(self, text: str) -> None:
         self.rope.warnings.append(f"{self.source} {text}")
+
+
+def whole_number(length: Any) -> Any:
+    """Return a length that is written as 128.0 as 128, which it is to transformers, anything else as it is."""
+    return int(length) if isinstance(length, float) and length.is_integer() else length
 
 
 def _is_number(value: Any, least: float, *, whole: bool) -> bool:

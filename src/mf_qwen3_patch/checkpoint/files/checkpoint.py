@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mf_qwen3_patch.checkpoint.files.directory import ADAPTER_CONFIG_NAME, CONFIG_NAME, Directory
+from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME, Directory
 from mf_qwen3_patch.checkpoint.files.elsewhere import parent_problem
 from mf_qwen3_patch.checkpoint.files.index import Findings, compare_with_headers
 from mf_qwen3_patch.checkpoint.files.read_file import CheckpointFile
@@ -33,6 +33,7 @@ class Checkpoint:
     warnings: tuple[str, ...]
     config_read: bool = True  # whether there is a config
     lost: frozenset[str] = frozenset()  # tensors known by the index alone, as their file is missing or damaged
+    adapted: int = 0  # the number of tensors that an adapter changes, which is merged into them
     dequantized: str = ""  # the method by which some were quantized that are seen as what they stand for
     lost_unknown: bool = False  # whether a file is missing or damaged and no index says what it held
 
@@ -69,11 +70,18 @@ class Checkpoint:
     @property
     def headers(self) -> dict[Path, Header]:
         """The headers of the files that are used."""
-        return {path: self.source.header(str(path.relative_to(self.directory))) for path in self.files}
+        return {path: home.header(name) for path in self.files for home, name in [self._home(path)]}
 
     def file(self, path: Path) -> CheckpointFile:
         """Return one of the weight files, open."""
-        return self.source.file(str(path.relative_to(self.directory)))
+        home, name = self._home(path)
+        return home.file(name)
+
+    def _home(self, path: Path) -> tuple[Directory, str]:
+        """Return the directory that a file is opened through, the checkpoint's or the adapter's, and its name there."""
+        adapter = self.source.adapter
+        home = adapter if adapter is not None and path.parent == adapter.path else self.source
+        return home, str(path.relative_to(home.path))
 
     def check_unchanged(self) -> None:
         """Raise CorruptCheckpoint if a weight file was replaced or written to since its header was read."""
@@ -98,7 +106,7 @@ def open_checkpoint(
     names, index = choose_files(source, found, variant=variant)
     headers = read_headers(source, names, index, found)
     compare_with_headers(index, headers, found)
-    tensors = merge_headers(headers, found)
+    tensors = merge_headers(source, headers, index, found)
     if (parent := parent_problem(source)) is not None:
         found.problems = [parent]  # which says why everything is missing
     return Checkpoint(
@@ -120,7 +128,7 @@ def _config_or_problem(
     if CONFIG_NAME not in source.listing:
         if absent_config is not None:
             return dict(absent_config)
-        if ADAPTER_CONFIG_NAME in source.listing:
+        if source.is_adapter:
             return None  # a LoRA adapter: named as such by the checks, which also say what to do
     try:
         return source.config()

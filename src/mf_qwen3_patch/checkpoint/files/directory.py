@@ -17,21 +17,25 @@ from mf_qwen3_patch.families.registry import find_family
 
 CONFIG_NAME = "config.json"
 ADAPTER_CONFIG_NAME = "adapter_config.json"
+ADAPTER_WEIGHTS_NAME = "adapter_model.safetensors"
 
 
 class Directory:
     """A directory with a checkpoint, or with none, or none at all; each of its files is opened when first asked for."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], adapter: Directory | None = None) -> None:
         self.path = Path(path)
+        self._adapter = adapter
         self._files: dict[str, CheckpointFile] = {}
         self._headers: dict[str, Header] = {}
         self._contents: dict[str, bytes] = {}
 
     def close(self) -> None:
-        """Close the files; what was read of them stays."""
+        """Close the files, those of the adapter too; what was read of them stays."""
         for file in self._files.values():
             file.close()
+        if self._adapter is not None:
+            self._adapter.close()
 
     @cached_property
     def listing(self) -> frozenset[str]:
@@ -50,6 +54,23 @@ class Directory:
             summary = f"the checkpoint directory {self.path} can't be read: {getattr(error, 'strerror', None) or error}"
             problem = Problem(CorruptCheckpoint, summary, advice="check the path and its permissions")
         raise error_for([problem])
+
+    @property
+    def adapter(self) -> Directory | None:
+        """The directory of the adapter that its weights go with: the one that was given, or itself if it has one."""
+        return self._adapter or (self if ADAPTER_CONFIG_NAME in self.listing else None)
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether it holds an adapter and no model of its own."""
+        if not self.is_there or CONFIG_NAME in self.listing:
+            return False
+        signs = self.listing & {ADAPTER_CONFIG_NAME, ADAPTER_WEIGHTS_NAME}
+        return bool(signs) and all(name.startswith("adapter") for name in self.weight_files)
+
+    def adapter_config(self) -> dict[str, Any]:
+        """Return adapter_config.json as it is; raises CheckpointError if it is not one sound JSON object."""
+        return parse_object(self.read(ADAPTER_CONFIG_NAME), file=ADAPTER_CONFIG_NAME)
 
     def config(self) -> dict[str, Any]:
         """Return config.json as it is; raises CheckpointError if it is not there, or is not one sound JSON object."""
@@ -127,7 +148,7 @@ class Directory:
         """Whether it is of HuggingFace's making, of any model: by a config, or by its tensors' names; never raises."""
         if not self.is_there or self.saved_by_mindformers:
             return False
-        if self.listing & {CONFIG_NAME, ADAPTER_CONFIG_NAME}:
+        if CONFIG_NAME in self.listing or self.is_adapter:
             return True
         return any(name.startswith("model.layers.") for file in self.weight_files for name in self.header(file).tensors)
 

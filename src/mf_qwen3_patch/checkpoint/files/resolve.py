@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mf_qwen3_patch._display import short_repr
 from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
-from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME, Directory, is_qwen3_directory
+from mf_qwen3_patch.checkpoint.files.directory import ADAPTER_CONFIG_NAME, CONFIG_NAME, Directory, is_qwen3_directory
 from mf_qwen3_patch.checkpoint.files.hub import (
     cached_directories,
     download,
@@ -21,7 +21,7 @@ from mf_qwen3_patch.checkpoint.files.hub import (
     similar_hub_id,
 )
 from mf_qwen3_patch.checkpoint.files.tokenizer_files import TOKENIZER_PATTERNS, has_tokenizer
-from mf_qwen3_patch.errors import CheckpointError, IncompleteCheckpoint, Problem, error_for
+from mf_qwen3_patch.errors import CheckpointError, IncompleteCheckpoint, Problem, UnsupportedCheckpoint, error_for
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Location:
     local_files_only: bool = False
     force_download: bool = False
     token: str | bool | None = None
+    adapter: str | os.PathLike[str] | None = None  # the directory of a LoRA adapter that is merged into the weights
 
     @classmethod
     def of(cls, name: Any, keywords: Mapping[str, Any]) -> Location:
@@ -60,6 +61,11 @@ class Location:
         if not isinstance(self.name, (str, os.PathLike)):
             return False
         path = Path(self.name, self.subfolder)
+        given = self._at(path)
+        # An adapter has no adapter for its base.
+        base = base_model(given) if given.is_adapter and self.adapter is None else None
+        if base is not None:
+            return self._base(base).says_qwen3(is_ours)
         speaks_of_qwen3 = "qwen3" in Path(self.name).name.lower()
         if self._is_hub_id:
             return is_ours(self._at(self._cached[0])) if self._cached else speaks_of_qwen3
@@ -72,17 +78,47 @@ class Location:
         IncompleteCheckpoint for a hub ID that no cache has and that can't be downloaded.
         """
         if config_only:
-            return self._find(lambda directory: True, CONFIG_NAME)
-        return self._find(self._is_whole)
+            return self._with_adapter(self._find(lambda directory: True, CONFIG_NAME), config_only)
+        return self._with_adapter(self._find(self._is_whole), config_only)
 
     def find_tokenizer(self) -> Directory:
         """Return the directory with the tokenizer's files; downloads and raises as ``find``."""
-        return self._find(has_tokenizer, CONFIG_NAME, *TOKENIZER_PATTERNS)
+        found = self._find(has_tokenizer, CONFIG_NAME, *TOKENIZER_PATTERNS)
+        base = base_model(found) if found.is_adapter and not has_tokenizer(found) else None
+        return found if base is None else self._base(base).find_tokenizer()
 
     def close(self) -> None:
         """Close the files of every directory that was looked at."""
         for directory in self._directories.values():
             directory.close()
+
+    def _with_adapter(self, found: Directory, config_only: bool = False) -> Directory:
+        """Return the directory with the adapter that is asked for, or the base model of a directory that is one."""
+        if self.adapter is None and not found.is_adapter:
+            return found
+        if self.adapter is None:
+            if (base := base_model(found)) is None:
+                return found  # the checks say so
+            try:
+                directory = self._base(base).find(config_only=config_only)
+                _ = directory.listing
+            except IncompleteCheckpoint as error:
+                raise _no_base(found, error.problems[0]) from error
+            # It is closed with what was found here.
+            self._directories[found.path / "base"] = directory
+            return directory
+        if found.adapter is not None:
+            raise _several(found)
+        adapter = Directory(self.adapter)
+        if ADAPTER_CONFIG_NAME not in adapter.listing:
+            raise _no_adapter(adapter)
+        self._directories[adapter.path / "base"] = directory = Directory(found.path, adapter)
+        return directory
+
+    def _base(self, base: str) -> Location:
+        """Return where the base model of the adapter is that was found here."""
+        path = Path(self.name) / self.subfolder
+        return replace(self, name=base, subfolder="", revision=None, variant=None, adapter=path)
 
     def _find(self, enough: Callable[[Directory], bool], *only: str) -> Directory:
         if not self._is_hub_id:
@@ -111,7 +147,7 @@ class Location:
         raise self._nowhere(f"it was not looked for on the hub ({switch})")
 
     def _download(self, only: tuple[str, ...] = ()) -> Path:
-        keywords = {key: getattr(self, key) for key in LOCATION_KEYWORDS if key != "local_files_only"}
+        keywords = {key: getattr(self, key) for key in LOCATION_KEYWORDS if key not in _OF_NO_HUB}
         return download(str(self.name), only=only, **keywords)
 
     def _at(self, path: Path) -> Directory:
@@ -149,6 +185,52 @@ class Location:
         )
         return error_for([problem])
 
+
+def with_adapter(
+    directory: str | os.PathLike[str] | Directory, adapter: str | os.PathLike[str] | None = None
+) -> Directory:
+    """Return a directory with an adapter, which may be given; of one that is an adapter, its base model's with it.
+
+    Nothing is downloaded. Of an adapter that names no base model it is the directory itself. Raises CheckpointError if
+    the base model is not found, or if there are two adapters.
+    """
+    source = directory if isinstance(directory, Directory) else Directory(directory)
+    return Location(source.path, adapter=adapter, local_files_only=True)._with_adapter(source)
+
+
+def base_model(adapter: Directory) -> str | None:
+    """Return the name of the model that an adapter was trained on, None if its adapter_config.json doesn't say."""
+    try:
+        base = adapter.adapter_config().get("base_model_name_or_path")
+    except CheckpointError:
+        return None
+    return base if isinstance(base, str) and base else None
+
+
+def _no_base(adapter: Directory, problem: Problem) -> CheckpointError:
+    summary = f"the base model that {ADAPTER_CONFIG_NAME} names is not here: {problem.summary}"
+    file, field = ADAPTER_CONFIG_NAME, "base_model_name_or_path"
+    advice = "load the base model from where it is, and name this directory as its adapter: adapter=..."
+    return error_for([replace(problem, summary=summary, file=file, field=field, advice=advice)], str(adapter.path))
+
+
+def _several(base: Directory) -> CheckpointError:
+    summary = f"there are two adapters: {base.path} has one already"
+    details = {"expected": "one adapter", "found": ADAPTER_CONFIG_NAME}
+    advice = "merge the one with PEFT's merge_and_unload() and save that; the other is merged as it is loaded"
+    problem = Problem(UnsupportedCheckpoint, summary, file=ADAPTER_CONFIG_NAME, **details, advice=advice)
+    return error_for([problem], str(base.path))
+
+
+def _no_adapter(adapter: Directory) -> CheckpointError:
+    summary = f"{adapter.path} has no {ADAPTER_CONFIG_NAME}, so that it is no LoRA adapter"
+    details = {"expected": ADAPTER_CONFIG_NAME, "found": "none"}
+    advice = "name the directory that PEFT's save_pretrained() wrote"
+    problem = Problem(IncompleteCheckpoint, summary, file=ADAPTER_CONFIG_NAME, **details, advice=advice)
+    return error_for([problem], str(adapter.path))
+
+
+_OF_NO_HUB = ("local_files_only", "adapter")
 
 LOCATION_KEYWORDS = tuple(field.name for field in fields(Location) if field.name != "name")
 """The keywords of ``from_pretrained`` that say where the model is."""

@@ -134,7 +134,7 @@ def _tensor(key: str, raw: object, path: Path, name: str, start: int) -> TensorI
     dtype, shape, offsets = raw.get("dtype"), raw.get("shape"), raw.get("data_offsets")
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
         fault, expected = "gives a tensor a dtype that safetensors does not know", "one of " + ", ".join(DTYPE_BITS)
-        fail(fault, expected, _short(dtype), "save the checkpoint again in bfloat16, float16 or float32")
+        fail(fault, expected, _short(repr(dtype)), "save the checkpoint again in bfloat16, float16 or float32")
     if not _are_sizes(shape) or len(shape) > _MAX_RANK:
         fail("gives a tensor an impossible shape", f"a list of at most {_MAX_RANK} sizes", _short(shape))
     if not _are_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:

@@ -6,15 +6,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from mf_qwen3_patch.checkpoint.files.directory import ADAPTER_CONFIG_NAME, Directory
+from mf_qwen3_patch.checkpoint.files.compare import same_bytes
+from mf_qwen3_patch.checkpoint.files.directory import ADAPTER_CONFIG_NAME, ADAPTER_WEIGHTS_NAME, Directory
 from mf_qwen3_patch.checkpoint.files.index import INDEX_NAME, Findings, Index, read_index
 from mf_qwen3_patch.checkpoint.files.read_file import corrupt
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
-from mf_qwen3_patch.errors import IncompleteCheckpoint, Problem, UnsupportedCheckpoint, some
+from mf_qwen3_patch.errors import CheckpointError, IncompleteCheckpoint, Problem, UnsupportedCheckpoint, some
 
 SINGLE_NAME = "model.safetensors"
 _SHARD_NAME = re.compile(r"(.+)-([0-9]{5})-of-([0-9]{5})\.safetensors")
-ADAPTER_NAMES = frozenset({"adapter_model.safetensors", "adapter_model.bin", "adapters.safetensors"})
+ADAPTER_NAMES = frozenset({ADAPTER_WEIGHTS_NAME, "adapter_model.bin", "adapters.safetensors"})
 
 _OTHER_FORMATS = (
     ((".gguf",), "GGUF", "download the original safetensors checkpoint, e.g. Qwen/Qwen3-14B"),
@@ -39,10 +40,14 @@ def choose_files(source: Directory, found: Findings, *, variant: str | None = No
         _miss_variant(source, index, found, single)
     else:
         names = _without_index(source, index, found)
-    strays = [name for name in source.weight_files if name not in names]
+    strays = [name for name in source.weight_files if name not in names and not _is_of_adapter(source, name)]
     if strays and names:
         found.warnings.append(f"ignored, as they are not part of the checkpoint: {', '.join(strays)}")
     return names, index
+
+
+def _is_of_adapter(source: Directory, name: str) -> bool:
+    return name == ADAPTER_WEIGHTS_NAME and ADAPTER_CONFIG_NAME in source.listing
 
 
 def _of_variant(name: str, variant: str | None) -> str:
@@ -61,7 +66,7 @@ def _choose_index(source: Directory, found: Findings, single: str, name: str) ->
         # HuggingFace looks for the single file first, so what it would load is what we load.
         found.warnings.append(
             f"{single} and {name} are both there; as with HuggingFace, {single} is used and "
-            "the index with its shards is ignored: delete the one that is not meant"
+            "the index with its shards is ignored: move the one that is not meant elsewhere"
         )
         return Index(name=name)
     found.problems += index.problems
@@ -85,7 +90,7 @@ def _without_index(source: Directory, index: Index, found: Findings) -> list[str
         # The index is there but broken; what it listed is not known, so nothing may count as missing.
         found.lost_unknown = True
     if not names:
-        if not index.problems and ADAPTER_CONFIG_NAME not in source.listing:
+        if not index.problems and not source.is_adapter:
             found.problems.append(_no_weights(source.listing))
         return []
     sets: dict[tuple[str, int], set[int]] = {}
@@ -98,7 +103,7 @@ def _without_index(source: Directory, index: Index, found: Findings) -> list[str
         found.lost_unknown = True
         summary = "the directory holds shards of several checkpoints and no index that says which are meant"
         described = ", ".join(f"{stem}-*-of-{total:05d}" for stem, total in sorted(sets))
-        advice = "delete the shards that are not meant, or download the index"
+        advice = "download the index, or move the shards that are not meant elsewhere"
         found.problems.append(corrupt(INDEX_NAME, summary, "shards of one checkpoint", described, advice))
         return []
     ((stem, total), present) = sets.popitem()
@@ -172,17 +177,37 @@ def _with_lost_tensors(problem: Problem, shard: str, index: Index) -> Problem:
     )
 
 
-def merge_headers(headers: Mapping[str, Mapping[str, TensorInfo]], found: Findings) -> dict[str, TensorInfo]:
-    """Return the tensors of all files; of one that is in two files, the first."""
+def merge_headers(
+    source: Directory, headers: Mapping[str, Mapping[str, TensorInfo]], index: Index, found: Findings
+) -> dict[str, TensorInfo]:
+    """Return the tensors of all files; one that is in two files is where the index says.
+
+    Copies with the same content are as good as one. Without an index that says which is meant, others are a problem.
+    """
+    listed = {name: shard for shard, names in index.shards.items() for name in names if name in headers.get(shard, ())}
     homes: dict[str, str] = {}
     twice: dict[tuple[str, str], list[str]] = {}
     for file, tensors in headers.items():
         for name in tensors:
-            first = homes.setdefault(name, file)
+            first = homes.setdefault(name, listed.get(name, file))
             if first != file:
                 twice.setdefault((first, file), []).append(name)
     for (first, second), names in twice.items():
-        summary = f"{len(names)} tensor{'s are' if len(names) > 1 else ' is'} in two files, {first} and {second}"
-        advice = "delete the file that is not meant, or download the checkpoint again"
+        names = [name for name in names if not _are_copies(source, headers[first][name], headers[second][name])]
+        if not names:
+            continue
+        count = f"{len(names)} tensor{'s are' if len(names) > 1 else ' is'}"
+        summary = f"{count} in two files, {first} and {second}, with different content"
+        if names[0] in listed:
+            found.warnings.append(f"{summary}; {first} is used, as {index.name} says: {some(names)}")
+            continue
+        advice = f"put the {INDEX_NAME} beside them that says which is meant"
         found.problems.append(corrupt(second, summary, "in one file", f"in {first} and {second}", advice, names[0]))
     return {name: headers[file][name] for name, file in homes.items()}
+
+
+def _are_copies(source: Directory, first: TensorInfo, second: TensorInfo) -> bool:
+    try:
+        return same_bytes(first, second, lambda path: source.file(str(path.relative_to(source.path))))
+    except CheckpointError:  # a file that is cut off has been reported already
+        return False

@@ -28,8 +28,7 @@ def parse_object(data: bytes, *, file: str, what: str | None = None, advice: str
     or a key twice.
     """
 
-    def fail(reason: str) -> NoReturn:
-        to_do = advice or f"download {file} again"
+    def fail(reason: str, to_do: str = advice or f"download {file} again") -> NoReturn:
         raise CorruptCheckpoint([Problem(CorruptCheckpoint, f"{what or file} {reason}", file=file, advice=to_do)])
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -37,7 +36,9 @@ def parse_object(data: bytes, *, file: str, what: str | None = None, advice: str
         for key, value in pairs:
             if key in result:
                 # Parsers differ in which of the two they keep, so neither can be trusted.
-                fail(f"has the key {short_json(key)} twice, so which value is meant is not known")
+                both = f"{short_json(result[key])} and {short_json(value)}"
+                to_do = f"keep one of the two in {file}; a program that writes it so has a fault"
+                fail(f"has the key {short_json(key)} twice ({both}), so which value is meant is not known", to_do)
             result[key] = value
         return result
 

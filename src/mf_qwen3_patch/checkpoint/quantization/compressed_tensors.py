@@ -2,7 +2,7 @@
 
 Source: compressed-tensors 0.20, quantization/lifecycle/forward_helpers.py (``_dequantize``) and
 compressors/pack_quantized: ``(weight - zero_point) * scale``. Packed integers are stored plus half of their range, and
-so are packed zeros, which lie down the output features.
+so are packed zeros, which lie down the output features. The library computes in the dtype of the scales.
 """
 
 from __future__ import annotations
@@ -162,4 +162,4 @@ class CompressedTensors:
         if "weight_g_idx" in layer.parts:
             groups = layer.part("weight_g_idx", ("I32", "I64"))
             layer.fits("weight_g_idx", StoredMatrix(groups), (codes.shape[1], 1), field)
-        return Encoding(self.title, codes, scales, block, zeros, shift, groups)
+        return Encoding(self.title, codes, scales, block, zeros, shift, groups, rounded=True)

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mf_qwen3_patch.checkpoint.files.computed_tensor import ComputedTensor
 from mf_qwen3_patch.checkpoint.files.read_file import Files, corrupt
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
-from mf_qwen3_patch.checkpoint.quantization.stored_matrix import Array, StoredMatrix, to_float32
+from mf_qwen3_patch.checkpoint.quantization.stored_matrix import Array, StoredMatrix, rounded, to_float32
 from mf_qwen3_patch.errors import CorruptCheckpoint, InvalidValues, Problem
 
 _ADVICE = "the checkpoint was saved broken or is damaged: download it again"
@@ -27,7 +28,7 @@ class Encoding:
     All matrices lie as the codes do, which may be ``transposed``: one row for each input feature. ``block`` are the
     rows and columns of codes that share a scale. With ``groups``, the number of each input feature's group is read from
     that tensor instead. The zero is that of the block plus ``zero_shift``, or ``zero_shift`` where there are no
-    ``zeros``.
+    ``zeros``. The values are those of float32, or ``rounded`` to the scales' dtype, where the library computes in it.
     """
 
     method: str  # as reports name it
@@ -38,6 +39,7 @@ class Encoding:
     zero_shift: int = 0
     groups: TensorInfo | None = None
     transposed: bool = False
+    rounded: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -142,6 +144,8 @@ class EncodedRectangle:
         if not scales.all() and np.where(scales == 0, values, 0).any():
             raise self.encoding.unusable("0 where the weights are not", "0")
         values *= scales
+        if self.encoding.rounded:
+            values = rounded(values, self.encoding.scales.tensor.dtype)
         return np.ascontiguousarray(values.T) if self.encoding.transposed else values
 
 
@@ -153,15 +157,7 @@ def _spread(grid: Array, rows: Array, columns: Array) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
-class QuantizedTensor(TensorInfo):
-    """A tensor that is dequantized while it is read.
-
-    Its dtype is what it is meant to be; its file and offset are those of the codes, its bytes those of all its parts.
-    """
+class QuantizedTensor(ComputedTensor):
+    """A tensor that is dequantized while it is read; its file and offset are those of the codes."""
 
     encoding: Encoding
-
-    @property
-    def values_dtype(self) -> str:
-        """The dtype that its values have when they are read."""
-        return "F32"

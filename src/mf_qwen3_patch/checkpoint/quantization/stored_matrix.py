@@ -65,6 +65,18 @@ def to_float32(stored: Array, dtype: str) -> Array:
     return stored.astype(np.float32)
 
 
+def rounded(values: Array, dtype: str) -> Array:
+    """Return float32 values as they are after a cast to a dtype, F16 or BF16, and back; of any other, themselves."""
+    if dtype == "F16":
+        with np.errstate(over="ignore"):
+            return values.astype(np.float16).astype(np.float32)
+    if dtype == "BF16":  # to the nearest, to even where two are equally near
+        bits = values.view(np.uint32)
+        bits = (bits + (bits >> np.uint32(16) & np.uint32(1)) + np.uint32(0x7FFF)) & np.uint32(0xFFFF0000)
+        return bits.view(np.float32)
+    return values
+
+
 @dataclass(frozen=True, slots=True)
 class StoredMatrix:
     """A tensor in a file, seen as a matrix of its elements.

@@ -23,6 +23,7 @@ import mindspore
 import numpy as np
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
+from mf_qwen3_patch.checkpoint.files.computed_tensor import ComputedTensor
 from mf_qwen3_patch.checkpoint.files.read_file import Files
 from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import QuantizedTensor
 from mf_qwen3_patch.errors import InvalidValues, some
@@ -42,7 +43,7 @@ class LoadStats:
     """Account of what a load did and saw.
 
     ``casts`` counts the tensors of each dtype change, ``{"BF16->float32": 443}``, ``dequantized`` those that were
-    quantized, ``{"FP8->bfloat16": 252}``; ``overflowed`` a tensor's finite
+    quantized, ``{"FP8->bfloat16": 252}``, ``merged`` those that an adapter changed; ``overflowed`` a tensor's finite
     values that became infinite by the cast. What was read of ``zero_tensors`` is all zero, or becomes zero by the cast.
     All values that were read are checked for NaN, infinity and zero. ``written`` is in the network's order.
     """
@@ -52,6 +53,7 @@ class LoadStats:
     threads: int
     casts: Mapping[str, int]
     dequantized: Mapping[str, int] = field(default_factory=dict)
+    merged: Mapping[str, int] = field(default_factory=dict)
     overflowed: Mapping[str, int] = field(default_factory=dict)
     zero_tensors: tuple[str, ...] = ()
     written: tuple[str, ...] = ()
@@ -151,15 +153,17 @@ def refuse_invalid(parameters: Iterable[ParameterPlan], findings: Findings) -> N
         raise InvalidValues(problems, str(directory))
 
 
+def _method(tensor: ComputedTensor, dtype: str) -> str:
+    return f"{tensor.encoding.method}->{dtype}"
+
+
 def _stats(plan: Plan, findings: Findings, threads: int, started: float) -> LoadStats:
     # Each tensor once, however many copies it is cut into.
     homes = {copy.tensor.name: (copy.tensor, entry.dtype) for entry in plan.parameters for copy in entry.copies}
     casts = {name: cast_between(tensor.values_dtype, dtype) for name, (tensor, dtype) in homes.items()}
-    encoded = {
-        name: f"{tensor.encoding.method}->{dtype}"
-        for name, (tensor, dtype) in homes.items()
-        if isinstance(tensor, QuantizedTensor)
-    }
+    computed = {name: (tensor, dtype) for name, (tensor, dtype) in homes.items() if isinstance(tensor, ComputedTensor)}
+    quantized = Counter(_method(*one) for one in computed.values() if isinstance(one[0], QuantizedTensor))
+    merged = Counter(_method(*one) for one in computed.values() if not isinstance(one[0], QuantizedTensor))
     overflowed = {name: seen.overflowed for name, seen in findings.tensors.items() if seen.overflowed}
     warnings = []
     if overflowed:
@@ -174,8 +178,9 @@ def _stats(plan: Plan, findings: Findings, threads: int, started: float) -> Load
         bytes_read=findings.bytes_read,
         seconds=time.perf_counter() - started,
         threads=threads,
-        casts=dict(Counter(casts[name].name for name in casts.keys() - encoded.keys() if casts[name].convert)),
-        dequantized=dict(Counter(encoded.values())),
+        casts=dict(Counter(casts[name].name for name in casts.keys() - computed.keys() if casts[name].convert)),
+        dequantized=dict(quantized),
+        merged=dict(merged),
         overflowed=overflowed,
         zero_tensors=tuple(name for name, cast in casts.items() if cast.makes_zero(findings.tensors[name].largest)),
         written=tuple(entry.name for entry in plan.parameters),

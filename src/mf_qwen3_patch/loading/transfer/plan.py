@@ -9,8 +9,8 @@ from math import prod
 
 from numpy.lib.stride_tricks import as_strided
 
+from mf_qwen3_patch.checkpoint.files.computed_tensor import ComputedTensor
 from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_BITS, TensorInfo
-from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import QuantizedTensor
 from mf_qwen3_patch.families.layout import StridedCopy
 from mf_qwen3_patch.families.tensors import Shape
 from mf_qwen3_patch.loading.transfer.cast import Array
@@ -28,29 +28,29 @@ class SliceCopy:
 
     @property
     def offset(self) -> int:
-        """The place in the file of its first byte; of a quantized tensor about that of its first code."""
+        """The place in the file of its first byte; of a computed tensor about that of its first source."""
         tensor, start = self.tensor, self.region.source
-        if isinstance(tensor, QuantizedTensor):
+        if isinstance(tensor, ComputedTensor):
             return tensor.offset + start * tensor.nbytes // prod(tensor.shape)
         return tensor.offset + start * DTYPE_BITS[tensor.dtype] // 8
 
     @property
     def nbytes(self) -> int:
         """Bytes that are read for it in one go."""
-        if isinstance(self.tensor, QuantizedTensor):
+        if isinstance(self.tensor, ComputedTensor):
             return self.tensor.encoding.nbytes(*self.rectangle)
         return self.region.elements * DTYPE_BITS[self.tensor.dtype] // 8
 
     @property
     def rectangle(self) -> tuple[range, range]:
-        """The rows and columns of a quantized tensor that it takes, if it is one of ``pieces``."""
+        """The rows and columns of a computed tensor that it takes, if it is one of ``pieces``."""
         row, column = divmod(self.region.source, self.tensor.shape[1])
         return range(row, row + self.region.rows), range(column, column + self.region.columns)
 
     def pieces(self) -> Iterator[SliceCopy]:
-        """Cut it into the work of threads: a quantized tensor into rectangles, between its blocks where possible."""
+        """Cut it into the work of threads: a computed tensor into rectangles, where that is cheapest."""
         tensor, itemsize = self.tensor, DTYPE_BITS[self.tensor.dtype] // 8
-        if not isinstance(tensor, QuantizedTensor):
+        if not isinstance(tensor, ComputedTensor):
             yield from (SliceCopy(tensor, part) for part in self.region.split(_PIECE_BYTES // itemsize))
             return
         step = tensor.encoding.row_step

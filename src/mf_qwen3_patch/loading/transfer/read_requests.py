@@ -7,9 +7,9 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
+from mf_qwen3_patch.checkpoint.files.computed_tensor import ComputedTensor
 from mf_qwen3_patch.checkpoint.files.read_file import Files
 from mf_qwen3_patch.checkpoint.files.read_rows import prefetch, read_rows
-from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import QuantizedTensor
 from mf_qwen3_patch.families.layout import StridedCopy
 from mf_qwen3_patch.loading.transfer.cast import Bits, Dtype
 from mf_qwen3_patch.loading.transfer.plan import ParameterPlan, SliceCopy
@@ -47,8 +47,8 @@ class ChunkReader(Protocol):
 
 def reader_of(copy: SliceCopy, files: Files, values: Dtype) -> ChunkReader:
     """Return what reads a piece, whose tensor has values of a dtype when they are read."""
-    if isinstance(copy.tensor, QuantizedTensor):
-        return _Dequantizing(copy, copy.tensor, files)
+    if isinstance(copy.tensor, ComputedTensor):
+        return _Computing(copy, copy.tensor, files)
     return _Plain(copy, files, values.itemsize)
 
 
@@ -65,10 +65,10 @@ class _Plain:
         return read_rows(self._file, offset, stride, out.data.cast("B"), chunk.rows, self._tensor.name)
 
 
-class _Dequantizing:
-    """Reads the whole piece as it is stored, smaller than it will be, and dequantizes some rows at a time."""
+class _Computing:
+    """Reads the sources of the whole piece, and computes some rows at a time."""
 
-    def __init__(self, copy: SliceCopy, tensor: QuantizedTensor, files: Files) -> None:
+    def __init__(self, copy: SliceCopy, tensor: ComputedTensor, files: Files) -> None:
         self._region, self._unread = copy.region, copy.nbytes
         self._rectangle = tensor.encoding.read(files, *copy.rectangle)
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from mindspore import Parameter
 
+from mf_qwen3_patch.checkpoint.files.computed_tensor import ComputedTensor
 from mf_qwen3_patch.checkpoint.files.read_file import Files
-from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import QuantizedTensor
 from mf_qwen3_patch.errors import LoadNotProven, some
 from mf_qwen3_patch.loading.runtime.log import warn
 from mf_qwen3_patch.loading.runtime.network import network_parameters
@@ -164,8 +164,8 @@ def compare_with_files(
 
 
 def _readable_parts(copy: SliceCopy) -> Iterator[SliceCopy]:
-    """Yield a slice as it is, of a quantized tensor as rectangles."""
-    if isinstance(copy.tensor, QuantizedTensor):
+    """Yield a slice as it is, of a computed tensor as rectangles."""
+    if isinstance(copy.tensor, ComputedTensor):
         yield from (SliceCopy(copy.tensor, region) for region in copy.region.by_rows_of(copy.tensor.shape[1]))
     else:
         yield copy
@@ -173,13 +173,13 @@ def _readable_parts(copy: SliceCopy) -> Iterator[SliceCopy]:
 
 def _stored_by_columns(copy: SliceCopy) -> bool:
     """Return whether what the file has together are the columns: of those some are compared then, and not rows."""
-    return isinstance(copy.tensor, QuantizedTensor) and copy.tensor.encoding.transposed
+    return isinstance(copy.tensor, ComputedTensor) and copy.tensor.encoding.transposed
 
 
 def _read(copy: SliceCopy, block: range, columns: int, files: Files) -> Array:
     """Return some of the rows that are compared, as the file has them."""
     tensor, region = copy.tensor, copy.region
-    if isinstance(tensor, QuantizedTensor):
+    if isinstance(tensor, ComputedTensor):
         whole = copy.rectangle
         if _stored_by_columns(copy):
             part = whole[1][block.start : block.stop]

@@ -63,7 +63,6 @@ def test_an_unknown_key_is_ignored_with_one_warning() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("use_sliding_window", True),
         ("attention_bias", True),
         ("attention_bias", 1),
         ("partial_rotary_factor", 0.5),

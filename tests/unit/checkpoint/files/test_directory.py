@@ -140,20 +140,6 @@ def test_a_tensor_that_the_index_forgot_is_used_with_a_warning(tmp_path: Path) -
     assert any("model.norm.weight" in warning for warning in result.warnings)
 
 
-@pytest.mark.parametrize("same", [True, False])
-def test_a_tied_model_with_a_head_is_tied_with_a_warning_that_says_whether_they_differ(
-    tmp_path: Path, same: bool
-) -> None:
-    directory = write_checkpoint(tmp_path)
-    edit_config(directory, tie_word_embeddings=True)
-    if same:
-        edit_weights(directory, lambda t: t.update({"lm_head.weight": t["model.embed_tokens.weight"]}))
-    result = preflight(directory)
-    assert result.problems == ()
-    assert len(result.warnings) == 1
-    assert ("identical" if same else "values differ") in result.warnings[0]
-
-
 def test_opening_collects_instead_of_raising(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(tmp_path)
     assert {problem.kind for problem in checkpoint.problems} == {IncompleteCheckpoint}
