@@ -13,7 +13,7 @@ _CELLS = {
     "right, warned": "正确，有警告",
     "right tokens": "token 正确",
     "both": "两者",
-    "**hangs**": "**卡死**",
+    "**hangs**": "**挂起**",
     "**no error, wrong tokens**": "**不报错，token 错误**",
     "what is wrong": "问题",
     "branch": "分支",
@@ -121,6 +121,7 @@ _PATTERNS = (
     (r"(\d+) loads; wrong in silence: (\d+)\.", r"共 \1 次加载；静默出错：\2 次。"),
     (r"right tokens; warning: (.*)", r"token 正确；警告：\1"),
     (r"loaded as the file has it; warning: (.*)", r"按文件内容加载；警告：\1"),
+    (r"\*\*(\S+) \((\d+) of its (\d+) layers\), (\w+) file → (\w+)\*\*", r"**\1（\3 层中的 \2 层），\4 文件 → \5**"),
     (r"\*\*(.+), (\w+) file → (\w+)\*\*", r"**\1，\2 文件 → \3**"),
     (
         (
@@ -132,11 +133,11 @@ _PATTERNS = (
 )
 _COMPRESSED = {
     "compressed-tensors": "compressed-tensors",
+    "packed by channel": "打包存储，按通道",
     "by tensor": "按张量",
     "by channel": "按通道",
     "by block": "按块",
     "by group": "按组",
-    "packed": "打包",
     "asymmetric": "非对称",
 }
 # Numbers, marks, names of programs, code, and messages after the class that they belong to.
