@@ -9,10 +9,12 @@ JOBS   ?= 2
 # The rows of the matrix, see noxfile.py; and which tests run on them, by a marker expression such as "not sweep".
 ROWS   ?= 1.7.0 1.7.0-oldest 1.8.0 1.9.0 2.0.0 2.1.0
 SELECT ?=
+# Which tests `make coverage` measures.
+COVERED ?= tests/unit tests/docs tests/mindformers tests/activation
 # Where the wheel and the sdist go.
 DIST   ?= dist
 
-.PHONY: demo test lint unit mindformers ascend oracle test-matrix docs wheel dist clean
+.PHONY: demo test lint unit mindformers ascend oracle test-matrix coverage docs wheel dist clean
 
 demo: $(VENV)/.installed                  ## install, load the micro model with stock MindFormers, and let it speak
 	cd $$(mktemp -d) && $(CURDIR)/$(BIN)/python $(CURDIR)/examples/quickstart.py
@@ -37,6 +39,14 @@ ascend: $(VENV)/.installed-test           ## of them MindSpore's real Ascend plu
 
 test-matrix: $(VENV)/.installed-nox       ## every test on every supported release, each in an environment of its own
 	JOBS=$(JOBS) $(BIN)/nox --sessions $(foreach row,$(ROWS),"matrix($(row))") $(if $(SELECT),-- -m "$(SELECT)")
+
+# Every process that a test starts is measured, too; what the tests leave out is listed line by line in htmlcov/.
+coverage: $(VENV)/.installed-coverage     ## which lines and branches the tests reach: a table, and htmlcov/index.html
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest $(COVERED)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage html --quiet
+	$(BIN)/python -m coverage report
 
 oracle: $(VENV)/.installed-nox            ## the reference data checked live against transformers 4 and 5
 	$(BIN)/nox --sessions "oracle(4)" "oracle(5)"
@@ -65,6 +75,10 @@ $(VENV)/.installed-plugin: $(VENV)/.installed-test
 	    --target $(VENV)/vllm-mindspore vllm-mindspore==0.5.1
 	touch $@
 
+$(VENV)/.installed-coverage: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet $(STACK) --editable '.[test,coverage]'
+	touch $@
+
 $(VENV)/.installed-nox:
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet 'nox>=2024.4.15'
@@ -80,4 +94,4 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(DIST)
+	rm -rf $(VENV) $(DIST) htmlcov

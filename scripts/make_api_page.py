@@ -19,6 +19,12 @@ import them when they are first used.
 """
 
 
+_OPTIONS = """    options:
+      show_root_heading: false
+      show_root_toc_entry: false
+"""
+
+
 def place_of(name: str) -> str:
     """Return where a public name is defined, as the documentation's tool asks for it."""
     if name in mf_qwen3_patch._LAZY:
@@ -39,7 +45,7 @@ def make_page() -> str:
     for title, group in (("Functions", functions), ("Results", others), ("Errors and warnings", raised)):
         parts.append(f"## {title}\n")
         for name in group:
-            parts.append(f"### {name}\n\n::: {place_of(name)}\n    options:\n      show_root_heading: false\n")
+            parts.append(f"### {name}\n\n::: {place_of(name)}\n{_OPTIONS}")
     return "\n".join(parts)
 
 

@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 from tests.mindformers.loading.entries import CASES, ENTRIES, FAULTS, RIGHT, WRONG, EntryFault, good_directory, outcome
-from tests.support.documents import documents, fill, with_section
+from tests.support.documents import fill, outdated
 
 _NOTHING = EntryFault("nothing is wrong", lambda _: None)
 
@@ -56,11 +56,10 @@ def main() -> int:
     if not arguments.check:
         fill("entries", table)
         return 1 if silent else 0
-    texts = [path.read_text(encoding="utf-8") for path in documents()]
-    outdated = any(text != with_section(text, "entries", table) for text in texts)
-    if outdated:
+    old = outdated("entries", table)
+    if old:
         sys.stderr.write("the table of entries is not what a run gives; see python -m scripts.make_entry_table\n")
-    return 1 if outdated or silent else 0
+    return 1 if old or silent else 0
 
 
 if __name__ == "__main__":

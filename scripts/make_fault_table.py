@@ -30,7 +30,7 @@ from tests.support.checkpoints import (
     write_safetensors,
     zeros,
 )
-from tests.support.documents import documents, fill, with_section
+from tests.support.documents import fill, outdated
 from tests.support.processes import ROOT, run_script
 
 REFERENCE = ROOT / "tests" / "reference_data"
@@ -190,16 +190,12 @@ def main() -> int:
     arguments = parser.parse_args()
     table = make_table()
     if arguments.check:
-        outdated = [
-            path
-            for path in documents()
-            if (text := path.read_text(encoding="utf-8")) != with_section(text, "faults", table)
-        ]
-        for path in outdated:
+        old = outdated("faults", table)
+        for path in old:
             sys.stderr.write(
                 f"the table of faults in {path} is not what a run gives; see python -m scripts.make_fault_table\n"
             )
-        return 1 if outdated else 0
+        return 1 if old else 0
     fill("faults", table)
     return 0
 

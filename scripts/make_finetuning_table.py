@@ -18,7 +18,7 @@ from typing import Any
 from tests.faults.breaking import SHARDS
 from tests.faults.finetuning import FAULTS
 from tests.support.checkpoints import write_checkpoint
-from tests.support.documents import documents, fill, with_section
+from tests.support.documents import fill, outdated
 from tests.support.finetuning import outcomes
 
 BRANCHES = ("load_param_into_net", "load_distributed_checkpoint")
@@ -77,11 +77,10 @@ def main() -> int:
     if not arguments.check:
         fill("finetuning", table)
         return 0
-    texts = {path: path.read_text(encoding="utf-8") for path in documents()}
-    outdated = [path for path, text in texts.items() if with_section(text, "finetuning", table) != text]
-    for path in outdated:
+    old = outdated("finetuning", table)
+    for path in old:
         sys.stderr.write(f"the table in {path} is not what a run gives; see python -m scripts.make_finetuning_table\n")
-    return 1 if outdated else 0
+    return 1 if old else 0
 
 
 if __name__ == "__main__":

@@ -7,10 +7,59 @@ Text in, text out, the same on every machine; a test compares the files with wha
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, unescape
 
 HERE = Path(__file__).parent
+
+# The Chinese pictures have these texts in place of the English ones; what is not here stays.
+CHINESE = {
+    "How a load flows": "一次加载的过程",
+    "the model is already built": "模型已经构建",
+    "dict in, dict out": "输入字典，输出字典",
+    "open and check": "打开并核对",
+    "config.json × YAML or keywords × index × headers": "config.json × YAML 或关键字参数 × 索引 × 文件头",
+    "each file is opened once; no MindSpore": "每个文件只打开一次；不需要 MindSpore",
+    "one error with all problems": "一个报错，列出全部问题",
+    "nothing is built, the model is untouched": "什么都不构建，模型保持原样",
+    "build": "构建",
+    "inference network, parameters without memory": "推理网络，参数暂不占内存",
+    "plan": "计划",
+    "which bytes of which file become which rows": "哪个文件的哪些字节，成为本 rank",
+    "of which parameter of this rank": "哪个参数的哪些行",
+    "fallback: MindFormers' own loader": "后备：MindFormers 自己的加载器",
+    "quantized layers, 310P, pipeline or expert parallelism": "量化层、310P、流水线并行或专家并行",
+    "read": "读取",
+    "one buffer per parameter, each byte read once": "每个参数一块缓冲区，每个字节只读一次",
+    "every value checked for NaN and infinity": "逐值检查 NaN 和无穷大",
+    "one error, or Ctrl-C": "一个报错，或 Ctrl-C",
+    "the network is as it was before": "网络保持加载前的状态",
+    "assign": "赋值",
+    "the buffers become the Parameters, without a copy": "缓冲区直接成为 Parameter，不再拷贝",
+    "verify": "验证",
+    "counts, shapes, dtypes; rows of every slice": "个数、形状、数据类型；每个切片的若干行",
+    "read again from the files, bit for bit": "从文件重新读取，逐比特比较",
+    "the model holds what it held before": "模型恢复为加载前的内容",
+    "the model": "模型",
+    "model.mf_qwen3_report: what was done": "model.mf_qwen3_report：加载报告",
+    "MindFormers' training conversion": "MindFormers 的训练转换",
+    "in the inference layout, named Parameters": "按推理布局，Parameter 带名字",
+    "load_weights: skipped": "load_weights：跳过",
+    "Layouts of the fused parameters": "融合参数的布局",
+    "linear_qkv: one cell is one head of head_dim rows; 4 query heads, 2 key-value heads": (
+        "linear_qkv：一格是一个头（head_dim 行）；4 个 query 头，2 个 key-value 头"
+    ),
+    "inference: Q | K | V, contiguous": "推理布局：Q | K | V 连续存放",
+    "training: by group, its queries, its key, its value": "训练布局：按组存放，各组的 Q、K、V",
+    "inference: gate | up, contiguous": "推理布局：gate | up 连续存放",
+    "training: gate and up in turns": "训练布局：gate 与 up 交替",
+    "linear_fc1: one cell is one row; 4 rows of gate (g), 4 of up (u)": (
+        "linear_fc1：一格是一行；gate（g）4 行，up（u）4 行"
+    ),
+    "Names and shapes are the same in both: a model takes the wrong layout without an error, "
+    "and generates wrong tokens.": "两种布局的名字和形状都相同：布局弄错时照常加载，不报错，但输出的 token 是错的。",
+}
 
 INK, PAPER, LINE = "#1f2430", "#ffffff", "#8a93a6"
 BLUE, GREEN, ORANGE, RED, GREY = "#dbe8ff", "#d9f2df", "#ffe9c9", "#ffdcd9", "#eef0f4"
@@ -191,7 +240,19 @@ def draw_layouts() -> str:
     return _document(910, 372, "Layouts of the fused parameters", parts)
 
 
-PICTURES = {"load.svg": draw_load, "layouts.svg": draw_layouts}
+def in_chinese(picture: str) -> str:
+    """Return a picture with Chinese texts."""
+    return re.sub(
+        r"(?<=>)[^<>\n]+(?=</)", lambda text: escape(CHINESE.get(unescape(text[0]), unescape(text[0]))), picture
+    )
+
+
+PICTURES = {
+    "load.svg": draw_load,
+    "layouts.svg": draw_layouts,
+    "load-zh.svg": lambda: in_chinese(draw_load()),
+    "layouts-zh.svg": lambda: in_chinese(draw_layouts()),
+}
 
 
 def main() -> None:

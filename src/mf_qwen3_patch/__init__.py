@@ -18,7 +18,7 @@ their own names. What this module exports is public; every module below it is pr
 **How to undo.** ``mf_qwen3_patch.deactivate()`` restores every original; ``MF_QWEN3_PATCH=0`` in the
 environment keeps the import from doing anything; ``from_pretrained(..., auto_convert=False)`` is stock.
 
-Example:
+Examples:
     >>> import mf_qwen3_patch
     >>> from mindformers import AutoModel
     >>> model = AutoModel.from_pretrained("/path/to/Qwen3-14B")
@@ -149,7 +149,12 @@ def deactivate() -> None:
 
 
 def status() -> tuple[PatchStatus, ...]:
-    """Return what became of each patch: its name, target module, state, and the reason if it is not applied."""
+    """Return what became of each patch: its name, target module, state, and the reason if it is not applied.
+
+    Examples:
+        >>> [patch.name for patch in mf_qwen3_patch.status() if patch.state == "failed"]
+        []
+    """
     return REGISTRY.status()
 
 

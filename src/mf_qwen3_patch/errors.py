@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from mf_qwen3_patch._display import printable
+from mf_qwen3_patch._problem_text import text_of, text_of_all
 
 __all__ = [
     "CODES",
@@ -111,7 +112,7 @@ class CheckpointError(Qwen3PatchError, ValueError):
             raise ValueError("a CheckpointError needs at least one problem")
         self.problems: tuple[Problem, ...] = tuple(problems)
         self.subject = subject
-        super().__init__(_render_all(self.problems, subject))
+        super().__init__(text_of_all(self.problems, subject))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exception pickles its args, which here are the rendered text.
@@ -191,29 +192,7 @@ class Problem:
     @property
     def text(self) -> str:
         """The problem in some lines, without the code."""
-        lines = [printable(self.summary)]
-        where = [
-            f"{label} {printable(value)}"
-            for label, value in (
-                ("file", self.file),
-                ("tensor", self.tensor),
-                ("parameter", self.parameter),
-                ("field", self.field),
-            )
-            if value is not None
-        ]
-        if where:
-            lines.append("where: " + ", ".join(where))
-        values = [
-            printable(f"{label}: {value}")
-            for label, value in (("expected", self.expected), ("found", self.found))
-            if value is not None
-        ]
-        if values:
-            lines.append(", ".join(values))
-        if self.advice is not None:
-            lines.append(printable(f"to do: {self.advice}"))
-        return "\n".join(lines)
+        return text_of(self)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the problem as JSON-compatible values, absent fields left out."""
@@ -225,11 +204,18 @@ class Problem:
             "tensor": self.tensor,
             "parameter": self.parameter,
             "field": self.field,
-            "expected": None if self.expected is None else str(self.expected),
-            "found": None if self.found is None else str(self.found),
+            "expected": _json_value(self.expected),
+            "found": _json_value(self.found),
             "advice": self.advice,
         }
         return {name: value for name, value in fields.items() if value is not None}
+
+
+def _json_value(value: object) -> Any:
+    """Return a number as a number, a shape as a list of numbers, and everything else as text."""
+    if isinstance(value, (list, tuple)) and all(isinstance(size, int) for size in value):
+        return list(value)
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
 def some(names: Sequence[str], most: int = 3, more: str = ", ...") -> str:
@@ -248,17 +234,3 @@ def error_for(problems: Iterable[Problem], subject: str | None = None) -> Checkp
     """Build the one exception that reports all ``problems``; its class is the first one's kind."""
     collected = tuple(problems)
     return collected[0].kind(collected, subject)
-
-
-def _render_all(problems: Sequence[Problem], subject: str | None) -> str:
-    subject = printable(subject or "")
-    place = f" in {subject}" if subject else ""
-    if len(problems) == 1:
-        head, *rest = problems[0].text.split("\n")
-        return "\n".join([head + (place if subject not in head else ""), *(f"  {r}" for r in rest)])
-    lines = [f"{len(problems)} problems{place}:"]
-    for number, problem in enumerate(problems, start=1):
-        head, *rest = str(problem).split("\n")
-        lines.append(f"  {number}. {head}")
-        lines.extend(f"     {line}" for line in rest)
-    return "\n".join(lines)

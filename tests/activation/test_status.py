@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tests.support.installed import start
+from tests.support.json_schema import check_against_schema
 from tests.support.processes import ROOT
 
 from mf_qwen3_patch.activation.registry import PATCHES
@@ -25,6 +26,7 @@ def test_json_on_the_real_stack(installed_python: Path, tmp_path: Path) -> None:
     assert finished.returncode == 0, finished.stderr
     found = json.loads(finished.stdout)
     assert [line for line in finished.stderr.splitlines() if not line.startswith("mf_qwen3_patch: ")] == []
+    check_against_schema(found, "status")
     assert set(found["versions"]) >= {"mindformers", "mindspore", "numpy", "safetensors", "wrapt"}
     assert found["versions"]["mindformers"] == version("mindformers")
     assert found["tested"] is True
@@ -53,7 +55,7 @@ def test_what_upstream_provides_itself_is_said(bare_python: Path, tmp_path: Path
 
     assert "upstream provides itself: auto_config: MindFormers' AutoConfig knows qwen3 itself" in finished.stdout
     assert "auto_config          mindformers  skipped: MindFormers' AutoConfig knows qwen3 itself" in finished.stdout
-    assert "injection: not active: mf_qwen3_patch.pth is not installed" in finished.stdout
+    assert "injection: not injected: programs import the shim themselves" in finished.stdout
     assert finished.returncode == 0
 
 
@@ -64,7 +66,7 @@ def test_a_stack_that_cannot_be_imported_is_reported_not_raised(installed_python
     assert finished.returncode == 3
     assert "import failed: ImportError: libascend_hal.so" in finished.stdout
     assert "device: unknown; CPU stand-ins: off" in finished.stdout
-    assert "injection: not active: MF_QWEN3_PATCH=0" in finished.stdout
+    assert "injection: not injected: MF_QWEN3_PATCH=0" in finished.stdout
     assert "Traceback" not in finished.stderr
 
 

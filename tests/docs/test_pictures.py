@@ -35,3 +35,12 @@ def test_each_picture_is_shown(draw: ModuleType) -> None:
     texts = [path.read_text(encoding="utf-8") for path in documents()]
 
     assert all(any(f"pictures/{name})" in text for text in texts) for name in draw.PICTURES)
+
+
+def test_every_text_of_a_chinese_picture_is_used(draw: ModuleType) -> None:
+    drawn = draw.draw_load() + draw.draw_layouts()
+
+    assert [text for text in draw.CHINESE if f">{draw.escape(text)}</" not in drawn] == []
+    names = "".join(ElementTree.fromstring(draw.PICTURES["load-zh.svg"]()).itertext())
+    assert "verify" not in names
+    assert "验证" in names

@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from mf_qwen3_patch._display import printable, short_repr
+from mf_qwen3_patch._display import json_kind, printable, short_json, short_repr
 from mf_qwen3_patch._warn import warn
 from mf_qwen3_patch.checkpoint.files.strict_json import json_bytes
 from mf_qwen3_patch.errors import CheckpointWarning, CorruptCheckpoint, Problem, error_for
@@ -57,3 +57,23 @@ def test_a_warning_is_one_line() -> None:
 def test_json_can_hold_half_of_a_surrogate_pair() -> None:
     assert json.loads(json_bytes({"a": "\ud800 权"})) == {"a": "\ud800 权"}
     assert "权".encode() in json_bytes({"a": "权"})
+
+
+def test_values_of_files_are_shown_as_json_writes_them() -> None:
+    shown = {None: "null", True: "true", 1e-6: "1e-06", "gelu": '"gelu"', (80, 160): "[80, 160]"}
+    assert {value: short_json(value) for value in shown} == shown
+    assert short_json({"rope_type": "权", "factor": None}) == '{"factor": null, "rope_type": "权"}'
+    assert [json_kind(value) for value in (None, True, 1, "", [], {})] == [
+        "null",
+        "a boolean",
+        "a number",
+        "a string",
+        "a list",
+        "a map",
+    ]
+
+
+def test_no_problem_shows_a_python_repr() -> None:
+    shown = str(Problem(CorruptCheckpoint, "is wrong", expected=(80, 160), found={"a": None, "b": [True, "x"]}))
+    assert "expected: [80, 160], found: " in shown
+    assert '{"a": null, "b": [true, "x"]}' in shown

@@ -108,3 +108,43 @@ def test_an_error_without_a_problem_is_a_bug() -> None:
 
 def test_every_public_name_exists() -> None:
     assert all(hasattr(errors, name) for name in errors.__all__)
+
+
+def alike(count: int) -> list[Problem]:
+    names = [f"model-{number:05d}-of-00008.safetensors" for number in range(1, count + 1)]
+    return [
+        Problem(IncompleteCheckpoint, f"{name} is not there; {50 + len(name)} tensors went with it", file=name)
+        for name in names
+    ]
+
+
+def test_many_problems_of_one_cause_are_told_together_but_stay_objects() -> None:
+    error = error_for(alike(8), "/data/qwen")
+
+    assert len(error.problems) == 8
+    assert str(error).splitlines() == [
+        "[MFQ002] model-00001-of-00008.safetensors is not there; 82 tensors went with it in /data/qwen",
+        "  where: file model-00001-of-00008.safetensors",
+        "  and 7 more like it: "
+        + ", ".join(f"model-0000{number}-of-00008.safetensors" for number in range(2, 7))
+        + ", ...",
+    ]
+
+
+def test_causes_are_counted_and_keep_their_order() -> None:
+    first, *others = alike(4)
+    lines = str(error_for([first, MISMATCH, *others], "/data/qwen")).splitlines()
+
+    assert lines[0] == "[MFQ002] 2 problems in /data/qwen:"
+    assert lines[1].startswith("  1. [MFQ002] model-00001-of-00008")
+    assert lines[3].startswith("     and 3 more like it: model-00002")
+    assert lines[4].startswith("  2. [MFQ001] hidden_size")
+
+
+def test_two_of_a_cause_are_shown_with_all_their_values() -> None:
+    assert str(error_for(alike(2))).startswith("[MFQ002] 2 problems:")
+
+
+def test_numbers_and_shapes_stay_numbers_in_json() -> None:
+    found = Problem(ConfigMismatch, "x", expected=4096, found=(80, 160)).as_dict()
+    assert (found["expected"], found["found"]) == (4096, [80, 160])

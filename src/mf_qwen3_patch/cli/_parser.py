@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
+
+from mf_qwen3_patch._nearest import did_you_mean
 
 
 class Parser(argparse.ArgumentParser):
@@ -37,9 +38,3 @@ class _Formatter(argparse.HelpFormatter):
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return text if text.startswith("examples:\n") else super()._fill_text(text, width, indent)
-
-
-def did_you_mean(word: str, choices: Sequence[str]) -> str:
-    """Return ``; did you mean NAME?`` for the choice nearest to a misspelled word, or nothing."""
-    near = difflib.get_close_matches(word, choices, n=1)
-    return f"; did you mean {near[0]}?" if near else ""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mf_qwen3_patch._display import printable
+from mf_qwen3_patch._problem_text import groups_of, numbered_lines
 from mf_qwen3_patch.checkpoint.checks.memory_plan import DEFAULT_TOKENS, plan_memory
 from mf_qwen3_patch.checkpoint.checks.preflight import Preflight, preflight
 from mf_qwen3_patch.checkpoint.config.mindformers_yaml import YamlSettings, read_yaml
@@ -116,7 +117,7 @@ def _as_json(result: Preflight, ranks: int) -> dict[str, Any]:
 
 
 def _as_text(result: Preflight, found: dict[str, Any]) -> str:
-    count = len(result.problems)
+    count = len(groups_of(result.problems))
     memory = result.memory
     verdict = f"will not load: {_plural(count, 'problem')}" if count else "will load"
     if not count and memory.host_free is not None and memory.host > memory.host_free:
@@ -126,8 +127,7 @@ def _as_text(result: Preflight, found: dict[str, Any]) -> str:
     if not count:
         lines += _summary(result, found)
         lines += _device_plan(found.get("device_plan"))
-    for number, problem in enumerate(result.problems, start=1):
-        lines.append(f"  {number}. " + str(problem).replace("\n", "\n     "))
+    lines += numbered_lines(result.problems)
     lines += [f"  warning: {warning}" for warning in found["warnings"]]
     return "\n".join(lines)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import mf_qwen3_patch
-from mf_qwen3_patch.cli._parser import did_you_mean
+from mf_qwen3_patch._nearest import did_you_mean
 from mf_qwen3_patch.cli._terminal import paint
 from mf_qwen3_patch.errors import CODES
 
@@ -63,10 +63,7 @@ def _section(page: str, asked: str) -> tuple[str, str]:
     code = CODES.get(asked, asked.upper())
     found = re.search(rf"^## ({re.escape(code)} .*)\n((?:(?!## ).*\n?)*)", page, re.MULTILINE)
     if found is None:
-        choices = [*CODES.values(), *CODES]
-        by_lower_case = {name.lower(): name for name in choices}
-        near = did_you_mean(asked.lower(), list(by_lower_case))
-        near = re.sub(r"(?<=mean )(.*)(?=\?)", lambda match: by_lower_case[match[0]], near)
+        near = did_you_mean(asked, [*CODES.values(), *CODES])
         raise ValueError(f"there is no code {asked!r}{near or '; without CODE, explain lists all codes'}")
     return found[1], found[2].strip()
 

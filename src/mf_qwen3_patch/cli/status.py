@@ -17,6 +17,7 @@ from mf_qwen3_patch.activation import startup
 from mf_qwen3_patch.activation.contract import check_contract
 from mf_qwen3_patch.activation.registry import PATCHES
 from mf_qwen3_patch.activation.upstream import TESTED_STACKS
+from mf_qwen3_patch.cli._ascend import AscendFacts, ascend_facts
 from mf_qwen3_patch.cli._exit_codes import ENVIRONMENT, OK, PROBLEMS
 from mf_qwen3_patch.cli._shared import add_json, installation, packages, print_json, stdout_for_us_alone
 
@@ -96,6 +97,7 @@ def _look() -> dict[str, Any]:
         "import_error": import_error,
         "device": device,
         "cpu_kernels": cpu_kernels.is_enabled(),
+        "ascend": ascend_facts(),
         "patches": [dataclasses.asdict(patch) for patch in mf_qwen3_patch.status()],
         "provided_upstream": provided,
         "injection": {
@@ -128,6 +130,7 @@ def _as_text(found: dict[str, Any]) -> str:
             f"  tested: {tested if found['tested'] else f'not these versions together, but: {stacks}'}",
             *([f"  import failed: {found['import_error']}"] if found["import_error"] else []),
             f"  device: {found['device'] or 'unknown'}; CPU stand-ins: {'on' if found['cpu_kernels'] else 'off'}",
+            *_ascend(found["ascend"]),
             f"  injection: {_injection(found['injection'], found['environment'])}",
             "  patches:",
             *(
@@ -141,13 +144,29 @@ def _as_text(found: dict[str, Any]) -> str:
     )
 
 
+def _ascend(facts: AscendFacts) -> list[str]:
+    """Return the lines about Ascend; none where nothing of it is there."""
+    cann, driver, npus = facts["cann"], facts["driver"], facts["npus"]
+    if not (cann or driver or npus):
+        return []
+    lines = [f"  Ascend: CANN {cann or 'not found'}, driver {driver or 'not found'}, NPUs: {len(npus) or 'none seen'}"]
+    for npu in npus:
+        memory = f", {npu['memory_used_mb']} of {npu['memory_mb']} MB used" if npu["memory_mb"] else ""
+        lines.append(f"    NPU {npu['id']}: {npu['name']}, {npu['health']}{memory}")
+    return lines
+
+
 def _injection(injection: dict[str, Any], environment: dict[str, str]) -> str:
     if injection["active"]:
         text = f"active in every program started from here, by {', '.join(injection['ways'])}"
     elif injection["pth"] is None:
-        text = f"not active: {startup.PTH} is not installed; programs import the shim, or `run` brings it in"
+        text = (
+            f"not injected: programs import the shim themselves, or `run` brings it in ({startup.PTH} is not installed)"
+        )
     else:
         value = environment.get("MF_QWEN3_PATCH")
-        reason = f"MF_QWEN3_PATCH={value}" if value else "MF_QWEN3_PATCH is not set"
-        text = f"not active: {reason} ({injection['pth']} is installed)"
+        reason = (
+            f"MF_QWEN3_PATCH={value}" if value else "programs import the shim themselves, MF_QWEN3_PATCH is not set"
+        )
+        text = f"not injected: {reason} ({injection['pth']} is installed)"
     return text + ("; in interactive sessions by PYTHONSTARTUP" if injection["startup_file"] else "")

@@ -28,7 +28,7 @@ from mf_qwen3_patch.errors import (
 )
 from mf_qwen3_patch.families.family import is_training_state
 from mf_qwen3_patch.families.layout import INFERENCE, TRAINING
-from mf_qwen3_patch.families.registry import find_family
+from mf_qwen3_patch.families.registry import find_family, is_known
 from mf_qwen3_patch.loading.transfer.name_mapping import of_another_family, place_of
 
 _OWN_CONFIG = f"pass the {CONFIG_NAME} of this very model: --config"
@@ -64,6 +64,7 @@ def open_source(root: Path, companions: Path, layouts: Layouts | None) -> Source
     checkpoint = open_checkpoint(root, absent_config=raw)
     problems = (*checkpoint.problems, *normalized.problems)
     _refuse(problems or _of_another_family(normalized, checkpoint) or _beyond_the_files(normalized, checkpoint), root)
+    _refuse(_of_huggingface(checkpoint), root)
     if relocated := relocated_experts(checkpoint):
         _refuse([relocated], root)
     layouts = layouts_of(checkpoint, layouts)
@@ -84,6 +85,20 @@ def _refuse(problems: Sequence[Problem], subject: Path) -> None:
 
 def _about(tensor: TensorInfo, kind: type[CheckpointError], summary: str, advice: str, **values: Any) -> Problem:
     return Problem(kind, summary, tensor.file.name, parameter=tensor.name, **values, advice=advice)
+
+
+def _of_huggingface(checkpoint: Checkpoint) -> tuple[Problem, ...]:
+    """Refuse a directory that is HuggingFace's already, by the names of its tensors."""
+    names = [name for name in checkpoint.tensors if is_known(name)]
+    if not names:
+        return ()
+    summary = (
+        "the tensors have HuggingFace's names: this is a HuggingFace directory already, there is nothing to export"
+    )
+    expected, found = "MindFormers' names, e.g. embedding.word_embeddings.weight", f"{len(names)} names of HuggingFace"
+    advice = "name the directory that `convert` or MindFormers wrote, or use this one as it is"
+    file = checkpoint.tensors[names[0]].file.name
+    return (Problem(UnsupportedCheckpoint, summary, file, names[0], expected=expected, found=found, advice=advice),)
 
 
 def _of_another_family(config: NormalizedConfig, checkpoint: Checkpoint) -> tuple[Problem, ...]:

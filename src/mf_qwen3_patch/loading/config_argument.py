@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mf_qwen3_patch._display import short_repr
+from mf_qwen3_patch._display import short_json
 from mf_qwen3_patch.checkpoint.config.normalize import normalize
 from mf_qwen3_patch.checkpoint.config.overrides import KEYWORD_ARGUMENT
 from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME, Directory
@@ -49,7 +49,7 @@ class GivenConfig:
     @classmethod
     def _from_huggingface(cls, raw: Mapping[str, Any], source: str) -> GivenConfig:
         if (family := find_family(raw)) is None:
-            raise _no_config(f"{source}, with model_type {short_repr(raw.get('model_type'))}")
+            raise _no_config(f"{source}, with model_type {short_json(raw.get('model_type'))}")
         config = normalize(raw, source=source, family=family)
         if config.problems:
             raise error_for(config.problems)

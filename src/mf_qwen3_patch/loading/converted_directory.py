@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from mf_qwen3_patch._display import short_repr
+from mf_qwen3_patch._display import short_json
 from mf_qwen3_patch.checkpoint.checks.parallelism import Parallelism
 from mf_qwen3_patch.checkpoint.checks.quantization import quantization_of
 from mf_qwen3_patch.checkpoint.checks.relocated_experts import relocated_experts
@@ -141,7 +141,7 @@ def _noted(checkpoint: Checkpoint) -> tuple[Layout | None, int, list[Problem]]:
     problems: list[Problem] = []
 
     def damaged(file: str, key: str, expected: str, found: str) -> None:
-        summary, shown = f"{file} has a damaged note of its conversion: {key}", short_repr(found)
+        summary, shown = f"{file} has a damaged note of its conversion: {key}", short_json(found)
         where = {"file": file, "field": key, "expected": expected, "found": shown}
         problems.append(Problem(CorruptCheckpoint, summary, **where, advice=_AGAIN))
 

@@ -17,7 +17,7 @@ from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
 from mf_qwen3_patch.interrupts import keyboard_interrupts
 from mf_qwen3_patch.loading.fallback import fresh_memory, load_with_mindformers
 from mf_qwen3_patch.loading.report import LoadReport
-from mf_qwen3_patch.loading.runtime.context import device_kind, parallelism
+from mf_qwen3_patch.loading.runtime.context import device_kind, parallelism, say_if_generate_will_fail
 from mf_qwen3_patch.loading.runtime.log import say
 from mf_qwen3_patch.loading.runtime.network import network_parameters
 from mf_qwen3_patch.loading.runtime.parallel import rank_numbers
@@ -115,4 +115,5 @@ def execute(model: Any, plan: Plan, checkpoint: Checkpoint, details: Details, ra
         host_peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         versions={"mf_qwen3_patch": __version__, **installed_versions()},
     )
+    say_if_generate_will_fail()
     return report

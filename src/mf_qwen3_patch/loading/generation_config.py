@@ -9,7 +9,7 @@ from typing import Any
 
 from mindformers.generation import GenerationConfig
 
-from mf_qwen3_patch._display import short_repr
+from mf_qwen3_patch._display import short_json
 from mf_qwen3_patch.checkpoint.config.normalize import normalize
 from mf_qwen3_patch.checkpoint.files.read_file import read_bounded
 from mf_qwen3_patch.checkpoint.files.resolve import with_adapter
@@ -106,7 +106,7 @@ def _read(directory: Path, before: Mapping[str, Any]) -> tuple[Any, tuple[str, .
     if raw.get("pad_token_id") is None and config.eos_token_id:
         config.pad_token_id = config.eos_token_id[0]  # as transformers does; stock would take 0, which is a word
     lost = sorted(
-        f"{name}: {short_repr(value)}"
+        f"{name}: {short_json(value)}"
         for name, value in raw.items()
         if name not in settings | _SILENT | _OF_ASSISTANTS | (frozenset() if beams else _OF_BEAMS)
         and value not in (None, [], *_NEUTRAL.get(name, ()))
@@ -131,7 +131,7 @@ def _ends(raw: Mapping[str, Any], before: Mapping[str, Any]) -> tuple[dict[str, 
     )
     shown = known[0] if len(known) == 1 else known
     warning = (
-        f"{GENERATION_CONFIG_NAME} names no eos_token_id: {outcome}; config.json has {short_repr(shown)}: put it into "
+        f"{GENERATION_CONFIG_NAME} names no eos_token_id: {outcome}; config.json has {short_json(shown)}: put it into "
         f"{GENERATION_CONFIG_NAME}, or pass it to generate()"
     )
     return {} if derived else {"eos_token_id": []}, [warning]

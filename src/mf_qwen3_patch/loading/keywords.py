@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from mf_qwen3_patch._display import short_repr
+from mf_qwen3_patch._nearest import did_you_mean
 from mf_qwen3_patch.checkpoint.files.resolve import LOCATION_KEYWORDS
 from mf_qwen3_patch.families.config_schema import ALIASES
 from mf_qwen3_patch.families.family import Family
@@ -84,8 +84,7 @@ def warn_of_remote_code(trust_remote_code: bool | None) -> None:
 
 
 def _unknown(name: str, family: Family, known: Collection[str]) -> str:
-    close = difflib.get_close_matches(name, [*_BY_NAME, *known], n=1)
-    meant = f"; did you mean {close[0]}?" if close else ""
+    meant = did_you_mean(name, [*_BY_NAME, *known])
     return (
         f"from_pretrained() got an unexpected keyword argument {name!r}{meant}\n"
         f"  known: {', '.join(sorted(_BY_NAME))}\n"

@@ -109,6 +109,10 @@ def load_pretrained(
     Raises:
         CheckpointError: The checkpoint cannot be loaded rightly; nothing was built.
         LoadNotProven: The loaded model does not hold what the checkpoint says; it is not returned.
+
+    Examples:
+        >>> model = mf_qwen3_patch.load_pretrained("/data/Qwen3-8B", dtype="bfloat16")
+        >>> print(model.mf_qwen3_report)
         TypeError: There is no such keyword.
         ValueError: A keyword asks for what is not done here.
     """
@@ -194,6 +198,10 @@ def load_weights(
     Raises:
         CheckpointError: The checkpoint cannot be loaded rightly into this model.
         LoadNotProven: The model did not hold what the checkpoint says.
+
+    Examples:
+        >>> report = mf_qwen3_patch.load_weights(model, "/data/Qwen3-8B")
+        >>> report.save("load.json")
     """
     started = time.perf_counter()
     family = family or family_of(model)

@@ -75,6 +75,10 @@ def convert_weight_dict(
         ConfigMismatch: The parts of one fused parameter do not fit together.
         UnsupportedCheckpoint: The weights are quantized: their scales would be dropped.
         InvalidValues: A weight holds NaN or infinity.
+
+    Examples:
+        >>> weights = mindspore.load_checkpoint("model.safetensors", format="safetensors")
+        >>> mindspore.load_param_into_net(model, mf_qwen3_patch.convert_weight_dict(type(model), weights))
     """
     parts_are_shared = qkv_dict is not None and condition is not None
     groups = _fused_groups(model_class, source, family)

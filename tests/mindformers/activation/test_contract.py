@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.json_schema import check_against_schema
 from tests.support.processes import ROOT, run_script
 
 from mf_qwen3_patch.activation.contract import CONTRACT, parameters_of
@@ -39,7 +40,9 @@ def contract(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, ob
     """
     finished = run_script(script, cwd=tmp_path_factory.mktemp("contract"))
     lines = [line for line in finished.output.splitlines() if line.startswith("{")]
-    return {item["symbol"]: item for item in json.loads(lines[-1])["contract"]}
+    found = json.loads(lines[-1])
+    check_against_schema(found, "contract")
+    return {item["symbol"]: item for item in found["contract"]}
 
 
 @pytest.mark.parametrize("symbol", [symbol.path for symbol in CONTRACT])

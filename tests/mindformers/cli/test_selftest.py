@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.support.checkpoints import Tensors, edit_weights, encode, read_json, write_json
+from tests.support.json_schema import check_against_schema
 from tests.support.processes import ROOT, run_script
 
 from mf_qwen3_patch.cli import selftest
@@ -44,6 +45,7 @@ def test_it_passes_here_and_its_json_is_one_object(tmp_path: Path) -> None:
     code, output, error = run_script(command, cwd=tmp_path).result
     assert code == 0, output + error
     found = json.loads(output)
+    check_against_schema(found, "selftest")
     assert found["passed"]
     assert found["device"] == "CPU"
     assert found["cpu_kernels"]

@@ -156,6 +156,12 @@ def test_what_cannot_be_exported_rightly_is_an_error(
     assert not (tmp_path / "back").exists()
 
 
+def test_a_huggingface_directory_is_one_problem(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedCheckpoint, match="is a HuggingFace directory already") as error:
+        export_to_huggingface(hf(tmp_path), tmp_path / "back", layouts=ALL_INFERENCE)
+    assert len(error.value.problems) == 1
+
+
 def test_the_slices_of_ranks_are_refused(tmp_path: Path) -> None:
     convert_to_mindformers(hf(tmp_path), tmp_path / "mf", ranks=2)
     with pytest.raises(UnsupportedCheckpoint, match="without --tp"):

@@ -13,7 +13,7 @@ from mindformers.models.qwen3 import Qwen3Config, Qwen3ForCausalLM
 from mindformers.models.qwen3.modeling_qwen3_infer import InferenceQwen3ForCausalLM
 from mindformers.models.qwen3.modeling_qwen3_train import TrainingQwen3ForCausalLM
 from tests.support.checkpoints import Tensors, edit_weights, make_config, write_checkpoint, zeros
-from tests.support.processes import run_script
+from tests.support.processes import ROOT, run_script
 
 import mf_qwen3_patch
 from mf_qwen3_patch import CheckpointError, CheckpointWarning
@@ -81,6 +81,27 @@ give([type(model).__name__, [model.generate([[5, 6, 7]], max_new_tokens=4, do_sa
     assert first == second
     assert first[:3] == [5, 6, 7]
     assert len(first) == 7
+
+
+def test_without_the_stand_ins_one_line_says_that_generate_will_fail(directory: Path, tmp_path: Path) -> None:
+    script = """
+        import mf_qwen3_patch, sys
+        from mindformers import AutoModel
+        model = AutoModel.from_pretrained(sys.argv[1])
+        try:
+            model.generate([[5, 6, 7]], max_new_tokens=4, do_sample=False)
+        except TypeError as error:
+            give(str(error).splitlines()[0])
+    """
+    finished = run_script(script, directory, cwd=tmp_path)
+    (line,) = [line for line in finished.output.splitlines() if "generate() will fail on this CPU" in line]
+
+    assert line.startswith("mf_qwen3_patch: ")
+    assert "MF_QWEN3_PATCH_CPU=1 or call mf_qwen3_patch.enable_cpu_kernels()" in line
+    assert finished.result.startswith("For primitive[ApplyRotaryPosEmb]")
+    assert (
+        finished.result.removesuffix(", but got Tensor[Float32].") in (ROOT / "docs" / "troubleshooting.md").read_text()
+    )
 
 
 def test_a_training_run_is_left_to_stock(directory: Path, tmp_path: Path) -> None:

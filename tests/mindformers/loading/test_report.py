@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.mindformers.loading.transfer.stock import build
 from tests.support.checkpoints import write_checkpoint
+from tests.support.json_schema import check_against_schema
 
 import mf_qwen3_patch
 from mf_qwen3_patch import LoadReport
@@ -30,7 +31,7 @@ def report(directory: Path) -> LoadReport:
 def test_it_says_where_when_and_with_what(report: LoadReport) -> None:
     found = json.loads(report.to_json())
 
-    assert found["schema_version"] == 1
+    check_against_schema(found, "report")
     assert found["device"] == "CPU"
     assert found["versions"]["mf_qwen3_patch"] == mf_qwen3_patch.__version__
     assert found["versions"]["mindspore"] == version("mindspore")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tests.support.shapes import DENSE, MIXTURES, PUBLISHED, PUBLISHED_BYTES, re
 from mf_qwen3_patch.checkpoint.checks.preflight import preflight
 from mf_qwen3_patch.checkpoint.config.normalize import normalize
 from mf_qwen3_patch.cli.main import main
+from mf_qwen3_patch.families.published import published_name
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -90,3 +92,28 @@ def test_the_reduced_width_keeps_what_makes_the_shape(name: str) -> None:
     assert ratios(small) == ratios(full)
     assert small["tie_word_embeddings"] is full["tie_word_embeddings"]
     assert small["rope_theta"] == full["rope_theta"]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_model_is_known_by_its_dimensions(name: str) -> None:
+    config = normalize(dict(PUBLISHED[name]))
+    assert published_name(config.dims) == name.replace("-Instruct-2507", "").replace("-Thinking-2507", "")
+    assert published_name(replace(config.dims, hidden_size=80)) is None
+
+
+def test_the_config_of_another_model_is_named(tmp_path: Path) -> None:
+    directory = write_sparse_checkpoint(tmp_path, shards=1, **PUBLISHED["Qwen3-14B"])
+    (directory / "config.json").write_text(json.dumps(dict(PUBLISHED["Qwen3-8B"])))
+    problems = preflight(directory).problems
+
+    assert len(problems) > 2
+    for problem in problems:
+        assert "config.json is the config of Qwen3-8B, and the weights are those of Qwen3-14B" in str(problem.advice)
+
+
+def test_one_wrong_field_is_no_other_model(tmp_path: Path) -> None:
+    directory = write_sparse_checkpoint(tmp_path, shards=1, **(PUBLISHED["Qwen3-8B"] | {"num_hidden_layers": 35}))
+    edit_config(directory, num_hidden_layers=36)
+    (problem,) = preflight(directory).problems
+
+    assert problem.advice == "set num_hidden_layers: 35 in config.json, or use the weights that belong to it"

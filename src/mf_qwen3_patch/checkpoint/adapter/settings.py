@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mf_qwen3_patch._display import short_json
 from mf_qwen3_patch.checkpoint.files.directory import ADAPTER_CONFIG_NAME
 from mf_qwen3_patch.errors import ConfigMismatch, Problem, UnsupportedCheckpoint
 from mf_qwen3_patch.families.config_schema import is_dimension, is_number
@@ -128,10 +129,20 @@ def _wrong(field: str, found: object, test: _Test, expected: str) -> list[Proble
         return []
     advice = "put the adapter_config.json back that belongs to this adapter"
     summary = f"{ADAPTER_CONFIG_NAME} has a {field} that a LoRA adapter can't have"
-    where = {"file": ADAPTER_CONFIG_NAME, "field": field, "expected": expected, "found": f"{found!r:.80}"}
+    where = {
+        "file": ADAPTER_CONFIG_NAME,
+        "field": field,
+        "expected": expected,
+        "found": "none" if found is None else short_json(found),
+    }
     return [Problem(ConfigMismatch, summary, **where, advice=advice)]
 
 
 def _unsupported(field: str, what: str, found: object, expected: str, advice: str) -> Problem:
-    where = {"file": ADAPTER_CONFIG_NAME, "field": field, "expected": expected, "found": f"{found!r:.80}"}
+    where = {
+        "file": ADAPTER_CONFIG_NAME,
+        "field": field,
+        "expected": expected,
+        "found": "none" if found is None else short_json(found),
+    }
     return Problem(UnsupportedCheckpoint, f"the adapter {what}, and is not merged here", **where, advice=advice)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+from mf_qwen3_patch._display import short_json
 from mf_qwen3_patch.checkpoint.checks.inferred_dims import Comparison
 from mf_qwen3_patch.checkpoint.config.overrides import KEYWORD_ARGUMENT
 from mf_qwen3_patch.checkpoint.config.problem import field_problem
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
 from mf_qwen3_patch.errors import ConfigMismatch, Problem, UnsupportedCheckpoint
+from mf_qwen3_patch.families.published import published_name
 from mf_qwen3_patch.families.tensors import Axis
 
 # The field that says how long an axis is: itself, or a number of heads.
@@ -24,6 +27,7 @@ _FIELDS: Mapping[Axis, str] = {
 }
 _HEADS = frozenset({"num_attention_heads", "num_key_value_heads"})
 _LAYERS = "num_hidden_layers"
+_FIELDS_OF_ANOTHER_MODEL = 2  # a single one may be a slip
 
 
 def field_mismatches(compared: Comparison, *, sizes: bool, layers: bool) -> list[Problem]:
@@ -39,7 +43,18 @@ def field_mismatches(compared: Comparison, *, sizes: bool, layers: bool) -> list
     found.append(_chosen_experts(compared))
     if layers:
         found.append(_layers(compared))
-    return [problem for problem in found if problem]
+    return _with_names(compared, [problem for problem in found if problem])
+
+
+def _with_names(compared: Comparison, problems: list[Problem]) -> list[Problem]:
+    """Advise another config where this one is that of another published model, as several wrong fields show."""
+    said, true = published_name(compared.config.dims), published_name(compared.dims)
+    sources = {compared.overridden.origin(problem.field or "").source for problem in problems}
+    if len(problems) < _FIELDS_OF_ANOTHER_MODEL or said in (None, true) or len(sources) > 1:
+        return problems
+    owner = f"those of {true}" if true else "not"
+    advice = f"{sources.pop()} is the config of {said}, and the weights are {owner}: use the one that belongs to them"
+    return [replace(problem, advice=advice) for problem in problems]
 
 
 def surplus_layers(compared: Comparison) -> list[str]:
@@ -72,7 +87,7 @@ def _mismatch(compared: Comparison, name: str, found: object, tensor: TensorInfo
         tensor=tensor.name,
         field=name,
         expected=f"{found} (weights)",
-        found=f"{config.values[name]} ({origin.source})",
+        found=f"{short_json(config.values[name])} ({origin.source})",
         advice=advice,
     )
 

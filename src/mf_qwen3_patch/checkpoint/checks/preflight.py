@@ -135,6 +135,10 @@ def preflight(
         IncompleteCheckpoint: The directory itself is not there.
         ValueError: ``tensor_parallel`` is not a positive whole number, ``dtype`` is unknown, or
             ``MF_QWEN3_PATCH_DEQUANTIZE`` is neither 0 nor 1.
+
+    Examples:
+        >>> found = mf_qwen3_patch.preflight("/data/Qwen3-8B", tensor_parallel=2)
+        >>> found.raise_for_problems()
     """
     options = CheckOptions(
         overrides or {},

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mf_qwen3_patch._display import short_repr
+from mf_qwen3_patch._display import short_json
 from mf_qwen3_patch.errors import ConfigMismatch, Problem
 
 _MAX_BYTES = 1 << 17  # eight times the largest of MindFormers' own; PyYAML reads it within seconds
@@ -119,7 +119,7 @@ def _ranks(value: object, name: str) -> int:
     if value is None:
         return 1
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        _fail(name, f"has an unusable parallel_config.model_parallel: {short_repr(value)}")
+        _fail(name, f"has an unusable parallel_config.model_parallel: {short_json(value)}")
     return value
 
 

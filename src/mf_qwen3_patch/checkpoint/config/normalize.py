@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from mf_qwen3_patch._display import short_repr
+from mf_qwen3_patch._display import json_kind, short_json
 from mf_qwen3_patch.checkpoint.config.problem import field_problem
 from mf_qwen3_patch.checkpoint.config.rope import ROPE_KEYS, Rope, read_rope, whole_number
 from mf_qwen3_patch.errors import ConfigMismatch, Problem, UnsupportedCheckpoint, some
@@ -107,7 +107,7 @@ def read_fields(
         if name == "rope_scaling" or fields[name].valid(value):
             values[name] = value
         else:
-            wanted, found = fields[name].wanted, short_repr(value)
+            wanted, found = fields[name].wanted, short_json(value)
             summary = f"has an unusable value for {name}"
             advice = _as_number(name, value, fields[name]) or (
                 f"set {name} to {wanted}, as the model's original config.json does"
@@ -117,11 +117,11 @@ def read_fields(
     if theta == 1 and values.get("rope_scaling", beneath.get("rope_scaling")):
         summary, wanted = "asks for yarn with a rope_theta of 1, by whose logarithm yarn divides", "another rope_theta"
         advice = "set rope_theta to what the model's original config.json has"
-        problems.append(field_problem(ConfigMismatch, source, "rope_theta", summary, wanted, short_repr(theta), advice))
+        problems.append(field_problem(ConfigMismatch, source, "rope_theta", summary, wanted, short_json(theta), advice))
     for name, neutral in schema.neutral.items():
         if name in raw and raw[name] not in neutral and not (name == _WINDOW and _no_layer_slides(raw, beneath)):
-            wanted, found = short_repr(neutral[0]), short_repr(raw[name])
-            summary = f"sets {name} to {short_repr(raw[name])}, which changes the output and can't be carried over"
+            wanted, found = short_json(neutral[0]), short_json(raw[name])
+            summary = f"sets {name} to {short_json(raw[name])}, which changes the output and can't be carried over"
             advice = "use a plain Qwen3 checkpoint, or run this one with HuggingFace transformers"
             problems.append(field_problem(UnsupportedCheckpoint, source, name, summary, wanted, found, advice))
     problems += _layer_types(raw.get("layer_types"), source)
@@ -169,11 +169,11 @@ def _no_layer_slides(raw: Mapping[str, Any], beneath: Mapping[str, Any]) -> bool
 def _layer_types(types: Any, source: str) -> list[Problem]:
     if isinstance(types, list):
         others = (
-            f"{short_repr(kind)} in layer {layer}" for layer, kind in enumerate(types) if kind != "full_attention"
+            f"{short_json(kind)} in layer {layer}" for layer, kind in enumerate(types) if kind != "full_attention"
         )
         found = next(others, None)
     else:
-        found = None if types is None else type(types).__name__
+        found = None if types is None else json_kind(types)
     if found is None:
         return []
     summary = f"has layers that do not use full attention ({found}); MindFormers has only that"
@@ -191,7 +191,7 @@ def _dtype(raw: Mapping[str, Any], source: str, warnings: list[str]) -> dict[str
             given[key] = name
         elif value not in (None, "auto"):
             warnings.append(
-                f"{source} has an unknown {key} {short_repr(value)}, ignored; the weights' own dtype counts"
+                f"{source} has an unknown {key} {short_json(value)}, ignored; the weights' own dtype counts"
             )
     if len(set(given.values())) > 1:
         warnings.append(

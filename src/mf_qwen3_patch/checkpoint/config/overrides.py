@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mf_qwen3_patch._display import short_repr
+from mf_qwen3_patch._display import short_json
 from mf_qwen3_patch.checkpoint.config.normalize import NormalizedConfig, read_fields
 from mf_qwen3_patch.checkpoint.config.problem import field_problem
 from mf_qwen3_patch.errors import ConfigMismatch, Problem
@@ -42,8 +42,8 @@ class Overridden:
         """Return what the origin says of the field, as the rest of a sentence that begins with its name."""
         value = self.config.values[name]
         if name in self.config.absent:
-            return f"has no {name}, which defaults to {value}"
-        return f"says {self.origin(name).key}: {value}"
+            return f"has no {name}, which defaults to {short_json(value)}"
+        return f"says {self.origin(name).key}: {short_json(value)}"
 
 
 def apply_overrides(config: NormalizedConfig, overrides: Mapping[str, Any], source: str) -> Overridden:
@@ -65,7 +65,7 @@ def apply_overrides(config: NormalizedConfig, overrides: Mapping[str, Any], sour
             continue
         if name in given and given[name] != value:
             summary = f"gives {name} twice, as {keys[name]} and as {key}, with different values"
-            both = f"{keys[name]}: {short_repr(given[name])}", f"{key}: {short_repr(value)}"
+            both = f"{keys[name]}: {short_json(given[name])}", f"{key}: {short_json(value)}"
             advice = f"keep one of the two (or neither: config.json beside the weights has {name})"
             problems.append(field_problem(ConfigMismatch, source, name, summary, *both, advice))
         else:
@@ -75,7 +75,8 @@ def apply_overrides(config: NormalizedConfig, overrides: Mapping[str, Any], sour
     problems += found
     invalid = schema.fields.keys() & {problem.field for problem in found}
     warnings += [
-        f"{source} sets {keys.get(name, name)} to {values[name]} over config.json's {config.values[name]}; "
+        f"{source} sets {keys.get(name, name)} to {short_json(values[name])} over config.json's "
+        f"{short_json(config.values[name])}; "
         "the weights can't say which is right"
         for name in schema.unverifiable
         if name in values and values[name] != config.values[name]

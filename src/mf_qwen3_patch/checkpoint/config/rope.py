@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mf_qwen3_patch._display import short_repr
+from mf_qwen3_patch._display import json_kind, short_json
 from mf_qwen3_patch.checkpoint.config.problem import field_problem
 from mf_qwen3_patch.errors import CheckpointError, ConfigMismatch, Problem, UnsupportedCheckpoint
 
@@ -58,7 +58,7 @@ def read_rope(raw: Mapping[str, Any], source: str, max_position_embeddings: int)
             continue
         reader = _Reader(rope, source, key, max_position_embeddings)
         if not isinstance(settings, dict):
-            reader.unusable("", "a map, or null", type(settings).__name__)
+            reader.unusable("", "a map, or null", json_kind(settings))
             continue
         before = len(rope.problems)
         scaling = reader.scaling(settings)
@@ -82,7 +82,7 @@ class _Reader:
         """Take a value, unless the config's other dialect has said something else."""
         values = self.rope.values
         if name in values and values[name] != value:
-            both = f"{short_repr(values[name])} ({name})", f"{short_repr(value)} ({self.key})"
+            both = f"{short_json(values[name])} ({name})", f"{short_json(value)} ({self.key})"
             advice = "keep the one that the model was trained with"
             self._report(ConfigMismatch, name, f"gives {name} twice, with different values", *both, advice)
         values[name] = value
@@ -94,7 +94,7 @@ class _Reader:
             kind = "one per layer type"
         partial = settings.get("partial_rotary_factor", 1)
         if partial not in (1, None):
-            self.refuse(f"partial_rotary_factor {short_repr(partial)}", "Qwen3 rotates every dimension of a head")
+            self.refuse(f"partial_rotary_factor {short_json(partial)}", "Qwen3 rotates every dimension of a head")
         elif kind is None and settings.get("factor") is not None:
             self.unusable("rope_type", "the rope_type that the factor is meant for", "none")
         elif kind == "yarn":
@@ -103,7 +103,7 @@ class _Reader:
                 self._warn(f"has keys in {self.key} that yarn does not use: {', '.join(unknown)}")
             return self._yarn(settings)
         elif kind not in _PLAIN:
-            self.refuse(short_repr(kind), "MindFormers can compute only the default angles and yarn's")
+            self.refuse(short_json(kind), "MindFormers can compute only the default angles and yarn's")
         return None
 
     def _yarn(self, settings: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -112,7 +112,7 @@ class _Reader:
         for name, value in numbers.items():
             least, wanted = _YARN_NUMBERS[name]
             if value is not None and not _is_number(value, least, whole=name == _ORIGINAL):
-                self.unusable(name, wanted, short_repr(value))
+                self.unusable(name, wanted, short_json(value))
         if self.rope.problems:
             return None
         if not settings.get("truncate", True):

@@ -11,6 +11,7 @@ from typing import Any
 
 from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME, Directory
 from mf_qwen3_patch.checkpoint.files.index import Findings, compare_with_headers
+from mf_qwen3_patch.checkpoint.files.not_found import no_model
 from mf_qwen3_patch.checkpoint.files.read_file import CheckpointFile
 from mf_qwen3_patch.checkpoint.files.safetensors_header import Header, TensorInfo
 from mf_qwen3_patch.checkpoint.files.shards import choose_files, merge_headers, read_headers
@@ -106,6 +107,8 @@ def open_checkpoint(
     headers = read_headers(source, names, index, found)
     compare_with_headers(index, headers, found)
     tensors = merge_headers(source, headers, index, found)
+    if source.is_bare and not source.weight_files:
+        found.problems = [no_model(source.path)]  # which says why everything is missing
     return Checkpoint(
         source=source,
         config=config or {},

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from mf_qwen3_patch._nearest import nearest
 from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
@@ -70,6 +71,20 @@ def searched_caches(cache_dir: str | os.PathLike[str] | None = None) -> str:
     return f"{constants.HF_HUB_CACHE} and {_modelscope_root()}"
 
 
+def similar_hub_id(hub_id: str, cache_dir: str | os.PathLike[str] | None = None) -> str | None:
+    """Return the hub ID that is most like this one, of the models that the caches have; None if none is like it."""
+    place = cache_dir
+    if place is None:
+        try:
+            from huggingface_hub import constants
+        except ImportError:
+            pass
+        else:
+            place = constants.HF_HUB_CACHE
+    known = _cached_hub_ids(None if place is None else Path(place), _modelscope_root())
+    return None if hub_id in known else nearest(hub_id, known)
+
+
 def download(hub_id: str, *, subfolder: str, variant: str | None, only: Collection[str], **keywords: Any) -> Path:
     """Download the safetensors and JSON files of a model and its chat template, those that are not in the cache yet.
 
@@ -111,3 +126,28 @@ def _modelscope_places(hub_id: str) -> Iterator[Path]:
     for below in ("models", "hub/models", "hub", ""):
         for directory in (name.replace(".", "___"), name):
             yield root / below / owner / directory
+
+
+def _cached_hub_ids(huggingface: Path | None, modelscope: Path) -> set[str]:
+    """Return the hub IDs of the models that the caches have; never raises."""
+    found = set()
+    if huggingface is not None:
+        names = (name.split("--") for name in _entries(huggingface) if name.startswith("models--"))
+        found |= {"/".join(parts[1:]) for parts in names if len(parts) == 3}
+    for below in ("models", "hub/models", "hub", ""):
+        place = modelscope / below
+        for owner in _entries(place):
+            if not owner.startswith((".", "_")) and "--" not in owner and owner not in ("models", "hub"):
+                found |= {f"{owner}/{name.replace('___', '.')}" for name in _models_of(place / owner)}
+    return found
+
+
+def _models_of(directory: Path) -> Iterator[str]:
+    return (name for name in _entries(directory) if (directory / name / CONFIG_NAME).is_file())
+
+
+def _entries(directory: Path) -> list[str]:
+    try:
+        return [entry.name for entry in directory.iterdir()]
+    except OSError:
+        return []

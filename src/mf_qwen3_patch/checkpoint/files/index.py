@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from mf_qwen3_patch._display import short_repr
+from mf_qwen3_patch._display import json_kind, short_json
 from mf_qwen3_patch.checkpoint.files.read_file import corrupt
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
 from mf_qwen3_patch.checkpoint.files.strict_json import parse_object
@@ -45,7 +45,7 @@ def read_index(read: Callable[[str], bytes], name: str = INDEX_NAME) -> Index:
     if not isinstance(weight_map, dict) or not weight_map:
         summary = f"{name} has no weight_map that says which tensor is in which file"
         expected, advice = "a map from tensor to file name", f"download {name} again"
-        found = "none" if weight_map is None else "an empty map" if weight_map == {} else type(weight_map).__name__
+        found = "none" if weight_map is None else "an empty map" if weight_map == {} else json_kind(weight_map)
         return Index(problems=(corrupt(name, summary, expected, found, advice, field="weight_map"),), name=name)
     total_size = metadata.get("total_size") if isinstance(metadata, dict) else None
     # Some releases of transformers have written it as a float.
@@ -57,7 +57,7 @@ def read_index(read: Callable[[str], bytes], name: str = INDEX_NAME) -> Index:
         if isinstance(shard, str):
             shards.setdefault(shard, []).append(tensor)
         else:
-            refused.setdefault(short_repr(shard), []).append(tensor)
+            refused.setdefault(short_json(shard), []).append(tensor)
     for shard in [shard for shard in shards if not _stays_inside(shard)]:
         refused.setdefault(shard, []).extend(shards.pop(shard))
     problems = tuple(_refused(name, shard, tensors) for shard, tensors in sorted(refused.items()))
@@ -93,7 +93,7 @@ def _compare_size(index: Index, headers: Mapping[str, Mapping[str, TensorInfo]],
     )
     if index.total_size not in (every, listed):
         found.warnings.append(
-            f"{index.name} says that the tensors have {short_repr(index.total_size)} bytes together (total_size), but "
+            f"{index.name} says that the tensors have {short_json(index.total_size)} bytes together (total_size), but "
             f"the headers of the shards say {listed}: the index, or some of the shards, are probably of another "
             "revision or dtype; download all of them again"
         )

@@ -19,7 +19,14 @@ from mf_qwen3_patch.checkpoint.files.directory import (
     directory_of,
     is_qwen3_directory,
 )
-from mf_qwen3_patch.checkpoint.files.hub import cached_directories, download, is_hub_id, offline, searched_caches
+from mf_qwen3_patch.checkpoint.files.hub import (
+    cached_directories,
+    download,
+    is_hub_id,
+    offline,
+    searched_caches,
+    similar_hub_id,
+)
 from mf_qwen3_patch.checkpoint.files.not_found import did_you_mean, no_model
 from mf_qwen3_patch.checkpoint.files.tokenizer_files import TOKENIZER_PATTERNS, has_tokenizer
 from mf_qwen3_patch.errors import CheckpointError, IncompleteCheckpoint, Problem, UnsupportedCheckpoint, error_for
@@ -203,10 +210,12 @@ class Location:
 
     def _nowhere(self, reason: str) -> CheckpointError:
         revision = f" at revision {self.revision}" if self.revision else ""
+        similar = similar_hub_id(str(self.name), self.cache_dir)
         problem = Problem(
             IncompleteCheckpoint,
             f"{self.name}{revision} is not a directory here and no cache has it, and {reason}",
             expected=f"a directory, or a hub ID in {searched_caches(self.cache_dir)}",
+            found=f"{similar} in a cache, which has a name like it" if similar else None,
             advice=f"{did_you_mean(Path(self.name)) or 'check the path;'} or download it where there is a network, "
             f"`hf download {self.name}` (in China with HF_ENDPOINT=https://hf-mirror.com) or "
             f"`modelscope download --model {self.name}`, and name its directory",

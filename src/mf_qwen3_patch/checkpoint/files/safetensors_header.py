@@ -14,7 +14,7 @@ from math import prod
 from pathlib import Path
 from typing import NoReturn, TypeGuard
 
-from mf_qwen3_patch._display import short_repr
+from mf_qwen3_patch._display import json_kind, short_json
 from mf_qwen3_patch.checkpoint.files.read_file import MAX_JSON_BYTES, CheckpointFile, corrupt, open_file
 from mf_qwen3_patch.checkpoint.files.strict_json import parse_object
 from mf_qwen3_patch.errors import CheckpointError, CorruptCheckpoint, Problem, error_for
@@ -142,8 +142,8 @@ def _tensor(key: str, raw: object, path: Path, name: str, start: int) -> TensorI
         _fail(name, f"the header of {name} {fault}", expected, found, advice, _short(key))
 
     if not isinstance(raw, dict):
-        kind = type(raw).__name__
-        fail(f"describes a tensor by a {kind}", None, kind)
+        kind = json_kind(raw)
+        fail(f"describes a tensor by {kind}", None, kind)
     dtype, shape, offsets = raw.get("dtype"), raw.get("shape"), raw.get("data_offsets")
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
         fault, expected = "gives a tensor a dtype that safetensors does not know", "one of " + ", ".join(DTYPE_BITS)
@@ -194,5 +194,5 @@ def _are_sizes(value: object) -> TypeGuard[list[int]]:
 
 def _short(value: object) -> str:
     # Hostile headers hold names and lists of megabytes; a message must stay readable.
-    text = value if isinstance(value, str) else short_repr(value)
+    text = value if isinstance(value, str) else short_json(value)
     return text if len(text) <= 120 else text[:117] + "..."

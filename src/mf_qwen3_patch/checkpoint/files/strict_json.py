@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
-from mf_qwen3_patch._display import short_repr
+from mf_qwen3_patch._display import json_kind, short_json
 from mf_qwen3_patch.errors import CorruptCheckpoint, Problem
 
 
@@ -36,9 +36,9 @@ def parse_object(data: bytes, *, file: str, what: str | None = None, advice: str
         for key, value in pairs:
             if key in result:
                 # Parsers differ in which of the two they keep, so neither can be trusted.
-                both = f"{short_repr(result[key])} and {short_repr(value)}"
+                both = f"{short_json(result[key])} and {short_json(value)}"
                 to_do = f"keep one of the two in {file}; a program that writes it so has a fault"
-                fail(f"has the key {short_repr(key)} twice ({both}), so which value is meant is not known", to_do)
+                fail(f"has the key {short_json(key)} twice ({both}), so which value is meant is not known", to_do)
             result[key] = value
         return result
 
@@ -59,5 +59,5 @@ def parse_object(data: bytes, *, file: str, what: str | None = None, advice: str
         # CPython refuses to convert integers of more than 4300 digits.
         fail("holds a number that is out of range")
     if not isinstance(value, dict):
-        fail(f"is not a JSON object but a {type(value).__name__}")
+        fail(f"is not a JSON object but {json_kind(value)}")
     return value

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from mf_qwen3_patch._display import short_json
 from mf_qwen3_patch.checkpoint.quantization.method import FLOATS, Misfit, QuantizedLayer, UnusableSetting, blocks_of
 from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import Encoding
 from mf_qwen3_patch.checkpoint.quantization.stored_matrix import StoredMatrix
@@ -65,7 +66,8 @@ class _Scheme:
         allowed = (("int", 4), ("int", 8)) if form == _PACKED else (("int", 8), ("float", 8))
         if (kind, bits) not in allowed or not is_dimension(bits):
             wanted = " or ".join(f"{one} {number}" for one, number in allowed)
-            raise UnusableSetting(f"{where}.weights.num_bits", f"{kind} {bits}", f"{wanted} in {form}")
+            given = " ".join(one if isinstance(one, str) else short_json(one) for one in (kind, bits))
+            raise UnusableSetting(f"{where}.weights.num_bits", given, f"{wanted} in {form}")
         size, structure = weights.get("group_size"), weights.get("block_structure")
         blocks: dict[str, Any] = {"tensor": [0, 0], "channel": [1, 0], "group": [1, size], "block": structure}
         strategy = weights.get("strategy") or {None: "tensor", -1: "channel"}.get(size, "group")

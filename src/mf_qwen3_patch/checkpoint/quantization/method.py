@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from mf_qwen3_patch._display import short_json
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
 from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import Encoding
 from mf_qwen3_patch.checkpoint.quantization.stored_matrix import StoredMatrix
@@ -20,8 +21,9 @@ class UnusableSetting(Exception):
     """A setting that the method does not have, or that is not known here."""
 
     def __init__(self, field: str, found: object, expected: str) -> None:
-        super().__init__(f"{field}: {found!r:.80}")
-        self.field, self.found, self.expected = field, f"{found!r:.80}", expected
+        self.field, self.expected = field, expected
+        self.found = "none" if found is None else short_json(found)
+        super().__init__(f"{field}: {self.found}")
 
 
 class Misfit(Exception):

@@ -22,7 +22,7 @@ from typing import Any
 
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
-from mf_qwen3_patch._display import short_repr
+from mf_qwen3_patch._display import short_json
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME
 from mf_qwen3_patch.checkpoint.files.index import INDEX_NAME
@@ -271,7 +271,7 @@ def _difference(found: Any, expected: Any) -> str:
     if isinstance(found, dict) and isinstance(expected, dict):
         names = [name for name in {**expected, **found} if found.get(name) != expected.get(name)]
         return f"{names[0]} differs"
-    return f"{short_repr(found)} there, {short_repr(expected)} now"
+    return f"{short_json(found)} there, {short_json(expected)} now"
 
 
 def _is_a_conversion(directory: Path) -> bool:

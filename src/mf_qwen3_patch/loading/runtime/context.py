@@ -13,6 +13,7 @@ import mindspore
 from mindformers.core.context.build_context import Context, MFContextOperator, is_legacy_model
 from mindformers.version_control import is_310p
 
+from mf_qwen3_patch import cpu_kernels
 from mf_qwen3_patch.checkpoint.checks.parallelism import Parallelism
 from mf_qwen3_patch.loading.runtime.dtypes import DeviceKind
 from mf_qwen3_patch.loading.runtime.log import say
@@ -28,6 +29,16 @@ def device_kind() -> DeviceKind:
     if mindspore.get_context("device_target") == "CPU":
         return "CPU"
     return "Ascend 310P" if is_310p() else "Ascend"
+
+
+def say_if_generate_will_fail() -> None:
+    """Say how to switch the CPU stand-ins on, where the model is on a CPU and they are off."""
+    if device_kind() == "CPU" and not cpu_kernels.is_enabled():
+        say(
+            "generate() will fail on this CPU, as MindFormers' inference kernels are for Ascend only (`TypeError: For "
+            "primitive[ApplyRotaryPosEmb]`); before the model is built, set MF_QWEN3_PATCH_CPU=1 or call "
+            "mf_qwen3_patch.enable_cpu_kernels()"
+        )
 
 
 def context_exists() -> bool:

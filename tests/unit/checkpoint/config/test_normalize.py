@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import json
 from types import FunctionType
 from typing import Any
 
@@ -113,7 +114,7 @@ def test_a_size_must_be_a_positive_whole_number(value: Any) -> None:
     (problem,) = config.problems
     assert problem.kind is ConfigMismatch
     assert problem.field == "hidden_size"
-    assert repr(value) in str(problem)
+    assert json.dumps(value) in str(problem)
     assert config.invalid == {"hidden_size"}
 
 

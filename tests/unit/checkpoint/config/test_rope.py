@@ -128,11 +128,11 @@ def test_unusable_settings_are_named(settings: dict[str, Any], field: str) -> No
         ({"truncate": False}, "truncate"),
         ({"factor": 1.0, "attention_factor": 0.5}, "attention_factor 0.5"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor 0.5"),
-        ({"rope_type": "linear"}, "'linear'"),
-        ({"rope_type": "dynamic"}, "'dynamic'"),
-        ({"rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0}, "'llama3'"),
-        ({"rope_type": "longrope", "short_factor": [1.0], "long_factor": [4.0]}, "'longrope'"),
-        ({"rope_type": ["yarn"]}, "['yarn']"),
+        ({"rope_type": "linear"}, '"linear"'),
+        ({"rope_type": "dynamic"}, '"dynamic"'),
+        ({"rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0}, '"llama3"'),
+        ({"rope_type": "longrope", "short_factor": [1.0], "long_factor": [4.0]}, '"longrope"'),
+        ({"rope_type": ["yarn"]}, '["yarn"]'),
     ],
 )
 def test_what_mindformers_would_compute_otherwise_is_refused(settings: dict[str, Any], says: str) -> None:

@@ -317,3 +317,24 @@ def test_no_hub_ids(name: object) -> None:
 def test_the_error_is_a_checkpoint_error(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="MFQ002"):
         Location(NAME, cache_dir=tmp_path, local_files_only=True).find()
+
+
+@pytest.mark.parametrize("name", ["Qwen/qwen3-0.6b", "Qwen/Qwen3-06B", "qwen/Qwen3-0.6B"])
+def test_a_hub_id_with_a_slip_is_answered_with_what_the_cache_has(name: str, cache: Path) -> None:
+    with pytest.raises(IncompleteCheckpoint, match=f"found: {NAME} in a cache"):
+        Location.of(name, {"cache_dir": cache, "local_files_only": True}).find()
+
+
+def test_modelscope_s_cache_is_looked_at_too(tmp_path: Path, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path))
+    shutil.copytree(directory, tmp_path / "models" / "Qwen" / "Qwen3-0___6B")
+
+    with pytest.raises(IncompleteCheckpoint, match=f"found: {NAME} in a cache"):
+        Location.of("Qwen/Qwen3-0.6", {"local_files_only": True}).find()
+
+
+def test_a_name_like_no_other_is_answered_with_none(cache: Path) -> None:
+    with pytest.raises(IncompleteCheckpoint) as error:
+        Location.of("somebody/something", {"cache_dir": cache, "local_files_only": True}).find()
+
+    assert "found:" not in str(error.value)
