@@ -29,7 +29,7 @@ CHINESE = {
     "which bytes of which file become which rows": "哪个文件的哪些字节，成为本 rank",
     "of which parameter of this rank": "哪个参数的哪些行",
     "fallback: MindFormers' own loader": "后备：MindFormers 自己的加载器",
-    "quantized layers, 310P, pipeline or expert parallelism": "量化层、310P、流水线并行或专家并行",
+    "quantized layers, 310P": "量化层、310P",
     "read": "读取",
     "one buffer per parameter, each byte read once": "每个参数一块缓冲区，每个字节只读一次",
     "every value checked for NaN and infinity": "逐值检查 NaN 和无穷大",

@@ -54,7 +54,7 @@ _CELLS = {
     "a matrix lacks a row": "矩阵少一行",
     "a matrix of integers": "整数矩阵",
     "other files that hold the same names": "另有文件包含同名张量",
-    "two shards hold the same tensor": "两个分片含同一个张量",
+    "two shards hold the same tensor, with different content": "两个分片含同一个张量，内容不同",
     "a truncated shard": "分片被截断",
     "a shard is missing": "缺少分片",
     "a tensor of a LoRA adapter": "LoRA 适配器的张量",
@@ -93,6 +93,110 @@ _CELLS = {
     "GPTQ, asymmetric, act-order": "GPTQ，非对称，act-order",
     "GPTQ, 8 bits, version 2": "GPTQ，8 位，第 2 版",
     "an unknown method": "未知方法",
+    # Kinds of checkpoints.
+    "dense, tied": "稠密，共享词嵌入",
+    "sharded": "分片",
+    "`config.json` of transformers 5": "transformers 5 的 `config.json`",
+    "experts fused by transformers 5": "transformers 5 融合的专家",
+    "tied, saved with the output layer alone": "共享词嵌入，只保存了输出层",
+    "tied, another output layer in the file": "共享词嵌入，文件里另有不同的输出层",
+    "the same, with `tie_word_embeddings=True`": "同上，给出 `tie_word_embeddings=True`",
+    "LoRA adapter, its own directory": "LoRA 适配器，单独的目录",
+    "LoRA adapter, `adapter=`": "LoRA 适配器，`adapter=`",
+    "LoRA adapter beside the model": "LoRA 适配器，与模型同一目录",
+    "LoRA adapter of experts": "LoRA 适配器，作用于专家",
+    "the same, the base's experts fused by transformers 5": "同上，基座的专家由 transformers 5 融合",
+    "DoRA, PiSSA, other types of PEFT": "DoRA、PiSSA 等其他 PEFT 类型",
+    # Faults of quantized weights.
+    "FP8 without a scale": "FP8，缺少 scale",
+    "FP8 with the scale of another tensor": "FP8，scale 属于别的张量",
+    "FP8 with another block size": "FP8，块大小不符",
+    "FP8 with an impossible block size": "FP8，块大小不可能成立",
+    "FP8 of another format": "FP8，其他格式",
+    "FP8 weights in BF16 with scales": "FP8，权重是 BF16 却有 scale",
+    "FP8 without its quantization_config": "FP8，缺少 quantization_config",
+    "FP8 scales whose weight is missing": "FP8，有 scale 却缺少权重",
+    "GPTQ with unknown bits": "GPTQ，位数未知",
+    "GPTQ without bits": "GPTQ，没有位数",
+    "GPTQ with another group size": "GPTQ，分组大小不符",
+    "GPTQ of 8 bits that says 4": "GPTQ，实为 8 位却写成 4 位",
+    "GPTQ of an unknown format": "GPTQ，格式未知",
+    "GPTQ that names two formats": "GPTQ，写了两种格式",
+    "GPTQ with settings by layer": "GPTQ，逐层设置",
+    "GPTQ without zeros": "GPTQ，缺少零点",
+    "GPTQ with truncated integers": "GPTQ，整数被截断",
+    "AWQ of the gemv version": "AWQ，gemv 版本",
+    "AWQ of another backend": "AWQ，其他后端",
+    "AWQ with another group size": "AWQ，分组大小不符",
+    "AWQ without a group size": "AWQ，没有分组大小",
+    "AWQ with truncated integers": "AWQ，整数被截断",
+    "packed integers without a scale": "打包的整数，缺少 scale",
+    "packed integers, truncated": "打包的整数，被截断",
+    "compressed-tensors of an unknown format": "compressed-tensors，格式未知",
+    "compressed-tensors without groups": "compressed-tensors，没有分组",
+    "compressed-tensors with other bits": "compressed-tensors，位数不符",
+    "compressed-tensors with another group size": "compressed-tensors，分组大小不符",
+    "compressed-tensors, sparse": "compressed-tensors，稀疏",
+    "compressed-tensors with transforms": "compressed-tensors，带变换",
+    "compressed-tensors, not compressed": "compressed-tensors，未压缩",
+    "bitsandbytes, declared": "bitsandbytes，有声明",
+    "a method that is claimed only": "只有声明的方法",
+    "a scale is NaN": "scale 是 NaN",
+    "a scale is infinite": "scale 是无穷大",
+    "a scale is 0": "scale 是 0",
+    "a weight is NaN": "权重是 NaN",
+    "a scale of GPTQ is NaN": "GPTQ 的 scale 是 NaN",
+    "a scale of AWQ is 0": "AWQ 的 scale 是 0",
+    "a group that there is not": "分组不存在",
+    "a scale of packed integers is infinite": "打包整数的 scale 是无穷大",
+    # Faults of adapters.
+    "another type": "其他类型",
+    "prompt tuning": "prompt tuning",
+    "a type that is no name": "类型不是名称",
+    "DoRA by its tensors": "DoRA（由张量看出）",
+    "a beginning that is no name": "初始化方式不是名称",
+    "parameters": "直接作用于参数",
+    "trained tokens": "训练了部分 token",
+    "replicated layers": "复制了层",
+    "several adapters in one file": "一个文件里有多个适配器",
+    "pickle": "pickle",
+    "no lora_A": "缺少 lora_A",
+    "no lora_B": "缺少 lora_B",
+    "no tensor of a target": "目标没有任何张量",
+    "no tensors": "没有张量",
+    "truncated": "被截断",
+    "another rank in the config": "配置里的秩不同",
+    "another rank in a pattern": "模式里的秩不同",
+    "factors of different ranks": "两个因子的秩不同",
+    "another base's shapes": "形状属于别的基座",
+    "another base's layers": "层属于别的基座",
+    "a resized vocabulary": "词表大小改过",
+    "integers": "整数",
+    "a rank that is no number": "秩不是数",
+    "a rank of 0": "秩为 0",
+    "an alpha that is no number": "alpha 不是数",
+    "a pattern that is none": "模式不成立",
+    "patterns that are no map": "各模式不是映射",
+    "a flag that is none": "开关不是布尔值",
+    "a damaged config": "配置损坏",
+    "a NaN in a factor": "因子含 NaN",
+    "an infinity in a factor": "因子含无穷大",
+    # Attacks.
+    "tried": "次数",
+    "refused": "拒绝",
+    "stock's": "原版",
+    "silent": "静默出错",
+    "foreign": "别人的报错",
+    "hanging": "挂起",
+    "forbidden": "越界",
+    "code": "代码",
+    "pickles": "pickle",
+    "pipes": "管道",
+    "devices": "设备",
+    "links": "链接",
+    "names": "名称",
+    "sizes": "尺寸",
+    "**all**": "**合计**",
     # Speed.
     "load, s": "加载，秒",
     "build + load, s": "建网 + 加载，秒",
@@ -119,6 +223,7 @@ _PATTERNS = (
     (r"(`\w+`) absent", r"缺少 \1"),
     (r"(\d+) passed, (\d+) skipped", r"\1 通过，\2 跳过"),
     (r"(\d+) loads; wrong in silence: (\d+)\.", r"共 \1 次加载；静默出错：\2 次。"),
+    (r"(\d+) attacks, (\d+) entries: (.*), (\S+)\.", r"\1 种攻击，\2 个入口：\3, \4。"),
     (r"right tokens; warning: (.*)", r"token 正确；警告：\1"),
     (r"loaded as the file has it; warning: (.*)", r"按文件内容加载；警告：\1"),
     (r"\*\*(\S+) \((\d+) of its (\d+) layers\), (\w+) file → (\w+)\*\*", r"**\1（\3 层中的 \2 层），\4 文件 → \5**"),
@@ -131,6 +236,7 @@ _PATTERNS = (
         r"测于 \1：AMD EPYC 虚拟机的 2 个核，24 GiB 内存，页缓存已预热；交替运行 \2 次的中位数（最小–最大）。",
     ),
 )
+_WHOSE = {"quantized": "量化", "adapter": "适配器"}
 _COMPRESSED = {
     "compressed-tensors": "compressed-tensors",
     "packed by channel": "打包存储，按通道",
@@ -143,7 +249,8 @@ _COMPRESSED = {
 # Numbers, marks, names of programs, code, and messages after the class that they belong to.
 _AS_IT_IS = re.compile(
     r"[-+–✓\d.,()%×/ ]*|\[?MFQ\d+\]?( `\w+`)?|`[^`]+`(: .*)?|mf_qwen3_patch|mindformers .*<br>.*|-+"
-    r"|FP8|GPTQ|AWQ|msModelSlim|MLX|HQQ|EETQ|bitsandbytes"
+    r"|FP8|GPTQ|AWQ|msModelSlim|MLX|HQQ|EETQ|HQQ, EETQ|bitsandbytes|compressed-tensors|GGUF|DoRA|PiSSA|OLoRA|yarn"
+    r"|float16, bfloat16|float64|from_pretrained|load_weights|convert"
 )
 
 
@@ -170,6 +277,9 @@ def _cell(text: str) -> str:
     for pattern, chinese in _PATTERNS:
         if match := re.fullmatch(pattern, text):
             return match.expand(chinese)
+    whose, separator, fault = text.partition(": ")
+    if separator and whose in _WHOSE:
+        return f"{_WHOSE[whose]}：{_cell(fault)}"
     if text.startswith("compressed-tensors, "):
         for english, chinese in _COMPRESSED.items():
             text = text.replace(english, chinese)
