@@ -229,9 +229,9 @@ class Registry:
         self._log_when_done()
 
     def _log_when_done(self) -> None:
-        """Say once, when no patch is pending any more, how many are applied."""
+        """Say once, when every patch has come to its end, how many are applied."""
         states = [one.state for one in self.status()]
-        if "pending" not in states:
+        if not {"inactive", "pending"} & set(states):
             others = [f"{states.count(state)} {state}" for state in ("skipped", "failed") if state in states]
             also = f" ({', '.join(others)})" if others else ""
             _log.info("%d patches applied%s; `mf-qwen3 status` lists them", states.count("applied"), also)

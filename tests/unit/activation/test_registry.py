@@ -76,11 +76,16 @@ def test_nothing_is_imported_until_the_target_is(make: Make) -> None:
     assert state(registry) == "applied"
 
 
-def test_one_line_says_that_all_are_applied_and_none_comes_before(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("late", [False, True])
+def test_one_line_says_that_all_are_applied_and_none_comes_before(
+    late: bool, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
     patches = [*make()[0]._patches, *make()[0]._patches]
     first, second = (replace(patch, name=patch.target) for patch in patches)
     registry = Registry([first, second])
     caplog.set_level("INFO")
+    if late:
+        importlib.import_module(first.target)
     registry.activate(Settings())
     importlib.import_module(first.target)
     assert caplog.messages == []
