@@ -331,7 +331,7 @@ KIND_FAULTS = (
           ("config.json", "hidden_act", 'expected: "silu"', 'found: "gelu"')),
     Fault("merged MindFormers weights", weights(merged), UnsupportedCheckpoint,
           ("MindFormers", "decoder.layers.0.self_attention.linear_qkv.weight", "merged"),
-          in_load_weights=(IncompleteCheckpoint, ("decoder.layers.1.self_attention.linear_qkv.weight is missing",))),
+          in_load_weights=(IncompleteCheckpoint, ("decoder.layers.0.input_layernorm.weight is missing",))),
     Fault("split MindFormers weights", weights(mf_split), UnsupportedCheckpoint,
           ("MindFormers", "embedding.word_embeddings.weight", "split"),
           in_load_weights=(IncompleteCheckpoint, ("no tensor for its part linear_k",))),

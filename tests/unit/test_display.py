@@ -9,7 +9,7 @@ import pytest
 
 from mf_qwen3_patch._display import json_kind, printable, short_json, short_repr
 from mf_qwen3_patch._warn import warn
-from mf_qwen3_patch.checkpoint.files.strict_json import json_bytes
+from mf_qwen3_patch.checkpoint.reading.strict_json import json_bytes
 from mf_qwen3_patch.errors import CheckpointWarning, CorruptCheckpoint, Problem, error_for
 
 EVIL = "a\x1b[2Jb\r\nroot: all is well\u202ec\ud800d\x9b\u2028"

@@ -189,6 +189,7 @@ mindformers.parallel_core.inference.model_utils
 mindformers.parallel_core.inference.parallel_state
     is_initialized(): whether the ranks have groups
     get_world_group(): which rank this is
+    get_tensor_model_parallel_group(check_initialized=): who loads the model together
     get_tensor_model_parallel_rank(): which slices are ours
     get_tensor_model_parallel_world_size(): which slices are ours
     get_pipeline_model_parallel_rank(): which layers are ours

@@ -18,9 +18,9 @@ import mf_qwen3_patch
 from mf_qwen3_patch._installed import installed_versions
 from mf_qwen3_patch._log import LOGGER
 from mf_qwen3_patch.activation.upstream import is_tested
-from mf_qwen3_patch.checkpoint.files.hub import is_hub_id
 from mf_qwen3_patch.checkpoint.files.not_found import did_you_mean
-from mf_qwen3_patch.checkpoint.files.resolve import Location
+from mf_qwen3_patch.checkpoint.location.hub import is_hub_id
+from mf_qwen3_patch.checkpoint.location.resolve import Location
 from mf_qwen3_patch.checkpoint.writing.safetensors_writer import parse_size
 from mf_qwen3_patch.cli._terminal import paint
 from mf_qwen3_patch.errors import CheckpointError, IncompleteCheckpoint, Qwen3PatchError

@@ -13,7 +13,7 @@ from mf_qwen3_patch._problem_text import groups_of, numbered_lines
 from mf_qwen3_patch.checkpoint.checks.memory_plan import DEFAULT_TOKENS, plan_memory
 from mf_qwen3_patch.checkpoint.checks.preflight import Preflight, preflight
 from mf_qwen3_patch.checkpoint.config.mindformers_yaml import YamlSettings, read_yaml
-from mf_qwen3_patch.checkpoint.files.resolve import Location
+from mf_qwen3_patch.checkpoint.location.resolve import Location
 from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import QuantizedTensor
 from mf_qwen3_patch.cli._exit_codes import OK, PROBLEMS, USAGE, exit_code_for
 from mf_qwen3_patch.cli._shared import add_json, positive_int, positive_number, print_error, print_json

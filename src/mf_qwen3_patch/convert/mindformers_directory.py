@@ -13,9 +13,9 @@ from mf_qwen3_patch.checkpoint.checks.unsupported import other_model
 from mf_qwen3_patch.checkpoint.config.normalize import NormalizedConfig, normalize
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint, open_checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME
-from mf_qwen3_patch.checkpoint.files.read_file import read_bounded
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
-from mf_qwen3_patch.checkpoint.files.strict_json import parse_object
+from mf_qwen3_patch.checkpoint.reading.read_file import read_bounded
+from mf_qwen3_patch.checkpoint.reading.strict_json import parse_object
 from mf_qwen3_patch.convert.detect_layout import Layouts, layouts_of
 from mf_qwen3_patch.convert.whole_parameters import WholeParameter, whole_parameters
 from mf_qwen3_patch.errors import (

@@ -8,14 +8,9 @@ from pathlib import Path
 
 from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME
 from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_NAMES
-from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import (
-    NewDirectory,
-    Written,
-    companion_files,
-    find_place,
-    source_identity,
-    with_dtype,
-)
+from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import NewDirectory, Written, find_place
+from mf_qwen3_patch.checkpoint.writing.companions import companion_files, with_dtype
+from mf_qwen3_patch.checkpoint.writing.manifest import source_identity
 from mf_qwen3_patch.checkpoint.writing.safetensors_writer import split_into_files
 from mf_qwen3_patch.convert.detect_layout import Layouts
 from mf_qwen3_patch.convert.mindformers_directory import config_path, open_source

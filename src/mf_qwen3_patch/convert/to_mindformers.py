@@ -15,20 +15,13 @@ from mf_qwen3_patch.checkpoint.checks.parallelism import Parallelism
 from mf_qwen3_patch.checkpoint.checks.preflight import CheckOptions, Preflight, check
 from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME
-from mf_qwen3_patch.checkpoint.files.resolve import with_adapter
 from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_NAMES
 from mf_qwen3_patch.checkpoint.files.shards import SINGLE_NAME
-from mf_qwen3_patch.checkpoint.files.strict_json import json_bytes
-from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import (
-    NewDirectory,
-    Written,
-    companion_files,
-    find_place,
-    source_identity,
-    weight_map,
-    with_dtype,
-    without_quantization,
-)
+from mf_qwen3_patch.checkpoint.location.resolve import with_adapter
+from mf_qwen3_patch.checkpoint.reading.strict_json import json_bytes
+from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import NewDirectory, Written, find_place, weight_map
+from mf_qwen3_patch.checkpoint.writing.companions import companion_files, with_dtype, without_quantization
+from mf_qwen3_patch.checkpoint.writing.manifest import source_identity
 from mf_qwen3_patch.checkpoint.writing.safetensors_writer import NewFile, NewTensor, split_into_files
 from mf_qwen3_patch.convert.detect_layout import Layouts
 from mf_qwen3_patch.convert.tensor_writer import TensorWriter

@@ -75,7 +75,8 @@ def check_loaded(trained: TrainingNetwork, path: str, started: float) -> LoadRep
             loader=f"MindFormers' own loader, from {path}",
             verification=verification,
         )
-    say("%s", report)
+    for line in str(report).splitlines():
+        say("%s", line)
     return report
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from mf_qwen3_patch._display import short_repr
 from mf_qwen3_patch.checkpoint.files.index import INDEX_NAME
 from mf_qwen3_patch.checkpoint.files.safetensors_header import STORED_NAMES
-from mf_qwen3_patch.checkpoint.files.strict_json import json_bytes
+from mf_qwen3_patch.checkpoint.reading.strict_json import json_bytes
 from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import weight_map, write_small
 from mf_qwen3_patch.checkpoint.writing.safetensors_writer import NewFile, NewTensor
 from mf_qwen3_patch.errors import IncompleteCheckpoint, Problem, error_for

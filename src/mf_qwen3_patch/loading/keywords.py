@@ -8,7 +8,7 @@ from typing import Any
 
 from mf_qwen3_patch._display import short_repr
 from mf_qwen3_patch._nearest import did_you_mean
-from mf_qwen3_patch.checkpoint.files.resolve import LOCATION_KEYWORDS
+from mf_qwen3_patch.checkpoint.location.resolve import LOCATION_KEYWORDS
 from mf_qwen3_patch.families.config_schema import ALIASES
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.loading.runtime.log import say, warn

@@ -10,7 +10,7 @@ from mf_qwen3_patch.checkpoint.checks.rotary_tables import rotary_tables
 from mf_qwen3_patch.checkpoint.config.normalize import NormalizedConfig, normalize
 from mf_qwen3_patch.checkpoint.config.overrides import KEYWORD_ARGUMENT, apply_overrides
 from mf_qwen3_patch.checkpoint.files.directory import Directory
-from mf_qwen3_patch.checkpoint.files.resolve import Location, with_adapter
+from mf_qwen3_patch.checkpoint.location.resolve import Location, with_adapter
 from mf_qwen3_patch.errors import error_for
 from mf_qwen3_patch.loading.keywords import config_overrides, warn_of_remote_code
 from mf_qwen3_patch.loading.runtime.context import device_kind

@@ -17,7 +17,7 @@ from mf_qwen3_patch.checkpoint.config.normalize import normalize
 from mf_qwen3_patch.checkpoint.config.overrides import apply_overrides
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint, open_checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import Directory
-from mf_qwen3_patch.checkpoint.files.resolve import Location, with_adapter
+from mf_qwen3_patch.checkpoint.location.resolve import Location, with_adapter
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.qwen3 import QWEN3
 from mf_qwen3_patch.families.tensors import parse_name
@@ -25,7 +25,7 @@ from mf_qwen3_patch.loading.config_argument import GivenConfig, fields_of
 from mf_qwen3_patch.loading.converted_directory import has_fused_parameters, open_rank_directory, plan_converted
 from mf_qwen3_patch.loading.execute import Details, discard_report, execute
 from mf_qwen3_patch.loading.fallback import plan_with_fallback
-from mf_qwen3_patch.loading.generation_config import set_generation_config
+from mf_qwen3_patch.loading.generation.generation_config import set_generation_config
 from mf_qwen3_patch.loading.keywords import config_overrides, warn_of_remote_code
 from mf_qwen3_patch.loading.report import LoadReport, save_where_wanted
 from mf_qwen3_patch.loading.runtime.context import (
@@ -141,6 +141,7 @@ def load_pretrained(
                     dequantize=dequantize,
                 )
                 found = _sound(check(checkpoint, options))
+                checkpoint = found.checkpoint  # with quantized weights and adapters as what they stand for
             ensure_inference_context()
             device = device_kind()
             choice = choose_dtypes(found.memory.dtype, requested, given.dtypes(requested, device), device=device)
@@ -224,9 +225,12 @@ def load_weights(
                 options = CheckOptions(
                     built_with, "the model's config", parallelism(), model_type=family.model_type, dequantize=dequantize
                 )
-                plan, details = _plan(model, _sound(check(checkpoint, options)), started)
+                found = _sound(check(checkpoint, options))
+                checkpoint = found.checkpoint
+                plan, details = _plan(model, found, started)
         report = execute(model, plan, checkpoint, details, ranks)
-    say("%s", report)
+    for line in str(report).splitlines():
+        say("%s", line)
     save_where_wanted(report)
     return report
 

@@ -12,11 +12,11 @@ from mindspore import Parameter
 
 from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME
 from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_NAMES, STORED_NAMES, TensorInfo
-from mf_qwen3_patch.checkpoint.files.strict_json import json_bytes
+from mf_qwen3_patch.checkpoint.reading.strict_json import json_bytes
 from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import index_bytes, write_small
 from mf_qwen3_patch.checkpoint.writing.safetensors_writer import NewTensor, split_into_files, sync_directory
 from mf_qwen3_patch.families.family import Family
-from mf_qwen3_patch.loading.generation_config import GENERATION_CONFIG_NAME, generation_settings
+from mf_qwen3_patch.loading.generation.generation_config import GENERATION_CONFIG_NAME, generation_settings
 from mf_qwen3_patch.loading.runtime.context import parallelism
 from mf_qwen3_patch.loading.runtime.network import network_parameters
 from mf_qwen3_patch.loading.runtime.parameters import to_numpy

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from mf_qwen3_patch.checkpoint.files.resolve import LOCATION_KEYWORDS, Location
 from mf_qwen3_patch.checkpoint.files.tokenizer_files import (
     TOKENIZER_CLASS,
     TOKENIZER_CONFIG_NAME,
@@ -17,6 +16,7 @@ from mf_qwen3_patch.checkpoint.files.tokenizer_files import (
     damage,
     read_tokenizer_config,
 )
+from mf_qwen3_patch.checkpoint.location.resolve import LOCATION_KEYWORDS, Location
 from mf_qwen3_patch.errors import CorruptCheckpoint, Problem, UnsupportedCheckpoint, error_for
 from mf_qwen3_patch.loading.runtime.log import warn
 

@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from mf_qwen3_patch.checkpoint.files.resolve import leads_to_qwen3
 from mf_qwen3_patch.checkpoint.files.tokenizer_files import is_qwen3_tokenizer_directory
+from mf_qwen3_patch.checkpoint.location.resolve import leads_to_qwen3
 from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, around, resolve
 
 _MODULE = "mindformers.models.build_tokenizer"

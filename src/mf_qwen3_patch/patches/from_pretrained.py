@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.files.directory import is_huggingface_directory, is_qwen3_directory
-from mf_qwen3_patch.checkpoint.files.resolve import Location
 from mf_qwen3_patch.checkpoint.files.tokenizer_files import TOKENIZER_CLASS, is_qwen3_tokenizer_directory
+from mf_qwen3_patch.checkpoint.location.resolve import Location
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.registry import FAMILIES
 from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, class_path, resolve

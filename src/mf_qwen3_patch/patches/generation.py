@@ -78,7 +78,7 @@ def generate(stock: Callable[..., Any], self: Any, input_ids: Any, *args: Any, *
             f"with a larger seq_length, e.g. from_pretrained(..., seq_length={2 * longest}), which takes prompt and "
             "answer together"
         )
-    from mf_qwen3_patch.loading.generate_arguments import generate_arguments
+    from mf_qwen3_patch.loading.generation.generate_arguments import generate_arguments
 
     chosen = args[0] if args else kwargs.get("generation_config")
     prompts = [np.ravel(row).tolist() for row in _rows(input_ids)]

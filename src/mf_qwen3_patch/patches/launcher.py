@@ -16,7 +16,7 @@ from mf_qwen3_patch._warn import warn
 from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import Directory
 from mf_qwen3_patch.checkpoint.files.index import INDEX_NAME
-from mf_qwen3_patch.checkpoint.files.resolve import Location
+from mf_qwen3_patch.checkpoint.location.resolve import Location
 from mf_qwen3_patch.errors import CheckpointWarning, error_for
 from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, around
 from mf_qwen3_patch.patches.finetune import load_path
@@ -52,7 +52,9 @@ def _find(section: Any, name: str) -> None:
     with closing(Location(path)) as location:
         if not location.says_qwen3():
             return
-        found = location.find().path
+        directory = location.find()
+    # Of an adapter, the base model is found by whoever reads the adapter.
+    found = directory.path if directory.adapter is None else directory.adapter.path
     if found != Path(path):
         info("%s=%s is in %s", name, path, found)
         section[name] = str(found)

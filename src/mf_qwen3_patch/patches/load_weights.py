@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.files.directory import directory_of
-from mf_qwen3_patch.checkpoint.files.find_weights import find_weights
+from mf_qwen3_patch.checkpoint.location.find_weights import find_weights
 from mf_qwen3_patch.patches._patcher import MethodPatches, around, inference_method
 
 _MIXIN = "mindformers.parallel_core.inference.model_utils:InferModelMixin"

@@ -21,7 +21,7 @@ def get_logits_processor(
     stock: Callable[..., Any], self: Any, generation_config: Any, *args: Any, **kwargs: Any
 ) -> Any:
     """Return the processors of every token; those that the call brings come last, as in transformers."""
-    from mf_qwen3_patch.loading.logits_processors import RowProcessors, processing_of
+    from mf_qwen3_patch.loading.generation.logits_processors import RowProcessors, processing_of
 
     custom = kwargs.get("logits_processor", args[1] if len(args) > 1 else None)
     return RowProcessors(processing_of(generation_config), custom)
@@ -29,7 +29,7 @@ def get_logits_processor(
 
 def get_logits_warper(stock: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Return the processors of tokens that are sampled."""
-    from mf_qwen3_patch.loading.logits_processors import RowWarpers, warping_of
+    from mf_qwen3_patch.loading.generation.logits_processors import RowWarpers, warping_of
 
     return RowWarpers(warping_of(kwargs["generation_config"] if "generation_config" in kwargs else args[-1]))
 

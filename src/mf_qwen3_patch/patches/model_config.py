@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.files.directory import is_qwen3_directory
-from mf_qwen3_patch.checkpoint.files.resolve import leads_to_qwen3
+from mf_qwen3_patch.checkpoint.location.resolve import leads_to_qwen3
 from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, around, resolve
 from mf_qwen3_patch.settings import is_training_run
 
@@ -36,7 +36,7 @@ def generation_config(stock: Callable[..., Any], cls: Any, *args: Any, **kwargs:
     """Read a Qwen3 directory's generation_config.json as ``from_pretrained`` does; leave other calls to stock."""
     if cls is not resolve(_GENERATION) or len(args) != 1 or kwargs or is_training_run() or not leads_to_qwen3(args[0]):
         return stock(cls, *args, **kwargs)
-    from mf_qwen3_patch.loading.generation_config import load_generation_config
+    from mf_qwen3_patch.loading.generation.generation_config import load_generation_config
 
     return load_generation_config(args[0])
 

@@ -31,7 +31,7 @@ from tests.support.checkpoints import (
 from tests.support.processes import run_script
 
 from mf_qwen3_patch.checkpoint.files.safetensors_header import read_header
-from mf_qwen3_patch.checkpoint.writing.checkpoint_writer import MANIFEST_NAME
+from mf_qwen3_patch.checkpoint.writing.manifest import MANIFEST_NAME
 from mf_qwen3_patch.convert.to_huggingface import export_to_huggingface
 from mf_qwen3_patch.convert.to_mindformers import convert_to_mindformers
 from mf_qwen3_patch.errors import CheckpointError, InvalidValues, UnsupportedCheckpoint

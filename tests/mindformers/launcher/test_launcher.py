@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -22,7 +23,7 @@ YAML = Path(sysconfig.get_path("purelib")) / "configs" / "qwen3" / "predict_qwen
 ANSWER = "你好！我是通义千问，由阿里云开发的AI助手。"
 INJECTED = {"MF_QWEN3_PATCH": "1", "MF_QWEN3_PATCH_CPU": "1"}
 
-# Lines of the report, which the launcher's log must hold.
+# Each in a line of its own.
 REPORT = (
     "weights match config",
     "converted",
@@ -59,7 +60,7 @@ def launch(*command: object, cwd: Path, **variables: str) -> subprocess.Complete
 def assert_loaded_and_answered(log: str) -> None:
     assert f"'text_generation_text': ['{ANSWER}']" in log, log[-5000:]
     for line in REPORT:
-        assert line in log, line
+        assert re.search(rf"^mf_qwen3_patch:   .*{line}", log, re.MULTILINE), line
 
 
 def test_run_takes_it_to_the_end(tmp_path: Path) -> None:

@@ -286,7 +286,7 @@ class TestConfigArgument:
     def test_a_config_of_another_model(self, directory: Path) -> None:
         from transformers import LlamaConfig
 
-        with pytest.raises(TypeError, match="'llama'"):
+        with pytest.raises(TypeError, match='"llama"'):
             AutoModel.from_pretrained(directory, config=LlamaConfig())
 
 

@@ -104,7 +104,7 @@ def test_what_only_mindformers_can_load_is_refused_with_a_way_out(
     def not_possible() -> None:
         raise PlanNotPossible("a reason")
 
-    monkeypatch.setattr(planner, "_refuse_devices_of_their_own", not_possible)
+    monkeypatch.setattr(planner, "_refuse_formats_of_their_own", not_possible)
 
     with pytest.raises(UnsupportedCheckpoint, match=r"quantized \(FP8\).*(?s:.)*--layout training.*a reason"):
         AutoModel.from_pretrained(str(quantized))

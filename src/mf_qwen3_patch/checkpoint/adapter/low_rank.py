@@ -12,9 +12,9 @@ from itertools import pairwise
 import numpy as np
 
 from mf_qwen3_patch.checkpoint.files.computed_tensor import Array, ComputedTensor, Rectangle, finite
-from mf_qwen3_patch.checkpoint.files.read_file import Files
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
 from mf_qwen3_patch.checkpoint.quantization.stored_matrix import StoredMatrix, to_float32
+from mf_qwen3_patch.checkpoint.reading.read_file import Files
 from mf_qwen3_patch.errors import InvalidValues, Problem
 
 # Products are always computed in tiles of this size, so that the bits of a value never depend on what else is read.

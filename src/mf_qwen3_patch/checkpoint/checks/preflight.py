@@ -30,8 +30,8 @@ from mf_qwen3_patch.checkpoint.config.normalize import NormalizedConfig, normali
 from mf_qwen3_patch.checkpoint.config.overrides import KEYWORD_ARGUMENT, apply_overrides
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint, open_checkpoint
 from mf_qwen3_patch.checkpoint.files.directory import Directory
-from mf_qwen3_patch.checkpoint.files.resolve import with_adapter
 from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_NAMES
+from mf_qwen3_patch.checkpoint.location.resolve import with_adapter
 from mf_qwen3_patch.checkpoint.quantization.dequantize import dequantized
 from mf_qwen3_patch.checkpoint.regrouped import regrouped
 from mf_qwen3_patch.errors import Problem, error_for

@@ -31,8 +31,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
-from mf_qwen3_patch.checkpoint.files.read_file import CheckpointFile
 from mf_qwen3_patch.checkpoint.files.safetensors_header import DTYPE_NAMES, TensorInfo
+from mf_qwen3_patch.checkpoint.reading.read_file import CheckpointFile
 
 _OTHER: Mapping[str, str] = {"BF16": "F16", "F16": "BF16"}
 _SAMPLED_BYTES = 4096

@@ -12,9 +12,9 @@ from typing import Any
 from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME, Directory
 from mf_qwen3_patch.checkpoint.files.index import Findings, compare_with_headers
 from mf_qwen3_patch.checkpoint.files.not_found import no_model
-from mf_qwen3_patch.checkpoint.files.read_file import CheckpointFile
 from mf_qwen3_patch.checkpoint.files.safetensors_header import Header, TensorInfo
 from mf_qwen3_patch.checkpoint.files.shards import choose_files, merge_headers, read_headers
+from mf_qwen3_patch.checkpoint.reading.read_file import CheckpointFile
 from mf_qwen3_patch.errors import CheckpointError, Problem
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.registry import find_family

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from math import prod
 from pathlib import Path
 
-from mf_qwen3_patch.checkpoint.files.read_file import CheckpointFile
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
+from mf_qwen3_patch.checkpoint.reading.read_file import CheckpointFile
 
 _STRETCH = 4 * 1024 * 1024
 

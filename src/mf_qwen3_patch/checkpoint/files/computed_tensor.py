@@ -8,8 +8,8 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from mf_qwen3_patch.checkpoint.files.read_file import Files
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
+from mf_qwen3_patch.checkpoint.reading.read_file import Files
 
 Array: TypeAlias = npt.NDArray[Any]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.files.not_found import no_directory
-from mf_qwen3_patch.checkpoint.files.read_file import CheckpointFile, open_file, read_bounded
 from mf_qwen3_patch.checkpoint.files.safetensors_header import Header, inspect_header
-from mf_qwen3_patch.checkpoint.files.strict_json import parse_object
+from mf_qwen3_patch.checkpoint.reading.read_file import CheckpointFile, open_file, read_bounded
+from mf_qwen3_patch.checkpoint.reading.strict_json import parse_object
 from mf_qwen3_patch.errors import CheckpointError, CorruptCheckpoint, Problem, error_for
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.registry import find_family

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from mf_qwen3_patch._display import json_kind, short_json
-from mf_qwen3_patch.checkpoint.files.read_file import corrupt
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
-from mf_qwen3_patch.checkpoint.files.strict_json import parse_object
+from mf_qwen3_patch.checkpoint.reading.read_file import corrupt
+from mf_qwen3_patch.checkpoint.reading.strict_json import parse_object
 from mf_qwen3_patch.errors import CheckpointError, Problem, some
 
 INDEX_NAME = "model.safetensors.index.json"

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import NoReturn, TypeGuard
 
 from mf_qwen3_patch._display import json_kind, short_json
-from mf_qwen3_patch.checkpoint.files.read_file import MAX_JSON_BYTES, CheckpointFile, corrupt, open_file
-from mf_qwen3_patch.checkpoint.files.strict_json import parse_object
+from mf_qwen3_patch.checkpoint.reading.read_file import MAX_JSON_BYTES, CheckpointFile, corrupt, open_file
+from mf_qwen3_patch.checkpoint.reading.strict_json import parse_object
 from mf_qwen3_patch.errors import CheckpointError, CorruptCheckpoint, Problem, error_for
 
 DTYPE_BITS: Mapping[str, int] = {

@@ -9,8 +9,8 @@ from dataclasses import replace
 from mf_qwen3_patch.checkpoint.files.compare import same_bytes
 from mf_qwen3_patch.checkpoint.files.directory import ADAPTER_CONFIG_NAME, ADAPTER_WEIGHTS_NAME, Directory
 from mf_qwen3_patch.checkpoint.files.index import INDEX_NAME, Findings, Index, read_index
-from mf_qwen3_patch.checkpoint.files.read_file import corrupt
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
+from mf_qwen3_patch.checkpoint.reading.read_file import corrupt
 from mf_qwen3_patch.errors import CheckpointError, IncompleteCheckpoint, Problem, UnsupportedCheckpoint, some
 
 SINGLE_NAME = "model.safetensors"

@@ -10,8 +10,8 @@ from typing import Any
 
 from mf_qwen3_patch.checkpoint.config.mindformers_yaml import read_yaml
 from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME, Directory, directory_of
-from mf_qwen3_patch.checkpoint.files.read_file import file_problem, open_file, read_bounded
-from mf_qwen3_patch.checkpoint.files.strict_json import parse_object
+from mf_qwen3_patch.checkpoint.reading.read_file import file_problem, open_file, read_bounded
+from mf_qwen3_patch.checkpoint.reading.strict_json import parse_object
 from mf_qwen3_patch.errors import CheckpointError, IncompleteCheckpoint, Problem, error_for
 
 TOKENIZER_CONFIG_NAME = "tokenizer_config.json"

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mf_qwen3_patch.checkpoint.files.computed_tensor import ComputedTensor
-from mf_qwen3_patch.checkpoint.files.read_file import Files, corrupt
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
 from mf_qwen3_patch.checkpoint.quantization.stored_matrix import Array, StoredMatrix, rounded, to_float32
+from mf_qwen3_patch.checkpoint.reading.read_file import Files, corrupt
 from mf_qwen3_patch.errors import CorruptCheckpoint, InvalidValues, Problem
 
 _ADVICE = "the checkpoint was saved broken or is damaged: download it again"

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from mf_qwen3_patch.checkpoint.files.read_file import Files
-from mf_qwen3_patch.checkpoint.files.read_rows import announce_rows, read_rows
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
+from mf_qwen3_patch.checkpoint.reading.read_file import Files
+from mf_qwen3_patch.checkpoint.reading.read_rows import announce_rows, read_rows
 from mf_qwen3_patch.families.tensors import Shape
 
 Array: TypeAlias = npt.NDArray[Any]

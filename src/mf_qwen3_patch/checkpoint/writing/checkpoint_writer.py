@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
-import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,29 +20,17 @@ from typing import Any
 
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
-from mf_qwen3_patch._display import short_json
-from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
-from mf_qwen3_patch.checkpoint.files.directory import CONFIG_NAME
 from mf_qwen3_patch.checkpoint.files.index import INDEX_NAME
-from mf_qwen3_patch.checkpoint.files.read_file import read_bounded
-from mf_qwen3_patch.checkpoint.files.strict_json import json_bytes
-from mf_qwen3_patch.checkpoint.files.tokenizer_files import TOKENIZER_NAMES
-from mf_qwen3_patch.checkpoint.quantization.dequantize import QUANTIZATION_KEY
+from mf_qwen3_patch.checkpoint.reading.strict_json import json_bytes
+from mf_qwen3_patch.checkpoint.writing.manifest import MANIFEST_NAME, difference, read_manifest
 from mf_qwen3_patch.checkpoint.writing.safetensors_writer import UNFINISHED, NewFile, sync_directory, unfinished
 from mf_qwen3_patch.interrupts import keyboard_interrupts
-
-MANIFEST_NAME = "mf_qwen3_patch.manifest.json"
-"""The note of what the directory was made from."""
 
 PARTIAL = ".partial"
 """The end of a directory's name until all of it is there."""
 
 # A disk that is full or read-only, a quota or a limit that is reached: it may be otherwise at the next run.
 _MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
-
-_COMPANIONS = frozenset(
-    {*TOKENIZER_NAMES, "chat_template.json", "chat_template.jinja", "generation_config.json", "tokenizer.model"}
-)
 
 
 @dataclass(frozen=True)
@@ -179,12 +165,8 @@ class NewDirectory:
 
     def _difference_of(self, directory: Path) -> str | None:
         """Return what differs in the note of ``directory``; None if nothing does, the empty string without a note."""
-        found = _read_manifest(directory)
-        if found is None:
-            return ""
-        expected = json.loads(json_bytes(self.manifest))
-        keys = (key for key in dict.fromkeys([*expected, *found]) if found.get(key) != expected.get(key))
-        return next((f"{key}: {_difference(found.get(key), expected.get(key))}" for key in keys), None)
+        found = read_manifest(directory)
+        return "" if found is None else difference(found, self.manifest)
 
     def _missing(self, directory: Path) -> list[NewFile]:
         return [file for file in self.files if not file.is_whole(directory)]
@@ -227,66 +209,11 @@ def find_place(source: Path, target: Path) -> Path:
     return ours if target.is_symlink() else target
 
 
-def source_identity(checkpoint: Checkpoint, config: Path | None = None) -> dict[str, Any]:
-    """Return what tells the files of a checkpoint from those of another: names, sizes, times and headers.
-
-    ``config`` is its config.json, if that is elsewhere.
-    """
-    config = config or checkpoint.directory / CONFIG_NAME
-    identity = {}
-    if config.exists():
-        content = config.read_bytes()
-        identity[config.name] = _identity(len(content), config.stat().st_mtime_ns, content)
-    for path, header in checkpoint.headers.items():
-        file = checkpoint.file(path)
-        identity[path.name] = _identity(file.size, file.modified_ns, file.read(0, header.nbytes))
-    return identity
-
-
-def companion_files(directory: Path, listing: Collection[str]) -> dict[str, bytes]:
-    """Read the generation settings and the tokenizer of a checkpoint, those in ``listing``; names to contents."""
-    return {name: read_bounded(directory / name, name) for name in sorted(_COMPANIONS & set(listing))}
-
-
-def with_dtype(config: bytes, dtype: str) -> bytes:
-    """Return config.json with another dtype of the weights; the very same bytes if it says so already."""
-    values: dict[str, Any] = json.loads(config)
-    keys = [key for key in ("torch_dtype", "dtype") if key in values] or ["torch_dtype"]
-    if all(values.get(key) == dtype for key in keys):
-        return config
-    return json_bytes(values | dict.fromkeys(keys, dtype))
-
-
-def without_quantization(config: bytes) -> bytes:
-    """Return config.json of the same model whose weights are not quantized any more."""
-    values: dict[str, Any] = json.loads(config)
-    return json_bytes({name: value for name, value in values.items() if name != QUANTIZATION_KEY})
-
-
-def _identity(size: int, modified_ns: int, header: bytes) -> dict[str, Any]:
-    return {"bytes": size, "modified_ns": modified_ns, "header_sha256": hashlib.sha256(header).hexdigest()}
-
-
-def _difference(found: Any, expected: Any) -> str:
-    if isinstance(found, dict) and isinstance(expected, dict):
-        names = [name for name in {**expected, **found} if found.get(name) != expected.get(name)]
-        return f"{names[0]} differs"
-    return f"{short_json(found)} there, {short_json(expected)} now"
-
-
 def _is_a_conversion(directory: Path) -> bool:
     """Return whether it has our note, or nothing but what MindFormers' own conversion writes."""
     names = {entry.name for entry in directory.iterdir()}
     stocks = {name for name in names if name == "param_name_map.json" or name.endswith(".safetensors")}
     return MANIFEST_NAME in names or names == stocks != set()
-
-
-def _read_manifest(directory: Path) -> dict[str, Any] | None:
-    try:
-        value = json.loads((directory / MANIFEST_NAME).read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def index_bytes(files: Sequence[NewFile]) -> dict[str, bytes]:

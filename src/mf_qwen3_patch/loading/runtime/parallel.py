@@ -48,9 +48,14 @@ def rank_numbers() -> RankNumbers:
     )
 
 
+def can_communicate() -> bool:
+    """Return whether the processes can talk to each other, and are not stood in for by numbers alone."""
+    return bool(GlobalComm.INITED)
+
+
 def launched_ranks() -> int:
     """Return how many processes were started together: as communication knows or, before that, as ``msrun`` says."""
-    if GlobalComm.INITED:
+    if can_communicate():
         return int(get_group_size())
     workers = os.environ.get("MS_WORKER_NUM", "")
     return int(workers) if workers.isdigit() and int(workers) > 0 else 1

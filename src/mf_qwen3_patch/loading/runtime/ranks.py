@@ -24,7 +24,7 @@ from mindspore import Tensor, ops
 from mf_qwen3_patch import errors
 from mf_qwen3_patch.errors import CheckpointError, Problem, Qwen3PatchError, error_for
 from mf_qwen3_patch.interrupts import keyboard_interrupts
-from mf_qwen3_patch.loading.runtime.parallel import grouped_ranks
+from mf_qwen3_patch.loading.runtime.parallel import can_communicate, grouped_ranks
 from mf_qwen3_patch.settings import wait_limit
 
 _LONGEST_NOTE = 1 << 16  # bytes
@@ -50,7 +50,7 @@ class Ranks:
         Replicas of the model are not among them: each is loaded on its own.
         """
         shared = grouped_ranks()
-        if shared.tensor == shared.pipeline == shared.expert == 1:
+        if shared.tensor == shared.pipeline == shared.expert == 1 or not can_communicate():
             return cls(0, 1)
         all_share = shared.data == 1 or shared.expert > 1
         group = get_world_group() if all_share else get_tensor_model_parallel_group()

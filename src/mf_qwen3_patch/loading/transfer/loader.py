@@ -24,8 +24,8 @@ import numpy as np
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
 from mf_qwen3_patch.checkpoint.files.computed_tensor import ComputedTensor
-from mf_qwen3_patch.checkpoint.files.read_file import CheckpointFile, Files
 from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import QuantizedTensor
+from mf_qwen3_patch.checkpoint.reading.read_file import CheckpointFile, Files
 from mf_qwen3_patch.errors import InvalidValues, some
 from mf_qwen3_patch.loading.runtime.log import warn
 from mf_qwen3_patch.loading.transfer.cast import TARGET_DTYPES, Array, cast_between, cast_like_numpy, not_finite

@@ -8,8 +8,8 @@ from typing import Protocol, TypeAlias
 import numpy as np
 
 from mf_qwen3_patch.checkpoint.files.computed_tensor import ComputedTensor
-from mf_qwen3_patch.checkpoint.files.read_file import Files
-from mf_qwen3_patch.checkpoint.files.read_rows import announce_rows, read_rows
+from mf_qwen3_patch.checkpoint.reading.read_file import Files
+from mf_qwen3_patch.checkpoint.reading.read_rows import announce_rows, read_rows
 from mf_qwen3_patch.families.layout import StridedCopy
 from mf_qwen3_patch.loading.transfer.cast import Bits, Dtype
 from mf_qwen3_patch.loading.transfer.plan import ParameterPlan, SliceCopy

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mf_qwen3_patch.checkpoint.checks.memory import free_host_memory
-from mf_qwen3_patch.checkpoint.files.disk_reader import READ_BYTES, Disk
-from mf_qwen3_patch.checkpoint.files.read_file import CheckpointFile
+from mf_qwen3_patch.checkpoint.reading.disk_reader import READ_BYTES, Disk
+from mf_qwen3_patch.checkpoint.reading.read_file import CheckpointFile
 from mf_qwen3_patch.settings import page_cache_policy, reads_in_flight
 
 # With the page cache, the system's read-ahead comes on top of what is in flight.

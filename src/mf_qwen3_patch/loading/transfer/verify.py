@@ -18,7 +18,7 @@ import numpy as np
 from mindspore import Parameter
 
 from mf_qwen3_patch.checkpoint.files.computed_tensor import ComputedTensor
-from mf_qwen3_patch.checkpoint.files.read_file import Files
+from mf_qwen3_patch.checkpoint.reading.read_file import Files
 from mf_qwen3_patch.errors import LoadNotProven, some
 from mf_qwen3_patch.loading.runtime.log import warn
 from mf_qwen3_patch.loading.runtime.network import network_parameters

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from mf_qwen3_patch.checkpoint.files.disk_reader import Disk, DiskReader
-from mf_qwen3_patch.checkpoint.files.read_file import Files
+from mf_qwen3_patch.checkpoint.reading.disk_reader import Disk, DiskReader
+from mf_qwen3_patch.checkpoint.reading.read_file import Files
 from mf_qwen3_patch.loading.transfer.cast import Bits, TensorFindings, cast_between
 from mf_qwen3_patch.loading.transfer.plan import SliceCopy
 from mf_qwen3_patch.loading.transfer.read_requests import Piece, reader_of

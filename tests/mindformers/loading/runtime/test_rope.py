@@ -119,7 +119,7 @@ def test_auto_config_spells_yarn_out(tmp_path: Path) -> None:
 def test_load_weights_says_where_the_model_was_built_with_other_angles(tmp_path: Path) -> None:
     directory = write_checkpoint(tmp_path / "hf", **config_json())
     plain = build(make_config())
-    with pytest.warns(CheckpointWarning, match=r"the model's config sets rope_scaling to None over config\.json's"):
+    with pytest.warns(CheckpointWarning, match=r"the model's config sets rope_scaling to null over config\.json's"):
         plain.load_weights(str(directory))
 
     scaled = build_model(AutoConfig.from_pretrained(directory, **FLOAT32))

@@ -17,7 +17,7 @@ from mf_qwen3_patch.checkpoint.checks.preflight import preflight
 from mf_qwen3_patch.checkpoint.files.checkpoint import open_checkpoint
 from mf_qwen3_patch.checkpoint.files.computed_tensor import ComputedTensor
 from mf_qwen3_patch.checkpoint.files.directory import Directory
-from mf_qwen3_patch.checkpoint.files.resolve import Location
+from mf_qwen3_patch.checkpoint.location.resolve import Location
 from mf_qwen3_patch.errors import InvalidValues, UnsupportedCheckpoint
 from mf_qwen3_patch.families.qwen3 import QWEN3
 

@@ -15,7 +15,7 @@ from tests.support.processes import ROOT
 from mf_qwen3_patch.checkpoint.adapter.merge import merged
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint, open_checkpoint
 from mf_qwen3_patch.checkpoint.files.computed_tensor import ComputedTensor
-from mf_qwen3_patch.checkpoint.files.resolve import with_adapter
+from mf_qwen3_patch.checkpoint.location.resolve import with_adapter
 from mf_qwen3_patch.families.qwen3 import QWEN3
 
 DATA = ROOT / "tests" / "reference_data" / "lora"

@@ -8,7 +8,7 @@ import pytest
 
 from mf_qwen3_patch.checkpoint.files.directory import Directory
 from mf_qwen3_patch.checkpoint.files.not_found import did_you_mean, no_directory, no_model
-from mf_qwen3_patch.checkpoint.files.resolve import Location
+from mf_qwen3_patch.checkpoint.location.resolve import Location
 from mf_qwen3_patch.errors import CorruptCheckpoint, IncompleteCheckpoint
 
 MODEL = "models/Qwen3-0.6B"

@@ -14,8 +14,8 @@ from safetensors.numpy import save_file
 from tests.support.checkpoints import Raw, decode, encode, with_length, write_checkpoint, write_safetensors
 
 from mf_qwen3_patch.checkpoint.files import safetensors_header
-from mf_qwen3_patch.checkpoint.files.read_file import open_file
 from mf_qwen3_patch.checkpoint.files.safetensors_header import inspect_header, read_header
+from mf_qwen3_patch.checkpoint.reading.read_file import open_file
 from mf_qwen3_patch.errors import CorruptCheckpoint, IncompleteCheckpoint
 
 

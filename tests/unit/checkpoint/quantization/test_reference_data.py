@@ -13,11 +13,11 @@ import pytest
 from tests.support import quantization_oracle
 from tests.support.processes import ROOT
 
-from mf_qwen3_patch.checkpoint.files.read_file import CheckpointFile, open_file
 from mf_qwen3_patch.checkpoint.files.safetensors_header import inspect_header
 from mf_qwen3_patch.checkpoint.quantization.dequantize import METHODS
 from mf_qwen3_patch.checkpoint.quantization.method import QuantizedLayer
 from mf_qwen3_patch.checkpoint.quantization.quantized_tensor import Encoding
+from mf_qwen3_patch.checkpoint.reading.read_file import CheckpointFile, open_file
 
 FILES = sorted((ROOT / "tests" / "reference_data" / "quantized").glob("*.safetensors"))
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.quantized import E4M3, pack_rows, transposed
 
-from mf_qwen3_patch.checkpoint.files.read_file import open_file
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
 from mf_qwen3_patch.checkpoint.quantization.stored_matrix import StoredMatrix, to_float32
+from mf_qwen3_patch.checkpoint.reading.read_file import open_file
 
 
 @st.composite

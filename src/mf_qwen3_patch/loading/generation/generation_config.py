@@ -11,9 +11,9 @@ from mindformers.generation import GenerationConfig
 
 from mf_qwen3_patch._display import short_json
 from mf_qwen3_patch.checkpoint.config.normalize import normalize
-from mf_qwen3_patch.checkpoint.files.read_file import read_bounded
-from mf_qwen3_patch.checkpoint.files.resolve import with_adapter
-from mf_qwen3_patch.checkpoint.files.strict_json import parse_object
+from mf_qwen3_patch.checkpoint.location.resolve import with_adapter
+from mf_qwen3_patch.checkpoint.reading.read_file import read_bounded
+from mf_qwen3_patch.checkpoint.reading.strict_json import parse_object
 from mf_qwen3_patch.errors import CheckpointError
 from mf_qwen3_patch.loading.runtime.log import warn
 from mf_qwen3_patch.loading.runtime.network import build_config

@@ -19,7 +19,9 @@ from mf_qwen3_patch.checkpoint.files.directory import (
     directory_of,
     is_qwen3_directory,
 )
-from mf_qwen3_patch.checkpoint.files.hub import (
+from mf_qwen3_patch.checkpoint.files.not_found import did_you_mean, no_model
+from mf_qwen3_patch.checkpoint.files.tokenizer_files import TOKENIZER_PATTERNS, has_tokenizer
+from mf_qwen3_patch.checkpoint.location.hub import (
     cached_directories,
     download,
     is_hub_id,
@@ -27,8 +29,6 @@ from mf_qwen3_patch.checkpoint.files.hub import (
     searched_caches,
     similar_hub_id,
 )
-from mf_qwen3_patch.checkpoint.files.not_found import did_you_mean, no_model
-from mf_qwen3_patch.checkpoint.files.tokenizer_files import TOKENIZER_PATTERNS, has_tokenizer
 from mf_qwen3_patch.errors import CheckpointError, IncompleteCheckpoint, Problem, UnsupportedCheckpoint, error_for
 
 # Of a file that MindFormers' own from_pretrained takes.

@@ -12,8 +12,8 @@ from tests.support.checkpoints import write_checkpoint
 from tests.support.hub import COMMIT, Hub, put_into_huggingface_cache, serve
 from tests.support.processes import Finished, run_script
 
-from mf_qwen3_patch.checkpoint.files.hub import is_hub_id
-from mf_qwen3_patch.checkpoint.files.resolve import Location
+from mf_qwen3_patch.checkpoint.location.hub import is_hub_id
+from mf_qwen3_patch.checkpoint.location.resolve import Location
 from mf_qwen3_patch.errors import CheckpointError, IncompleteCheckpoint
 
 NAME = "Qwen/Qwen3-0.6B"
@@ -164,7 +164,7 @@ def test_of_two_caches_the_one_that_is_whole(tmp_path: Path, directory: Path, mo
     """A download that was stopped in one hub's cache does not hide the whole model in the other's."""
     script = """
         import sys
-        from mf_qwen3_patch.checkpoint.files.resolve import Location
+        from mf_qwen3_patch.checkpoint.location.resolve import Location
         give(str(Location(sys.argv[1], local_files_only=True).find().path))
     """
     torn = shutil.copytree(directory, tmp_path / "torn")
@@ -180,7 +180,7 @@ def test_of_two_caches_the_one_that_is_whole(tmp_path: Path, directory: Path, mo
 
 _FIND = """
     import json, sys
-    from mf_qwen3_patch.checkpoint.files.resolve import Location
+    from mf_qwen3_patch.checkpoint.location.resolve import Location
     from mf_qwen3_patch.errors import CheckpointError
     try:
         location = Location.of(sys.argv[1], json.loads(sys.argv[2]))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mf_qwen3_patch.loading.generate_arguments import generate_arguments
+from mf_qwen3_patch.loading.generation.generate_arguments import generate_arguments
 
 SETTINGS = {"num_beams": 1, "eos_token_id": [2], "pad_token_id": 2, "max_new_tokens": None, "max_length": 20}
 

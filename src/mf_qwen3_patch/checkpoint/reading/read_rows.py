@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from mf_qwen3_patch.checkpoint.files.read_file import ReadableFile
+from mf_qwen3_patch.checkpoint.reading.read_file import ReadableFile
 
 # Rows of less than this, close to each other, are read together with what is between them.
 _SHORT_ROW_BYTES = 16 << 10

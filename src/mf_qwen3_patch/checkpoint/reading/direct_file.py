@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mf_qwen3_patch.checkpoint.files.read_file import CheckpointFile
+from mf_qwen3_patch.checkpoint.reading.read_file import CheckpointFile
 
 BLOCK = mmap.PAGESIZE
 """What offsets, lengths and addresses must be multiples of; no device or file system is known to want more."""

@@ -151,7 +151,7 @@ def test_a_sample_is_drawn_from_what_the_settings_leave(model: Any, logits: Any)
         ({"no_repeat_ngram_size": 3}, "no_repeat_ngram_size: 3"),
         ({"bad_words_ids": [[3]]}, r"bad_words_ids: \[\[3\]\]"),
         ({"forced_eos_token_id": 3}, "forced_eos_token_id: 3"),
-        ({"stop_strings": ["x"]}, r"stop_strings: \['x'\]"),
+        ({"stop_strings": ["x"]}, r'stop_strings: \["x"\]'),
     ],
 )
 def test_what_stock_can_not_do_is_one_warning(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mf_qwen3_patch.loading.logits import Processing, Warping
+from mf_qwen3_patch.loading.generation.logits import Processing, Warping
 
 VOCABULARY = 60
 CASES = range(400)

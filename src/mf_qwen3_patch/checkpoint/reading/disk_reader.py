@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mf_qwen3_patch.checkpoint.files.direct_file import BLOCK, DirectFile, aligned_memory
-from mf_qwen3_patch.checkpoint.files.read_file import CheckpointFile
+from mf_qwen3_patch.checkpoint.reading.direct_file import BLOCK, DirectFile, aligned_memory
+from mf_qwen3_patch.checkpoint.reading.read_file import CheckpointFile
 
 READ_BYTES = 8 << 20
 """The most that is read at once: enough for a disk to give all it has with a few reads in flight."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mf_qwen3_patch.checkpoint.files.directory import Directory, weights_directory
 from mf_qwen3_patch.checkpoint.files.not_found import no_model
-from mf_qwen3_patch.checkpoint.files.resolve import Location
+from mf_qwen3_patch.checkpoint.location.resolve import Location
 from mf_qwen3_patch.errors import IncompleteCheckpoint, Problem, error_for
 
 

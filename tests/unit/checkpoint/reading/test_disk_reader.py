@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from mf_qwen3_patch.checkpoint.files import read_file
-from mf_qwen3_patch.checkpoint.files.disk_reader import Disk, DiskReader
-from mf_qwen3_patch.checkpoint.files.read_file import CheckpointFile, open_file
+from mf_qwen3_patch.checkpoint.reading import read_file
+from mf_qwen3_patch.checkpoint.reading.disk_reader import Disk, DiskReader
+from mf_qwen3_patch.checkpoint.reading.read_file import CheckpointFile, open_file
 from mf_qwen3_patch.errors import CorruptCheckpoint
 
 SIZE = 2_000_003  # no multiple of anything

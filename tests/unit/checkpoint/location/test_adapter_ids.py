@@ -11,7 +11,7 @@ from tests.support.hub import put_into_huggingface_cache, serve
 from tests.support.lora import edit_adapter_config, write_adapter
 from tests.support.processes import run_script
 
-from mf_qwen3_patch.checkpoint.files.resolve import Location
+from mf_qwen3_patch.checkpoint.location.resolve import Location
 from mf_qwen3_patch.errors import IncompleteCheckpoint
 
 BASE, ADAPTER = "Qwen/Qwen3-0.6B", "somebody/style"
@@ -74,7 +74,7 @@ def test_an_adapter_whose_config_names_no_base_is_left_to_nobody_else(content: s
 
 _FIND = """
     import json, sys
-    from mf_qwen3_patch.checkpoint.files.resolve import Location
+    from mf_qwen3_patch.checkpoint.location.resolve import Location
     found = Location(sys.argv[1], adapter=sys.argv[2] or None).find()
     give([sorted(p.name for p in place.iterdir()) for place in (found.path, found.adapter.path)])
 """

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from mindformers.generation import LogitsProcessorList
 
-from mf_qwen3_patch.loading.logits import Processing, Warping
+from mf_qwen3_patch.loading.generation.logits import Processing, Warping
 
 
 def processing_of(config: Any) -> Processing:
