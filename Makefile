@@ -4,7 +4,7 @@ VENV   ?= .venv
 # The release that is tested.
 STACK  ?= mindformers==1.7.0 mindspore==2.7.1
 BIN    := $(VENV)/bin
-# How many tests run at a time on the real stack; each needs about 1.5 GB.
+# How many tests run at a time; on the real stack each needs about 1.5 GB.
 JOBS   ?= 2
 # The rows of the matrix, see noxfile.py; and which tests run on them, by a marker expression such as "not sweep".
 ROWS   ?= 1.7.0 1.7.0-oldest 1.8.0 1.9.0 2.0.0 2.1.0
@@ -29,7 +29,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/deptry src
 
 unit: $(VENV)/.installed-test             ## the tests that need no MindSpore
-	$(BIN)/python -m pytest tests/unit tests/docs
+	$(BIN)/python -m pytest --numprocesses $(JOBS) tests/unit tests/docs
 
 mindformers: $(VENV)/.installed-test $(VENV)/.installed-plugin   ## the tests on the real stack, on the CPU and rehearsed on Ascend
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --junit-xml=.nox/results/1.7.0.xml tests/mindformers tests/activation tests/ascend
