@@ -133,8 +133,10 @@ mindformers.models.auto.configuration_auto
 mindformers.models.auto.modeling_auto
     AutoModel: patched
     AutoModel.from_pretrained(*model_args, **kwargs): wrapped
+    AutoModel.from_config(config, **kwargs): wrapped
     AutoModelForCausalLM: patched
     AutoModelForCausalLM.from_pretrained(*model_args, **kwargs): wrapped
+    AutoModelForCausalLM.from_config(config, **kwargs): wrapped
 mindformers.models.auto.tokenization_auto
     AutoTokenizer: patched
     AutoTokenizer.from_pretrained(yaml_name_or_path, *args, **kwargs): wrapped
@@ -145,6 +147,7 @@ mindformers.models.modeling_utils
     PreTrainedModel: the base of the classes that are patched
     PreTrainedModel.from_pretrained(pretrained_model_name_or_dir, *model_args, **kwargs): wrapped
     PreTrainedModel.save_pretrained(self, save_directory, save_name=, **kwargs): wrapped
+    PreTrainedModel.prepare_inputs_for_predict_layout(self, input_ids, **kwargs): replaced: lm-eval's adapter asks
 mindformers.models.qwen3.configuration_qwen3: Qwen3Config: built
 mindformers.models.qwen3.utils
     Qwen3PreTrainedModel: patched
@@ -229,6 +232,7 @@ mindformers.parallel_core.utils.model_mixin
     TrainModelMixin: merges Q|K|V and gate|up
 mindformers.trainer.trainer
     Trainer: patched
+    Trainer.__init__: wrapped: a tokenizer of transformers, a context
     Trainer._check_config_rules(self): wrapped: finds the directories of the launcher
 mindformers.utils.load_checkpoint_utils
     Process: replaced: converts files in a child

@@ -82,6 +82,7 @@ PATCHES: tuple[Patch, ...] = tuple(
         ("mindformers", "save_pretrained", ["save_pretrained"]),
         ("mindformers", "generation", ["eager_prefill", "decode_mask", "prompt_length"]),
         ("mindformers", "logits", ["logits"]),
+        ("mindformers", "evaluation", ["evaluation"]),
         ("mindformers", "from_pretrained", ["from_pretrained", "auto_model", "auto_config", "auto_tokenizer"]),
         ("mindformers", "model_config", ["model_config"]),
         ("mindformers", "build_tokenizer", ["build_tokenizer"]),

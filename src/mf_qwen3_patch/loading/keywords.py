@@ -14,8 +14,9 @@ from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.loading.runtime.log import say, warn
 
 _MEANINGLESS = frozenset(
-    {"_commit_hash", "_fast_init", "_from_auto", "_from_pipeline", "download_checkpoint", "low_cpu_mem_usage"}
-    | {"mirror", "offload_buffers", "offload_folder", "offload_state_dict", "resume_download", "weights_only"}
+    {"_commit_hash", "_fast_init", "_from_auto", "_from_pipeline", "code_revision", "download_checkpoint"}
+    | {"low_cpu_mem_usage", "mirror", "offload_buffers", "offload_folder", "offload_state_dict", "resume_download"}
+    | {"weights_only"}
 )
 """Say how transformers shall do what is done otherwise here, with the same result; dropped silently."""
 
@@ -36,6 +37,7 @@ _REFUSED = {
     **dict.fromkeys(("load_in_4bit", "load_in_8bit", "quantization_config"), "nothing is quantized while it is loaded"),
     "key_mapping": "tensors go by HuggingFace's names of Qwen3",
     "proxies": "set HTTPS_PROXY, which huggingface_hub follows",
+    "return_unused_kwargs": "a model uses every keyword or refuses it; AutoConfig.from_pretrained returns the others",
     "state_dict": "weights are loaded from files; for a dict there are convert_weight_dict and load_param_into_net",
     "tp_plan": "tensor parallelism is MindFormers': start with msrun",
 }
@@ -43,10 +45,11 @@ _REFUSED = {
 
 _FALSE: tuple[Any, ...] = (None, False, {}, "default")
 
-_BY_NAME = (
-    *("config", "dequantize", "dtype", "generation_config", "ignore_mismatched_sizes", "output_loading_info"),
-    *("torch_dtype", "trust_remote_code", *LOCATION_KEYWORDS),
-)
+DTYPE_KEYWORDS = ("dtype", "torch_dtype", "ms_dtype")
+"""The dtype of the parameters: transformers' newer and older name, and MindFormers'."""
+
+_OF_MODELS = ("config", "dequantize", "generation_config", "ignore_mismatched_sizes", "output_loading_info")
+_BY_NAME = (*_OF_MODELS, *DTYPE_KEYWORDS, "trust_remote_code", *LOCATION_KEYWORDS)
 
 
 def config_overrides(keywords: Mapping[str, Any], family: Family) -> dict[str, Any]:
@@ -75,6 +78,17 @@ def config_overrides(keywords: Mapping[str, Any], family: Family) -> dict[str, A
                 raise TypeError(_unknown(name, family, known))
             overrides[name] = value
     return overrides
+
+
+def take_unused(keywords: dict[str, Any], family: Family) -> dict[str, Any]:
+    """Remove the keywords that are no fields of a config, and return them: ``return_unused_kwargs`` of transformers."""
+    used = {*_config_keys(family), *LOCATION_KEYWORDS, *_MEANINGLESS}.difference(_MINDSPORES, _REFUSED)
+    return {name: keywords.pop(name) for name in [*keywords] if name not in used}
+
+
+def requested_dtype(*by_name: Any) -> Any:
+    """Return the dtype that a call asks for, which has the names of ``DTYPE_KEYWORDS``; the first that is given."""
+    return next((dtype for dtype in by_name if dtype is not None), None)
 
 
 def warn_of_remote_code(trust_remote_code: bool | None) -> None:

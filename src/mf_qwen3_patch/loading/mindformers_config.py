@@ -12,7 +12,13 @@ from mf_qwen3_patch.checkpoint.config.overrides import KEYWORD_ARGUMENT, apply_o
 from mf_qwen3_patch.checkpoint.files.directory import Directory
 from mf_qwen3_patch.checkpoint.location.resolve import Location, with_adapter
 from mf_qwen3_patch.errors import error_for
-from mf_qwen3_patch.loading.keywords import config_overrides, warn_of_remote_code
+from mf_qwen3_patch.loading.keywords import (
+    DTYPE_KEYWORDS,
+    config_overrides,
+    requested_dtype,
+    take_unused,
+    warn_of_remote_code,
+)
 from mf_qwen3_patch.loading.runtime.context import device_kind
 from mf_qwen3_patch.loading.runtime.dtypes import DtypeChoice, choose_dtypes
 from mf_qwen3_patch.loading.runtime.log import say, warn
@@ -30,16 +36,19 @@ def load_config(name: str | os.PathLike[str] | Location, **keywords: Any) -> Any
     """Make MindFormers' config object from the config.json of a HuggingFace Qwen3 directory or a hub ID.
 
     The keywords are those of ``load_pretrained``: where the directory is, ``torch_dtype`` or ``dtype``, and config
-    fields; so are the errors, and the dtypes that it would choose.
+    fields; so are the errors, and the dtypes that it would choose. With ``return_unused_kwargs`` keywords that are none
+    of these are no error: a pair of the config and them is returned.
     """
     warn_of_remote_code(keywords.pop("trust_remote_code", None))
     directory = Location.of(name, keywords).find(config_only=True)
-    older, newer = keywords.pop("torch_dtype", None), keywords.pop("dtype", None)
+    requested = requested_dtype(*(keywords.pop(key, None) for key in DTYPE_KEYWORDS))
+    returns_unused = keywords.pop("return_unused_kwargs", False)
     config = normalize(directory.config(), family=directory.family)
+    unused = take_unused(keywords, config.family) if returns_unused else {}
     overrides = config_overrides(keywords, config.family)
-    requested = older if newer is None else newer
     settled, choice = _settle(config, overrides, KEYWORD_ARGUMENT, directory, requested)
-    return build_config(with_defaults(settled.values, choice), config.family)
+    built = build_config(with_defaults(settled.values, choice), config.family)
+    return (built, unused) if returns_unused else built
 
 
 def merge_model_config(

@@ -26,7 +26,7 @@ from mf_qwen3_patch.loading.converted_directory import has_fused_parameters, ope
 from mf_qwen3_patch.loading.execute import Details, discard_report, execute
 from mf_qwen3_patch.loading.fallback import plan_with_fallback
 from mf_qwen3_patch.loading.generation.generation_config import set_generation_config
-from mf_qwen3_patch.loading.keywords import config_overrides, warn_of_remote_code
+from mf_qwen3_patch.loading.keywords import config_overrides, requested_dtype, warn_of_remote_code
 from mf_qwen3_patch.loading.report import LoadReport, save_where_wanted
 from mf_qwen3_patch.loading.runtime.context import (
     device_kind,
@@ -69,6 +69,7 @@ def load_pretrained(
     config: Qwen3Config | transformers.PretrainedConfig | str | os.PathLike[str] | None = None,
     torch_dtype: str | mindspore.Type | torch.dtype | None = None,
     dtype: str | mindspore.Type | torch.dtype | None = None,
+    ms_dtype: str | mindspore.Type | torch.dtype | None = None,
     output_loading_info: bool = False,
     ignore_mismatched_sizes: bool = False,
     dequantize: bool | None = None,
@@ -89,6 +90,7 @@ def load_pretrained(
             config.json or its directory.
         torch_dtype: Of the parameters: "auto" (the default: the checkpoint's), a name, or a dtype.
         dtype: The same, by transformers' newer name.
+        ms_dtype: The same, by MindFormers' name.
         output_loading_info: Also return transformers' dict of missing, unexpected and mismatched keys.
         ignore_mismatched_sizes: Load what fits where tensors have other sizes than the config; warns of the others,
             whose parameters are newly initialized.
@@ -98,9 +100,9 @@ def load_pretrained(
         trust_remote_code: Never needed; warned of.
         family: The model family; by default the one that config.json names.
         keywords: ``subfolder``, ``variant``, ``revision``, ``cache_dir``, ``local_files_only``, ``force_download``
-            and ``token`` say where the model is, ``adapter`` is the directory of a LoRA adapter to
-            merge. The others are config fields (``num_hidden_layers``, ``seq_length``, ``compute_dtype``, ...) that
-            replace what config.json says.
+            and ``token`` (or ``use_auth_token``) say where the model is, ``adapter`` is the directory of a LoRA
+            adapter to merge. The others are config fields (``num_hidden_layers``, ``seq_length``, ``compute_dtype``,
+            ...) that replace what config.json says.
 
     Returns:
         The loaded inference network, ready for ``generate``; its ``mf_qwen3_report`` says what was done. With
@@ -118,7 +120,7 @@ def load_pretrained(
     """
     started = time.perf_counter()
     warn_of_remote_code(trust_remote_code)
-    requested = torch_dtype if dtype is None else dtype
+    requested = requested_dtype(dtype, torch_dtype, ms_dtype)
     join_other_ranks()
     ranks = Ranks.of_model()
     with closing(Location.of(name, keywords)) as location:

@@ -1,4 +1,7 @@
-"""``from_pretrained`` of MindFormers' Auto classes and of Qwen3's own, on a HuggingFace Qwen3 directory or hub ID."""
+"""``from_pretrained`` of MindFormers' Auto classes and of Qwen3's own, on a HuggingFace Qwen3 directory or hub ID.
+
+And ``from_config`` on what ``AutoConfig.from_pretrained`` gives.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from mf_qwen3_patch.checkpoint.location.resolve import Location
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.registry import FAMILIES
 from mf_qwen3_patch.patches._patcher import MethodPatch, MethodPatches, class_path, resolve
+from mf_qwen3_patch.patches.ms_tensors import MS_TENSORS
 from mf_qwen3_patch.settings import is_training_run
 
 # What stock's various from_pretrained methods call their first argument.
@@ -21,13 +25,13 @@ _AUTO = "mindformers.models.auto"
 _CONFIG, _MODEL, _TOKENIZER = (f"{_AUTO}.{name}_auto" for name in ("configuration", "modeling", "tokenization"))
 # AutoModel inherits the method from a base class, AutoModelForCausalLM has a copy of its own: each needs it.
 _MODELS = (f"{_MODEL}:AutoModel", f"{_MODEL}:AutoModelForCausalLM")
-_LOAD_MODEL = "pretrained:load_pretrained"
+_LOAD_MODEL = "loading.pretrained:load_pretrained"
 
 
 def _patch(
     owner: str, ours: str, answers_for: Callable[[object], bool] = is_qwen3_directory, family: Family | None = None
 ) -> MethodPatch:
-    """Let ``ours``, a function below ``loading``, answer for Qwen3 directories and hub IDs, and stock for the rest.
+    """Let ``ours``, a function of this package, answer for Qwen3 directories and hub IDs, and stock for the rest.
 
     ``auto_convert=False``, a training RUN_MODE and the training class of ``family`` mean stock, too; it never sees
     ``auto_convert``. ``answers_for`` judges a directory, or the one that a cache has for a hub ID. It is opened once:
@@ -47,13 +51,29 @@ def _patch(
                 if location.says_qwen3(answers_for):
                     rest: dict[str, Any] = {} if family is None else {"family": family}
                     rest.update((name, value) for name, value in kwargs.items() if name not in _PATH_ARGUMENTS)
-                    answer = resolve(f"mf_qwen3_patch.loading.{ours}")
+                    answer = resolve(f"mf_qwen3_patch.{ours}")
                     return answer(location, *(args if named else args[1:]), **rest)
             return stock(cls, *args, **kwargs)
 
         return classmethod(from_pretrained)  # type: ignore[arg-type]
 
     return MethodPatch(owner, "from_pretrained", make, "" if family is None else _BASE)
+
+
+def from_config(inherited: Any) -> Any:
+    """Build the inference network of a Qwen3 config object; stock knows no class for one."""
+    stock = inherited.__func__
+
+    @functools.wraps(stock)
+    def from_config(cls: type, config: Any, **kwargs: Any) -> Any:
+        if not is_training_run():
+            from mf_qwen3_patch.loading.from_config import build_from_config, is_qwen3_config
+
+            if is_qwen3_config(config):
+                return build_from_config(config, **kwargs)
+        return stock(cls, config, **kwargs)
+
+    return classmethod(from_config)  # type: ignore[arg-type]
 
 
 def _known_config() -> str | None:
@@ -84,9 +104,16 @@ FROM_PRETRAINED = MethodPatches(
         for family in FAMILIES.values()
     )
 )
-AUTO_MODEL = MethodPatches(*(_patch(cls, _LOAD_MODEL) for cls in _MODELS), supports=_known_model)
-AUTO_CONFIG = MethodPatches(_patch(f"{_CONFIG}:AutoConfig", "mindformers_config:load_config"), supports=_known_config)
+AUTO_MODEL = MethodPatches(
+    *(_patch(cls, _LOAD_MODEL) for cls in _MODELS),
+    *(MethodPatch(cls, "from_config", from_config) for cls in _MODELS),
+    supports=_known_model,
+)
+AUTO_CONFIG = MethodPatches(
+    _patch(f"{_CONFIG}:AutoConfig", "loading.mindformers_config:load_config"), supports=_known_config
+)
 AUTO_TOKENIZER = MethodPatches(
-    _patch(f"{_TOKENIZER}:AutoTokenizer", "tokenizer:load_tokenizer", is_qwen3_tokenizer_directory),
+    _patch(f"{_TOKENIZER}:AutoTokenizer", "patches.ms_tensors:load_tokenizer", is_qwen3_tokenizer_directory),
     supports=_known_tokenizer,
+    before_revert=MS_TENSORS.revert,
 )

@@ -53,11 +53,16 @@ class Location:
     def of(cls, name: Any, keywords: Mapping[str, Any]) -> Location:
         """Make a location from the keywords of a ``from_pretrained`` call; those that say something else are left.
 
-        Raises TypeError for a ``subfolder``, ``variant`` or ``revision`` that is no string.
+        Raises TypeError for a ``subfolder``, ``variant`` or ``revision`` that is no string, ValueError for a token by
+        both of its names.
         """
         if isinstance(name, Location):
             return name
         given = {key: keywords[key] for key in LOCATION_KEYWORDS if keywords.get(key) is not None}
+        if _OLDER_TOKEN in given:
+            if "token" in given:
+                raise ValueError(f"token and {_OLDER_TOKEN}, its older name, are both given: leave {_OLDER_TOKEN} out")
+            given["token"] = given.pop(_OLDER_TOKEN)
         for key in ("subfolder", "variant", "revision"):
             if not isinstance(given.get(key, ""), str):
                 raise TypeError(f"{key} must be a string, not {short_repr(given[key])}")
@@ -175,7 +180,7 @@ class Location:
         return bool(is_path) or os.path.lexists(directory.path)
 
     def _download(self, only: tuple[str, ...] = ()) -> Path:
-        keywords = {key: getattr(self, key) for key in LOCATION_KEYWORDS if key not in _OF_NO_HUB}
+        keywords = {key: getattr(self, key) for key in _FIELDS if key not in _OF_NO_HUB}
         return download(str(self.name), only=only, **keywords)
 
     def _at(self, path: Path) -> Directory:
@@ -280,5 +285,8 @@ def _no_adapter(adapter: Directory) -> CheckpointError:
 _CONFIGS = (CONFIG_NAME, ADAPTER_CONFIG_NAME)
 _OF_NO_HUB = ("local_files_only", "adapter")
 
-LOCATION_KEYWORDS = tuple(field.name for field in fields(Location) if field.name != "name")
+_OLDER_TOKEN = "use_auth_token"
+_FIELDS = tuple(field.name for field in fields(Location) if field.name != "name")
+
+LOCATION_KEYWORDS = (*_FIELDS, _OLDER_TOKEN)
 """The keywords of ``from_pretrained`` that say where the model is."""

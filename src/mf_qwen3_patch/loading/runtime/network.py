@@ -12,6 +12,7 @@ from mindspore import Parameter, Tensor
 from mindspore.common.initializer import initializer
 from mindspore.nn.utils import no_init_parameters
 
+from mf_qwen3_patch.checkpoint.files.tokenizer_files import TOKENIZER_CLASS
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.qwen3 import QWEN3
 from mf_qwen3_patch.families.registry import FAMILIES
@@ -25,7 +26,9 @@ def build_config(values: Mapping[str, Any], family: Family = QWEN3) -> Any:
     if values.get("num_experts_per_tok") == 1:
         # Stock refuses a single expert unless this says what its inference router does in any case.
         values = {"moe_router_pre_softmax": True, **values}
-    return family.load(family.config_class)(**values)
+    config = family.load(family.config_class)(**values)
+    config.tokenizer_class = TOKENIZER_CLASS  # for stock's pipeline, which looks for a tokenizer only if there is one
+    return config
 
 
 def build_model(config: Any, family: Family = QWEN3) -> Any:
