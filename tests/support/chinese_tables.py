@@ -17,6 +17,10 @@ _CELLS = {
     "**no error, wrong tokens**": "**不报错，token 错误**",
     "what is wrong": "问题",
     "branch": "分支",
+    "what is typed": "输入的代码",
+    "`generate(streamer=TextIteratorStreamer(tokenizer))` in a thread": "在线程里 `generate(streamer=TextIteratorStreamer(tokenizer))`",
+    "the calls of the lm-eval adapter, harness stubbed: `generate_until`": "lm-eval 适配器的调用（harness 为桩）：`generate_until`",
+    "the calls of the lm-eval adapter, harness stubbed: `loglikelihood`": "lm-eval 适配器的调用（harness 为桩）：`loglikelihood`",
     "stock": "原版",
     "stock `load_weights`": "原版 `load_weights`",
     "with `import mf_qwen3_patch`": "使用 `import mf_qwen3_patch`",
@@ -248,7 +252,7 @@ _COMPRESSED = {
 }
 # Numbers, marks, names of programs, code, and messages after the class that they belong to.
 _AS_IT_IS = re.compile(
-    r"[-+–✓\d.,()%×/ ]*|\[?MFQ\d+\]?( `\w+`)?|`[^`]+`(: .*)?|mf_qwen3_patch|mindformers .*<br>.*|-+"
+    r"[-+–✓\d.,()%×/ ]*|\[?MFQ\d+\]?( `\w+`)?|(`[^`]+`, )*`[^`]+`(: .*)?|mf_qwen3_patch|mindformers .*<br>.*|-+"
     r"|FP8|GPTQ|AWQ|msModelSlim|MLX|HQQ|EETQ|HQQ, EETQ|bitsandbytes|compressed-tensors|GGUF|DoRA|PiSSA|OLoRA|yarn"
     r"|float16, bfloat16|float64|from_pretrained|load_weights|convert"
 )

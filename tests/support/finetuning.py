@@ -7,19 +7,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
-import re
-import signal
 import sys
-import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tests.support.checkpoints import INDEX, decode, read_json, read_safetensors, weight_files
+from tests.support.forked import run_forked
 from tests.support.processes import run_script
 
 FLOAT32 = dict.fromkeys(
@@ -51,34 +49,8 @@ def main(job: str) -> dict[str, Any]:
         import mf_qwen3_patch  # noqa: F401 - its import is what is tested
     import mindformers  # noqa: F401 - once, and not in every process
 
-    return {name: _in_a_process(name, case, wanted["seconds"]) for name, case in wanted["cases"].items()}
-
-
-def _in_a_process(name: str, case: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    result = Path(re.sub(r"\W+", "_", name) + ".outcome.json").absolute()
-    log = result.with_suffix(".log")
-    child = os.fork()
-    if child == 0:
-        os.setsid()
-        stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(stream, 1)
-        os.dup2(stream, 2)
-        try:
-            outcome = load(**case)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the outcome
-            outcome = {"error": type(error).__name__, "message": str(error)}
-        result.write_text(json.dumps(outcome))
-        os._exit(0)
-    end = time.monotonic() + seconds
-    while os.waitpid(child, os.WNOHANG)[0] == 0:
-        if time.monotonic() > end:
-            os.killpg(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return {"hangs": True, "log": log.read_text(errors="replace")[-4000:]}
-        time.sleep(0.05)
-    with suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)  # what stock leaves behind
-    return dict(read_json(result), log=log.read_text(errors="replace")[-4000:])
+    cases = wanted["cases"].items()
+    return {name: run_forked(name, functools.partial(load, **case), wanted["seconds"]) for name, case in cases}
 
 
 def load(

@@ -48,7 +48,7 @@ def build_from_config(
         {
             "max_position_embeddings": config.max_position_embeddings,
             "head_dim": given.values["head_dim"],
-            "rope_scaling": scaling if _STRETCHED <= scaling.keys() else None,
+            "rope_scaling": scaling if scaling.keys() >= _STRETCHED else None,
         }
     )
     refuse_without_room(tables, Path(config.name_or_path or "config"))

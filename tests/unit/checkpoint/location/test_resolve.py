@@ -100,6 +100,13 @@ def test_a_keyword_that_is_no_string(keyword: str) -> None:
         Location.of(NAME, {keyword: 3})
 
 
+def test_the_older_name_of_the_token_is_taken_and_both_are_refused() -> None:
+    assert Location.of(NAME, {"use_auth_token": "hf_x"}) == Location(NAME, token="hf_x")
+    assert Location.of(NAME, {"use_auth_token": None, "token": "hf_x"}) == Location(NAME, token="hf_x")
+    with pytest.raises(ValueError, match="token and use_auth_token, its older name, are both given"):
+        Location.of(NAME, {"use_auth_token": "hf_x", "token": "hf_y"})
+
+
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
