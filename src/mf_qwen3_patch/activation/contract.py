@@ -1,4 +1,4 @@
-"""The names of MindSpore and MindFormers that the shim relies upon, in one list.
+"""The names of MindSpore and MindFormers, and one of transformers, that the shim relies upon, in one list.
 
 The names are looked up, and their parameters compared, by ``status --contract`` and by the test suite on every
 release of the matrix: a new release that changes one of them breaks one readable line first, not a
@@ -110,6 +110,9 @@ mindspore.nn.utils: no_init_parameters: builds without filling
 mindspore.communication
     GlobalComm: whether ranks have met; the world group, on the CPU
     get_group_size(group=): how many ranks there are; the world group, on the CPU
+transformers.tokenization_utils_base
+    BatchEncoding: patched
+    BatchEncoding.convert_to_tensors(self, tensor_type=, prepend_batch_axis=): wrapped: MindSpore's tensors
 mindformers: build_context(config): a context for scripts without one
 mindformers.core.context.build_context
     Context: whether there is a context
@@ -133,10 +136,10 @@ mindformers.models.auto.configuration_auto
 mindformers.models.auto.modeling_auto
     AutoModel: patched
     AutoModel.from_pretrained(*model_args, **kwargs): wrapped
-    AutoModel.from_config(config, **kwargs): wrapped
+    AutoModel.from_config(**kwargs): wrapped
     AutoModelForCausalLM: patched
     AutoModelForCausalLM.from_pretrained(*model_args, **kwargs): wrapped
-    AutoModelForCausalLM.from_config(config, **kwargs): wrapped
+    AutoModelForCausalLM.from_config(**kwargs): wrapped
 mindformers.models.auto.tokenization_auto
     AutoTokenizer: patched
     AutoTokenizer.from_pretrained(yaml_name_or_path, *args, **kwargs): wrapped

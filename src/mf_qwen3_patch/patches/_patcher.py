@@ -6,6 +6,7 @@ import functools
 import importlib
 import inspect
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -30,6 +31,7 @@ class MethodPatch:
     make: Callable[[Any], Any]
     expected_owner: str = ""  # the class that must define it; anything else means that upstream has changed
     everywhere: bool = False  # whether other modules have copied the name (see ``_rebind``)
+    deferred: bool = False  # waits for ``complete`` if the owner's module is not imported yet, and does not import it
 
     def reason(self) -> str | None:
         """Return why the attribute must be left alone, None if it can be replaced."""
@@ -82,6 +84,7 @@ class MethodPatches:
         self._before_revert = before_revert
         self._places: list[_Place] = []
         self._active = False
+        self._completing = threading.Lock()
 
     def supports(self) -> str | None:
         """Return why the patch must step aside in this release, None if it can be applied."""
@@ -93,11 +96,19 @@ class MethodPatches:
         """Replace every attribute, or none if one cannot be. Where ours is already, under whatever, it stays."""
         try:
             for patch in self._patches:
-                self._replace(patch)
+                if not patch.deferred or patch.owner.partition(":")[0] in sys.modules:
+                    self._replace(patch)
         except BaseException:
             self.revert()
             raise
         self._active = True
+
+    def complete(self) -> None:
+        """Replace what was deferred, if the rest is applied."""
+        with self._completing:
+            for patch in self._patches:
+                if patch.deferred and self._active:
+                    self._replace(patch)
 
     def revert(self) -> list[str]:
         """Put every original back; what was inherited is inherited again.

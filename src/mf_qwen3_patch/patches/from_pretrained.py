@@ -76,6 +76,13 @@ def from_config(inherited: Any) -> Any:
     return classmethod(from_config)  # type: ignore[arg-type]
 
 
+def load_tokenizer(*args: Any, **kwargs: Any) -> Any:
+    """Make transformers' tokenizer, and let it give MindSpore's tensors; nobody else need import transformers."""
+    tokenizer = resolve("mf_qwen3_patch.loading.tokenizer").load_tokenizer(*args, **kwargs)
+    AUTO_TOKENIZER.complete()
+    return tokenizer
+
+
 def _known_config() -> str | None:
     known = [model_type for model_type in FAMILIES if model_type in resolve(_CONFIG).CONFIG_MAPPING]
     return f"MindFormers' AutoConfig knows {known[0]} itself" if known else None
@@ -113,7 +120,7 @@ AUTO_CONFIG = MethodPatches(
     _patch(f"{_CONFIG}:AutoConfig", "loading.mindformers_config:load_config"), supports=_known_config
 )
 AUTO_TOKENIZER = MethodPatches(
-    _patch(f"{_TOKENIZER}:AutoTokenizer", "patches.ms_tensors:load_tokenizer", is_qwen3_tokenizer_directory),
+    _patch(f"{_TOKENIZER}:AutoTokenizer", "patches.from_pretrained:load_tokenizer", is_qwen3_tokenizer_directory),
+    MS_TENSORS,
     supports=_known_tokenizer,
-    before_revert=MS_TENSORS.revert,
 )

@@ -383,6 +383,7 @@ class TestOtherKeywords:
             ("gguf_file", "x.gguf"),
             ("from_tf", True),
             ("state_dict", {"a": 1}),
+            ("return_unused_kwargs", True),
         ],
     )
     def test_what_is_not_done_here_is_refused(self, keyword: str, value: object, directory: Path) -> None:
@@ -414,7 +415,55 @@ class TestOtherKeywords:
         with pytest.raises(ConfigMismatch, match="hidden_size"):
             AutoConfig.from_pretrained(directory, hidden_size=-1)
 
+    @pytest.mark.parametrize("keyword", ["dtype", "torch_dtype", "ms_dtype"])
+    def test_the_dtype_by_each_of_its_names(self, keyword: str, directory: Path) -> None:
+        assert AutoConfig.from_pretrained(directory, **{keyword: "float16"}).params_dtype == "float16"
+        model = AutoModel.from_pretrained(directory, **{keyword: mindspore.float16})
+        assert {parameter.dtype for parameter in model.get_parameters() if "norm" not in parameter.name} == {
+            mindspore.float16
+        }
+
+    def test_auto_config_returns_the_keywords_that_it_does_not_use(self, directory: Path) -> None:
+        others = {"num_hiden_layers": 3, "device_map": "auto", "output_loading_info": True}
+        used = {"num_hidden_layers": 1, "torch_dtype": "float16", "revision": "main", "code_revision": "main"}
+        config, unused = AutoConfig.from_pretrained(directory, return_unused_kwargs=True, **others, **used)
+
+        assert unused == others
+        assert (config.num_hidden_layers, config.params_dtype) == (1, "float16")
+        with pytest.raises(ConfigMismatch, match="hidden_size"):
+            AutoConfig.from_pretrained(directory, return_unused_kwargs=True, hidden_size=-1)
+
     def test_auto_config_of_a_mixture_of_experts(self, tmp_path: Path) -> None:
         path = write_checkpoint(tmp_path / "moe", **TINY_MOE)
         assert type(AutoConfig.from_pretrained(path)) is Qwen3MoeConfig
         assert type(AutoConfig.from_pretrained(write_checkpoint(tmp_path / "dense"))) is Qwen3Config
+
+
+class TestFromConfig:
+    @pytest.mark.parametrize("cls", [AutoModel, AutoModelForCausalLM])
+    def test_the_network_of_a_config_loads_a_directory(self, cls: Any, directory: Path) -> None:
+        model = cls.from_config(AutoConfig.from_pretrained(directory))
+        model.load_weights(str(directory))
+
+        assert _next_tokens(model, [5, 6, 7]) == _next_tokens(AutoModel.from_pretrained(directory), [5, 6, 7])
+
+    def test_what_it_is_told_beside_the_config(self, directory: Path) -> None:
+        config = AutoConfig.from_pretrained(directory)
+
+        model = AutoModel.from_config(config, ms_dtype="float16", trust_remote_code=False)
+        assert (model.config.params_dtype, config.params_dtype) == ("float16", "float32")
+        with pytest.raises(TypeError, match="config and num_hidden_layers are both given: set the field in the config"):
+            AutoModel.from_config(config, num_hidden_layers=1)
+        with pytest.raises(TypeError, match="did you mean num_hidden_layers"):
+            AutoModel.from_config(config, num_hiden_layers=1)
+
+    def test_other_configs_are_stocks(self, directory: Path) -> None:
+        with pytest.raises(ValueError, match="config should be inherited from PretrainedConfig"):
+            AutoModel.from_config(str(directory))
+
+
+def test_a_network_that_is_called_with_tokens_alone_says_what_it_lacks(directory: Path) -> None:
+    model = AutoModel.from_pretrained(directory)
+
+    with pytest.raises(TypeError, match=r"called with one input: .*\n  what to do: .*generate"):
+        model(mindspore.Tensor([[5, 6, 7]], mindspore.int32))

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mindspore
+import numpy as np
 import pytest
 import transformers
 from mindformers.tools.register import MindFormerModuleType, MindFormerRegister
@@ -15,6 +17,7 @@ from tests.support.checkpoints import read_json, write_json
 from tests.support.hub import put_into_huggingface_cache
 from tests.support.processes import ROOT, run_script
 
+import mf_qwen3_patch
 from mf_qwen3_patch import (
     CheckpointError,
     CheckpointWarning,
@@ -384,3 +387,39 @@ def test_a_yaml_that_names_a_tokenizer_of_mindformers_is_followed_as_in_stock(di
     (directory / "own.yaml").write_text("processor: {tokenizer: {type: OwnTokenizer}}\n")
 
     assert AutoTokenizer.from_pretrained(str(directory), bos_token="<s>") == (str(directory), {"bos_token": "<s>"})
+
+
+def test_mindspores_tensors(directory: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    texts = ["你好", "Hello, 世界!"]
+    expected = tokenizer(texts, padding=True)
+
+    tensors = tokenizer(texts, padding=True, return_tensors="ms")
+    assert {name: tensor.asnumpy().tolist() for name, tensor in tensors.items()} == dict(expected)
+    assert {tensor.dtype for tensor in tensors.values()} == {mindspore.int32}
+    assert tokenizer.encode("你好", return_tensors="ms").shape == (1, len(tokenizer.encode("你好")))
+    with pytest.raises(ValueError, match="padding=True"):
+        tokenizer(texts, return_tensors="ms")
+    assert type(tokenizer(texts, padding=True, return_tensors="np")["input_ids"]) is np.ndarray
+
+
+def test_without_the_shim_they_are_gone_and_with_it_back(directory: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    mf_qwen3_patch.deactivate()
+    try:
+        with pytest.raises(ValueError, match="ms is not a valid TensorType"):
+            tokenizer("你好", return_tensors="ms")
+    finally:
+        mf_qwen3_patch.activate()
+    assert tokenizer("你好", return_tensors="ms")["input_ids"].shape == (1, 1)
+
+
+def test_transformers_is_imported_for_a_tokenizer_only(tmp_path: Path) -> None:
+    script = """
+    import sys
+    import mf_qwen3_patch, mindformers
+    before = "transformers.tokenization_utils_base" in sys.modules
+    mindformers.AutoTokenizer.from_pretrained(sys.argv[1])("你好", return_tensors="ms")
+    give([before, [status.state for status in mf_qwen3_patch.status() if status.name == "auto_tokenizer"]])
+    """
+    assert run_script(script, MICRO, cwd=tmp_path).result == [False, ["applied"]]
