@@ -56,6 +56,7 @@ _CONFIG = """
 from mindformers import MindFormerConfig, build_context
 config = MindFormerConfig(YAML)
 config.pretrained_model_dir = config.load_checkpoint = DIR
+config.checkpoint = MindFormerConfig(load_path=DIR)  # what 1.9.0 and later call load_checkpoint
 """
 # The calls of MindFormers' adapter of the lm-evaluation-harness, in its order; nothing of the harness itself.
 _ADAPTER = f"""{_CONFIG}
