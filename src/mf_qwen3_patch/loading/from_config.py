@@ -9,7 +9,7 @@ from mf_qwen3_patch.checkpoint.checks.rotary_tables import rotary_tables
 from mf_qwen3_patch.families.qwen3 import QWEN3
 from mf_qwen3_patch.families.registry import FAMILIES
 from mf_qwen3_patch.loading.config_argument import GivenConfig
-from mf_qwen3_patch.loading.keywords import config_overrides, requested_dtype, warn_of_remote_code
+from mf_qwen3_patch.loading.keywords import config_overrides, refuse_beside_config, requested_dtype, warn_of_remote_code
 from mf_qwen3_patch.loading.runtime.context import device_kind, ensure_inference_context, join_other_ranks
 from mf_qwen3_patch.loading.runtime.dtypes import choose_dtypes, dtype_name
 from mf_qwen3_patch.loading.runtime.log import say
@@ -36,14 +36,13 @@ def build_from_config(
     warn_of_remote_code(trust_remote_code)
     given = GivenConfig.of(config)
     family = given.family or QWEN3
-    if overrides := config_overrides(keywords, family):
-        raise TypeError(f"config and {', '.join(overrides)} are both given: set the field in the config")
+    refuse_beside_config(config_overrides(keywords, family))
     join_other_ranks()
     ensure_inference_context()
     requested, device = requested_dtype(dtype, torch_dtype, ms_dtype), device_kind()
     own = getattr(config, "params_dtype", None) or getattr(config, "torch_dtype", None) or "float32"
     choice = choose_dtypes(dtype_name(own), requested, given.dtypes(requested, device), device=device)
-    scaling = given.values["rope_scaling"] or {}
+    scaling = given.values.get("rope_scaling") or {}
     tables = rotary_tables(
         {
             "max_position_embeddings": config.max_position_embeddings,

@@ -80,6 +80,12 @@ def config_overrides(keywords: Mapping[str, Any], family: Family) -> dict[str, A
     return overrides
 
 
+def refuse_beside_config(overrides: Mapping[str, Any]) -> None:
+    """Raise TypeError if there are fields beside a whole config."""
+    if overrides:
+        raise TypeError(f"config= and {', '.join(overrides)} are both given: set the field in the config")
+
+
 def take_unused(keywords: dict[str, Any], family: Family) -> dict[str, Any]:
     """Remove the keywords that are no fields of a config, and return them: ``return_unused_kwargs`` of transformers."""
     used = {*_config_keys(family), *LOCATION_KEYWORDS, *_MEANINGLESS}.difference(_MINDSPORES, _REFUSED)

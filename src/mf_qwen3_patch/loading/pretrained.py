@@ -26,7 +26,7 @@ from mf_qwen3_patch.loading.converted_directory import has_fused_parameters, ope
 from mf_qwen3_patch.loading.execute import Details, discard_report, execute
 from mf_qwen3_patch.loading.fallback import plan_with_fallback
 from mf_qwen3_patch.loading.generation.generation_config import set_generation_config
-from mf_qwen3_patch.loading.keywords import config_overrides, requested_dtype, warn_of_remote_code
+from mf_qwen3_patch.loading.keywords import config_overrides, refuse_beside_config, requested_dtype, warn_of_remote_code
 from mf_qwen3_patch.loading.report import LoadReport, save_where_wanted
 from mf_qwen3_patch.loading.runtime.context import (
     device_kind,
@@ -262,8 +262,8 @@ def _given(config: Any, keywords: Mapping[str, Any], directory: Directory, famil
     own = given and given.family
     # Without a config the check that follows says what is wrong with it.
     overrides = config_overrides(keywords, own or family or directory.family or QWEN3)
-    if given and overrides:
-        raise TypeError(f"config= and {', '.join(overrides)} are both given: set the field in the config")
+    if given:
+        refuse_beside_config(overrides)
     return given or GivenConfig(overrides)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import mindspore
 import numpy as np
 import pytest
+import transformers
 from mindformers.models.qwen3 import Qwen3Config, Qwen3ForCausalLM
 from mindformers.models.qwen3_moe import Qwen3MoeConfig
 from tests.support.checkpoints import (
@@ -447,12 +448,20 @@ class TestFromConfig:
 
         assert _next_tokens(model, [5, 6, 7]) == _next_tokens(AutoModel.from_pretrained(directory), [5, 6, 7])
 
+    def test_a_config_of_transformers(self, directory: Path) -> None:
+        model = AutoModel.from_config(transformers.AutoConfig.from_pretrained(directory))
+
+        model.load_weights(str(directory))
+        assert model.mf_qwen3_report.parameters
+
     def test_what_it_is_told_beside_the_config(self, directory: Path) -> None:
         config = AutoConfig.from_pretrained(directory)
 
         model = AutoModel.from_config(config, ms_dtype="float16", trust_remote_code=False)
         assert (model.config.params_dtype, config.params_dtype) == ("float16", "float32")
-        with pytest.raises(TypeError, match="config and num_hidden_layers are both given: set the field in the config"):
+        with pytest.raises(
+            TypeError, match="config= and num_hidden_layers are both given: set the field in the config"
+        ):
             AutoModel.from_config(config, num_hidden_layers=1)
         with pytest.raises(TypeError, match="did you mean num_hidden_layers"):
             AutoModel.from_config(config, num_hiden_layers=1)
