@@ -80,10 +80,7 @@ def matrix(session: nox.Session, name: str) -> None:
     session.install(*stack, "--editable", ".[test]")
     if row.requirements_of is not None:
         session.install("--no-deps", f"mindformers=={row.mindformers}")
-    refused = Path(session.create_tmp()).absolute() / "refused"
-    session.run(
-        "python", "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", str(refused), REFUSED
-    )
+    refused = _refused(session)
     results = RESULTS / "partial" if session.posargs else RESULTS
     results.mkdir(parents=True, exist_ok=True)
     report = results / f"{name}.xml"
@@ -95,6 +92,16 @@ def matrix(session: nox.Session, name: str) -> None:
         *("pytest", "--numprocesses", JOBS, "--dist", "loadfile", f"--junit-xml={report}", *tests, *session.posargs),
         env={"MF_QWEN3_PATCH_TEST_REFUSED": str(refused)},
     )
+
+
+def _refused(session: nox.Session) -> Path:
+    """Return a directory with the release that must be refused, the same for all rows."""
+    place = RESULTS.parent / REFUSED
+    if not place.is_dir():
+        growing = place.with_name(f"{REFUSED}.partial")
+        session.run("python", "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(growing), REFUSED)
+        growing.rename(place)
+    return place
 
 
 # MindFormers asks for transformers 4.51.3; what needs no MindFormers is asked of transformers 5, too.

@@ -74,6 +74,7 @@ def test_every_module_and_every_public_name(tmp_path: Path) -> None:
     assert wrong == {}
 
 
+@pytest.mark.sweep
 def test_the_cpu_kernels_where_they_are_on(tmp_path: Path) -> None:
     wrong, whole = failures(tmp_path, "cpu_kernels", MF_QWEN3_PATCH_CPU="1")
     assert whole > 3

@@ -7,6 +7,7 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
 from tests.support.installed import start
 from tests.support.json_schema import check_against_schema
 from tests.support.processes import ROOT
@@ -41,6 +42,7 @@ def test_json_on_the_real_stack(installed_python: Path, tmp_path: Path) -> None:
     assert "secret" not in finished.stdout
 
 
+@pytest.mark.sweep
 def test_what_upstream_provides_itself_is_said(bare_python: Path, tmp_path: Path) -> None:
     # A later MindFormers that maps qwen3, as far as two of the patches can tell.
     (tmp_path / "sitecustomize.py").write_text(

@@ -72,6 +72,7 @@ def test_a_warning_names_the_line_of_the_program_that_loads(directory: Path, tmp
     assert len(re.findall(r"^mf_qwen3_patch: \d+ patches applied", output, re.MULTILINE)) == 1
 
 
+@pytest.mark.sweep
 def test_other_ranks_are_silent(directory: Path, tmp_path: Path) -> None:
     said, _, output = said_by(_LOADS.format(path=str(directory)), tmp_path, MF_QWEN3_PATCH_CPU="1", RANK_ID="1")
 
@@ -93,6 +94,7 @@ _FOREIGN_HOOK = """
 """
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("rank", ["0", "1"])
 @pytest.mark.parametrize(("source", "category"), [(_LATE, "LatePatchWarning"), (_FOREIGN_HOOK, "PatchWarning")])
 def test_a_warning_of_an_import_names_that_import_on_one_rank(

@@ -48,6 +48,7 @@ def test_the_model_is_on_the_card_that_was_chosen(
     assert done.result == {"mode": _GRAPH, "memory": 1024.0, "again": "InferenceQwen3ForCausalLM"}
 
 
+@pytest.mark.sweep
 def test_mode_and_memory_are_those_that_the_script_has_set(rehearse: Rehearse) -> None:
     choice = "mindspore.set_context(mode=1, max_device_memory='30GB', device_id=2)"
     done = rehearse(_LOAD, choice)
@@ -55,6 +56,7 @@ def test_mode_and_memory_are_those_that_the_script_has_set(rehearse: Rehearse) -
     assert done.counters["set_device"] - 1 == 2
 
 
+@pytest.mark.sweep
 def test_a_context_that_could_not_be_built_leaves_nothing_behind(rehearse: Rehearse) -> None:
     script = """
         import os

@@ -41,6 +41,7 @@ def test_the_cache_follows_sequence_length_and_batch(rehearse: Rehearse, keyword
     assert said in done.output
 
 
+@pytest.mark.sweep
 def test_the_rest_of_a_limit_is_said(rehearse: Rehearse) -> None:
     limited = "import mindspore; mindspore.set_context(device_target='Ascend', max_device_memory='10GB')\n"
     done = rehearse(limited + textwrap.dedent(_LOAD))

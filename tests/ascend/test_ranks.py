@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from tests.ascend.rehearsal import Rehearse
 
 _WORKER = """
@@ -43,6 +44,7 @@ _LAUNCH = """
 """
 
 
+@pytest.mark.sweep
 def test_each_rank_takes_its_own_card(rehearse: Rehearse) -> None:
     printed = rehearse(_LAUNCH, _WORKER).result
     assert printed[0].startswith("{"), printed

@@ -118,6 +118,7 @@ def test_all_of_it_is_on_a_910b(on_910b: Rehearsal, entry: str) -> None:
     assert found["launched"] == {}
 
 
+@pytest.mark.sweep
 def test_all_of_it_is_on_a_910b_that_only_stock_could_load(rehearse: Rehearse) -> None:
     """In float16: of bfloat16 stock makes float32 by a cast on the card, which the stub does not compute."""
     found = rehearse(_LOADS, "F16", _FORCED).result[_FORCED]

@@ -18,9 +18,8 @@ _SELFTEST = """
 """
 
 
-@pytest.mark.parametrize(
-    ("soc", "dtype"), [("910B", "bfloat16"), pytest.param("310P", "float16", marks=pytest.mark.sweep)]
-)
+@pytest.mark.sweep
+@pytest.mark.parametrize(("soc", "dtype"), [("910B", "bfloat16"), ("310P", "float16")])
 def test_every_token_is_launched_and_none_passes(rehearse: Rehearse, soc: str, dtype: str) -> None:
     done = rehearse(_SELFTEST, soc=soc)
     code, allocation = done.result

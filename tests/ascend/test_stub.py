@@ -25,7 +25,9 @@ _ADD = """
 """
 
 
-@pytest.mark.parametrize(("soc", "known_as"), [("910B", "ascend910b"), ("310P", "ascend310p")])
+@pytest.mark.parametrize(
+    ("soc", "known_as"), [("910B", "ascend910b"), pytest.param("310P", "ascend310p", marks=pytest.mark.sweep)]
+)
 def test_mindspore_launches_on_the_card_that_was_asked_for(rehearse: Rehearse, soc: str, known_as: str) -> None:
     done = rehearse(_ADD, soc=soc)
     assert done.result[:2] == [known_as, "Ascend"]

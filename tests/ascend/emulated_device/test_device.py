@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from tests.ascend.emulated_device.build import absent_kernels
 from tests.ascend.rehearsal import Rehearsal
 
 Emulate = Callable[..., Rehearsal]
 
 
+@pytest.mark.sweep
 def test_a_cast_rounds_to_the_nearest_as_numpy_does(emulate: Emulate) -> None:
     script = """
         import mindspore, numpy as np
@@ -37,6 +39,7 @@ def test_a_cast_rounds_to_the_nearest_as_numpy_does(emulate: Emulate) -> None:
     assert emulate(script).result == {"float16": True, "and back": True, "bfloat16": True}
 
 
+@pytest.mark.sweep
 def test_an_operator_that_is_not_there_is_named(emulate: Emulate) -> None:
     script = """
         import mindspore

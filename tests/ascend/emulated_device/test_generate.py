@@ -62,6 +62,7 @@ def generated(emulate_once: Emulate) -> dict[str, dict[str, Any]]:
     return found
 
 
+@pytest.mark.sweep
 def test_the_micro_model_greets_in_bfloat16(emulate: Emulate) -> None:
     done = emulate(_SELFTEST)
     found = json.loads(next(line for line in done.output.splitlines() if line.startswith('{"')))

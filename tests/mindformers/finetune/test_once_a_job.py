@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.support.checkpoints import read_safetensors, write_checkpoint
 from tests.support.finetuning import outcomes
 from tests.support.processes import run_script
@@ -78,6 +79,7 @@ def test_the_directory_is_made_once_and_never_trusted_if_it_is_not_this_one(tmp_
     assert "was not made by this tool" in other[1]
 
 
+@pytest.mark.sweep
 def test_what_no_trainer_should_load_is_refused(tmp_path: Path) -> None:
     hf = write_checkpoint(tmp_path / "hf")
     convert = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.faults.breaking import dropping
 from tests.faults.finetuning import poison
 from tests.support.checkpoints import edit_weights, write_checkpoint
@@ -48,6 +49,7 @@ def test_the_first_converts_and_both_load_it(tmp_path: Path) -> None:
     assert first == second == ["out/qwen3_ms_converted_weight"]
 
 
+@pytest.mark.sweep
 def test_what_only_the_first_can_see_is_the_error_of_both(tmp_path: Path) -> None:
     directory = write_checkpoint(tmp_path / "hf")
     edit_weights(directory, poison)
@@ -59,6 +61,7 @@ def test_what_only_the_first_can_see_is_the_error_of_both(tmp_path: Path) -> Non
     assert "as rank 0 says" in second[1]
 
 
+@pytest.mark.sweep
 def test_what_only_the_second_sees_is_the_error_of_both(tmp_path: Path) -> None:
     for rank in range(2):
         write_checkpoint(tmp_path / f"hf_{rank}")
@@ -70,6 +73,7 @@ def test_what_only_the_second_sees_is_the_error_of_both(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "qwen3_ms_converted_weight").exists()
 
 
+@pytest.mark.sweep
 def test_nobody_waits_without_end(tmp_path: Path) -> None:
     directory = write_checkpoint(tmp_path / "hf")
     first, second = _outcomes(tmp_path, directory, "rank 0 is stopped", MF_QWEN3_PATCH_WAIT="3")

@@ -69,7 +69,16 @@ give([path, values, getattr(network, "mf_qwen3_report", None), os.path.exists("o
 """
 
 
-@pytest.mark.parametrize("how", ["resumed", "resumed rank directories", "rank directories", "a file", "ckpt"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "a file",
+        *(
+            pytest.param(how, marks=pytest.mark.sweep)
+            for how in ("resumed", "resumed rank directories", "rank directories", "ckpt")
+        ),
+    ],
+)
 def test_it_is_the_same_with_and_without_the_shim(how: str, tmp_path: Path) -> None:
     directory = write_checkpoint(tmp_path / "hf")
     run_script(_SAVE, directory, cwd=tmp_path)

@@ -45,12 +45,13 @@ give({parameter.name: float(np.abs(parameter.asnumpy()).sum()) for parameter in 
     ("model", "switches", "options"),
     [
         ({}, {}, []),
-        ({"tie": True}, {}, []),
-        (TINY_MOE, {}, []),
-        (
+        pytest.param({"tie": True}, {}, [], marks=pytest.mark.sweep),
+        pytest.param(TINY_MOE, {}, [], marks=pytest.mark.sweep),
+        pytest.param(
             {},
             {"use_contiguous_weight_layout_attention": True, "use_interleaved_weight_layout_mlp": False},
             ["--contiguous-attention", "--contiguous-mlp"],
+            marks=pytest.mark.sweep,
         ),
     ],
     ids=["dense", "tied", "moe", "contiguous"],

@@ -120,6 +120,7 @@ def test_a_missing_tensor_and_a_contradicting_yaml_are_clear_errors(installed_py
         assert "text_generation_text" not in finished.stdout
 
 
+@pytest.mark.sweep
 def test_load_checkpoint_may_be_the_one_weight_file(tmp_path: Path) -> None:
     python = bare(tmp_path / "venv")
     file = ("--load_checkpoint", str(MICRO_QWEN3 / "model.safetensors"))
@@ -130,6 +131,7 @@ def test_load_checkpoint_may_be_the_one_weight_file(tmp_path: Path) -> None:
     assert_loaded_and_answered(finished.stdout)
 
 
+@pytest.mark.sweep
 def test_an_adapters_directory_is_as_good_as_the_merged_model(tmp_path: Path) -> None:
     """Its config.json and its tokenizer are the base model's; an adapter with zeros in B answers as the base."""
     adapter = tmp_path / "adapter"

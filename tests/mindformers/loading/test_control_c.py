@@ -49,7 +49,7 @@ def _environment() -> dict[str, str]:
     return {**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MF_QWEN3_PATCH_THREADS": "1"}
 
 
-@pytest.mark.parametrize("entry", ["from_pretrained", "load_weights"])
+@pytest.mark.parametrize("entry", ["from_pretrained", pytest.param("load_weights", marks=pytest.mark.sweep)])
 def test_a_program_that_loads_gets_keyboard_interrupt(entry: str, large: Path, tmp_path: Path) -> None:
     small = write_checkpoint(tmp_path / "small")
     command = [sys.executable, "-c", _PROGRAM, small, large, entry]
@@ -67,6 +67,7 @@ def test_a_program_that_loads_gets_keyboard_interrupt(entry: str, large: Path, t
     assert length == 5
 
 
+@pytest.mark.sweep
 def test_convert_for_ranks_ends_with_130_and_goes_on(large: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mf_qwen3_patch", "convert", large, tmp_path / "out", "--tp", "2"]
     terminal = Terminal(command, cwd=tmp_path, env=_environment())

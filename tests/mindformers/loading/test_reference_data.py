@@ -158,6 +158,7 @@ def load_in_layout(network: Any, case: Case, contiguous_attention: bool, interle
     return mindspore.load_param_into_net(network, parameters)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", ["gqa2", MICRO.name])
 @pytest.mark.parametrize(
     ("contiguous_attention", "interleaved_mlp", "right"),
@@ -185,6 +186,7 @@ def test_the_micro_model_says_who_it_is() -> None:
     assert tokenizer.decode(tokens, skip_special_tokens=True).startswith("你好！我是通义千问，由阿里云开发的AI助手")
 
 
+@pytest.mark.sweep
 def test_without_the_cure_the_second_prompt_goes_wrong(tmp_path: Path) -> None:
     """The eager trap is real: stock prefills only the first prompt."""
     from tests.support.processes import run_script

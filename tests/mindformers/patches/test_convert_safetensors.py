@@ -80,7 +80,9 @@ if __name__ == "__main__":
 _RIGHT = [19, [], True]
 
 
-@pytest.mark.parametrize(("dtype", "start_method"), [("F32", "fork"), ("BF16", "spawn")])
+@pytest.mark.parametrize(
+    ("dtype", "start_method"), [("F32", "fork"), pytest.param("BF16", "spawn", marks=pytest.mark.sweep)]
+)
 def test_each_path_loads_what_from_pretrained_loads(dtype: str, start_method: str, tmp_path: Path) -> None:
     # Three shards: the parts of one merged parameter lie in different files.
     directory = write_checkpoint(tmp_path / "hf", dtype=dtype, shards=3)

@@ -57,6 +57,7 @@ def test_problem_1_the_inference_class_has_no_convert_weight_dict(directory: Pat
     ]
 
 
+@pytest.mark.sweep
 def test_problem_2_hidden_size_of_the_yaml_contradicts_the_weights(directory: Path, tmp_path: Path) -> None:
     script = """
     config = Qwen3Config(vocab_size=160, hidden_size=64, intermediate_size=96, num_hidden_layers=2,
@@ -75,6 +76,7 @@ def test_problem_2_hidden_size_of_the_yaml_contradicts_the_weights(directory: Pa
         assert fact in shim.result[1]
 
 
+@pytest.mark.sweep
 def test_problem_2_config_json_beside_the_weights_is_used_by_itself(directory: Path, tmp_path: Path) -> None:
     script = """
     from mindformers import AutoModel
@@ -86,6 +88,7 @@ def test_problem_2_config_json_beside_the_weights_is_used_by_itself(directory: P
     assert shim.result == ["returned", 80]
 
 
+@pytest.mark.sweep
 def test_problem_3_names_are_mapped_but_not_merged(directory: Path, tmp_path: Path) -> None:
     script = """
     config = Qwen3Config(vocab_size=160, hidden_size=80, intermediate_size=96, num_hidden_layers=2,

@@ -99,6 +99,7 @@ def by_the_rules(prompt: list[int], settings: dict[str, Any], logits: Any) -> li
             return tokens
 
 
+@pytest.mark.sweep
 def test_the_greedy_tokens_are_those_of_the_rules(model: Any, logits: Any) -> None:
     wrong = []
     for case in range(CASES):
@@ -130,6 +131,7 @@ def test_rows_of_a_batch_are_as_alone(model: Any) -> None:
     assert [row.tolist() for row in together] == [row.tolist() for row in alone]
 
 
+@pytest.mark.sweep
 def test_a_sample_is_drawn_from_what_the_settings_leave(model: Any, logits: Any) -> None:
     """top_p of 0.3 leaves the fewest tokens that reach it, the last of which stock leaves out."""
     prompt = [5, 6, 7]

@@ -16,6 +16,7 @@ from mf_qwen3_patch.loading.transfer import verify as verification
 MODELS: dict[str, dict[str, Any]] = {"dense": {}, "experts": TINY_MOE}
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("target", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("kind", KINDS)
@@ -33,6 +34,7 @@ def test_every_rank_holds_the_dequantized_values(kind: str, model: str, target: 
         assert proof.rows_compared == proof.rows
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_pieces_smaller_than_a_matrix_are_put_where_they_belong(
