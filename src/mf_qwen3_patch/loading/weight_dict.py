@@ -154,8 +154,11 @@ class _LimitedCondition:
         self._condition.__exit__(*error)
 
     def wait_for(self, predicate: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Wait; IncompleteCheckpoint if nobody has what is waited for."""
-        limit = wait_limit() if timeout is None else timeout
+        """Wait as long as the setting says; IncompleteCheckpoint if nobody has what is waited for.
+
+        Stock waits without end before MindFormers 2, and then 600 s, which is the setting's default.
+        """
+        limit = wait_limit()
         if self._condition.wait_for(predicate, limit):
             return True
         summary = f"a part of a merged parameter is in no file: it was waited for {limit:.0f} s"
