@@ -15,26 +15,25 @@ def in_ci() -> dict[str, bool]:
     """Return the rows that ``.ci/run`` runs, and whether with the sweeps; the first is that of ``make test``."""
     text = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     (loop,) = re.findall(r"^for row in (.+); do$", text, re.MULTILINE)
-    (complete,) = re.findall(r'^ *([\w. |-]+)\) select="" ', text, re.MULTILINE)
+    (left_out,) = re.findall(r'^ *make test-matrix ROWS="\$row"(?: SELECT="(.+)")?$', text, re.MULTILINE)
     assert "make test\n" in text
-    return {"1.7.0": True} | {row: row in complete.split(" | ") for row in loop.split()}
+    assert left_out in ("", "not sweep")
+    return {"1.7.0": True} | dict.fromkeys(loop.split(), not left_out)
 
 
 def test_ci_leaves_no_row_out() -> None:
     assert sorted(in_ci()) == sorted(rows())
 
 
-def test_the_sweeps_run_on_the_first_release_of_each_generation() -> None:
-    first: dict[str, str] = {}
-    for row in sorted(rows()):
-        first.setdefault(row.partition(".")[0], row)
-
-    assert sorted(row for row, complete in in_ci().items() if complete) == sorted(first.values())
+def test_both_generations_come_first() -> None:
+    # What runs last is what a slow machine leaves out: of each generation the first row comes before any second one.
+    order = list(in_ci())
+    assert [row.partition(".")[0] for row in order[:2]] == ["1", "2"]
 
 
 def test_contributing_says_what_ci_runs_on_each_row() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    table = re.findall(r"^\| (1\..+) \| every test( but the sweeps)?\b", text, re.MULTILINE)
+    table = re.findall(r"^\| (\d\..+) \| every test( but the sweeps)?\b", text, re.MULTILINE)
     said = {row: not rest for names, rest in table for row in re.findall(r"\d+\.\d+\.\d+(?:-oldest)?", names)}
 
     assert said == in_ci()
