@@ -188,6 +188,10 @@ _CELLS = {
     # Attacks.
     "tried": "次数",
     "refused": "拒绝",
+    "same tokens": "token 相同",
+    "only the shim loads it": "只有本补丁能加载",
+    "too close to tell": "差距太小",
+    "other tokens, with a warning": "token 不同，有警告",
     "stock's": "原版",
     "silent": "静默出错",
     "foreign": "别人的报错",
@@ -228,6 +232,7 @@ _PATTERNS = (
     (r"(\d+) passed, (\d+) skipped", r"\1 通过，\2 跳过"),
     (r"(\d+) loads; wrong in silence: (\d+)\.", r"共 \1 次加载；静默出错：\2 次。"),
     (r"(\d+) attacks, (\d+) entries: (.*), (\S+)\.", r"\1 种攻击，\2 个入口：\3, \4。"),
+    (r"(\d+) mutated directories, compared with (transformers \S+):", r"\1 个随机改动的目录，与 \2 对比："),
     (r"right tokens; warning: (.*)", r"token 正确；警告：\1"),
     (r"loaded as the file has it; warning: (.*)", r"按文件内容加载；警告：\1"),
     (r"\*\*(\S+) \((\d+) of its (\d+) layers\), (\w+) file → (\w+)\*\*", r"**\1（\3 层中的 \2 层），\4 文件 → \5**"),
