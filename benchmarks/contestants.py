@@ -28,12 +28,12 @@ def shim(directory: str, dtype: str) -> tuple[Load, Load]:
     import mf_qwen3_patch
 
     mf_qwen3_patch.enable_cpu_kernels()
-    _context()
+    build_cpu_context()
     from mf_qwen3_patch.families.registry import FAMILIES
     from mf_qwen3_patch.loading.pretrained import load_weights
     from mf_qwen3_patch.loading.runtime.network import build_model
 
-    config, _ = _config_and_network(directory, dtype)
+    config, _ = config_and_network(directory, dtype)
     family = FAMILIES[config.model_type]
     model: list[Any] = []
     return lambda: model.append(build_model(config, family)), lambda: load_weights(model[0], directory, family=family)
@@ -41,10 +41,10 @@ def shim(directory: str, dtype: str) -> tuple[Load, Load]:
 
 def stock(directory: str, dtype: str) -> tuple[Load, Load]:
     """Stock MindFormers: load_weights, as run_mindformer.py calls it."""
-    _context()
+    build_cpu_context()
     from mindspore.nn.utils import no_init_parameters
 
-    config, network = _config_and_network(directory, dtype)
+    config, network = config_and_network(directory, dtype)
     model: list[Any] = []
 
     def build() -> None:
@@ -57,14 +57,14 @@ def stock(directory: str, dtype: str) -> tuple[Load, Load]:
 def manual(directory: str, dtype: str) -> tuple[Load, Load]:
     """Manual conversion: load_checkpoint, the training conversion, Parameters, load_param_into_net."""
     os.environ["MF_QWEN3_PATCH"] = "0"  # its conversion is borrowed, in the inference layout; nothing is patched
-    _context()
+    build_cpu_context()
     import mindspore
     from mindspore import Parameter, Tensor
     from mindspore.nn.utils import no_init_parameters
 
     from mf_qwen3_patch.loading.weight_dict import convert_weight_dict
 
-    config, network = _config_and_network(directory, dtype)
+    config, network = config_and_network(directory, dtype)
     model: list[Any] = []
 
     def build() -> None:
@@ -196,7 +196,8 @@ CONTESTANTS = {
 }
 
 
-def _context() -> None:
+def build_cpu_context() -> None:
+    """Set MindFormers up for inference on the CPU."""
     os.environ["RUN_MODE"] = "predict"
     os.environ["ENFORCE_EAGER"] = "true"
     from mindformers import build_context
@@ -205,7 +206,7 @@ def _context() -> None:
     build_context({"use_legacy": False, "run_mode": "predict", "context": context, "parallel": {}})
 
 
-def _config_and_network(directory: str, dtype: str) -> tuple[Any, Any]:
+def config_and_network(directory: str, dtype: str) -> tuple[Any, Any]:
     """Return MindFormers' config of the checkpoint, and the class of its network."""
     values = json.loads((Path(directory) / "config.json").read_text())
     del values["torch_dtype"]

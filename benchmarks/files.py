@@ -26,6 +26,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "src")]
 from tests.support.checkpoints import write_sparse_checkpoint  # noqa: E402
 
 from checkpoints import SHAPES, make  # noqa: E402
+from measured import Row, seconds_of, write  # noqa: E402
 from page_cache import warm  # noqa: E402
 
 _235B = {
@@ -54,12 +55,13 @@ def main() -> None:
     parser.add_argument("--dir", type=Path, required=True, help="where checkpoints are made, and kept")
     parser.add_argument("--shape", choices=list(SHAPES), default="0.6B")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="write the numbers here")
     options = parser.parse_args()
     large = options.dir / "qwen3-235B-A22B-holes"
     if not large.exists():
         write_sparse_checkpoint(large, shards=118, **_235B)
     checks = [timed(lambda: check(large)) for _ in range(options.runs)]
-    print(f"check of the 235B-A22B shape: {statistics.median(checks):.2f} s ({min(checks):.2f}-{max(checks):.2f})")
+    rows = [Row("`check` of the 235B-A22B shape in 118 shards", seconds_of(checks))]
 
     from mf_qwen3_patch.convert.to_huggingface import export_to_huggingface
     from mf_qwen3_patch.convert.to_mindformers import convert_to_mindformers
@@ -81,9 +83,16 @@ def main() -> None:
             warm(read.glob("*.safetensors"))
             seconds[name].append(timed(run))
     floor = statistics.median(seconds["floor"])
-    for name, times in seconds.items():
-        median = statistics.median(times)
-        print(f"{name}: {median:.2f} s ({min(times):.2f}-{max(times):.2f}), {median / floor:.2f} of the floor")
+    names = {
+        "floor": f"read once, write once, fsync: {options.shape}",
+        "convert": f"`convert` of {options.shape}",
+        "export": f"`export` of {options.shape}",
+    }
+    rows += [
+        Row(names[name], seconds_of(times), f"{statistics.median(times) / floor:.2f}")
+        for name, times in seconds.items()
+    ]
+    write(rows, options.json)
     for directory in (converted, exported, copied):
         shutil.rmtree(directory)
 

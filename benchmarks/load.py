@@ -1,7 +1,7 @@
 """How long it takes and how much memory it needs to load Qwen3, side by side; see README.md.
 
 Example:
-    python benchmarks/load.py --shape 0.6B --dtype float32 float16 bfloat16 --runs 5 --dir /tmp/bench
+    python benchmarks/load.py --shape 0.6B --dtype float32 float16 bfloat16 --state warm cold --runs 5 --dir /tmp/bench
 """
 
 from __future__ import annotations
@@ -33,6 +33,13 @@ _LEFT_OUT = {
     # Only a checkpoint in the wanted dtype can be mapped; elsewhere from_pretrained reads it all the same.
     *(("huggingface_read", "float32"), ("huggingface_read", "float16")),
 }
+_STATES = {"warm": "", "cold": ", cold", "again": ", the load after a cold one"}
+_ONLY = {
+    "warm": set(CONTESTANTS) - {"direct_floor"},
+    "cold": set(CONTESTANTS) - {"floor"},
+    # What the cold load has left in the page cache is its own doing.
+    "again": {"shim", "shim_from_pretrained"},
+}
 LABELS = {
     "shim": "mf_qwen3_patch",
     "shim_from_pretrained": "its from_pretrained",
@@ -49,15 +56,21 @@ Run = dict[str, Any]
 
 
 def title(shape: str, dtype: str, state: str = "warm") -> str:
-    """Say what is loaded into what, and whether the page cache holds it."""
+    """Say what is loaded into what, and what the page cache holds of it."""
     layers = SHAPES[shape]["num_hidden_layers"]
     of = f" ({layers} of its {ALL_LAYERS[shape]} layers)" if shape in ALL_LAYERS else ""
-    return f"{shape}{of}, bfloat16 file → {dtype}" + (", cold" if state == "cold" else "")
+    return f"{shape}{of}, bfloat16 file → {dtype}{_STATES[state]}"
 
 
-def run_once(name: str, checkpoint: Path, dtype: str, touch: int, *, cold: bool) -> Run:
-    """Run one contestant in a process of its own, with its files in the page cache, or with nothing there."""
-    (drop if cold else warm)(checkpoint.glob("*.safetensors"))
+def run_once(name: str, checkpoint: Path, dtype: str, touch: int, state: str) -> Run:
+    """Run one contestant in a process of its own, with the page cache in that state."""
+    (warm if state == "warm" else drop)(checkpoint.glob("*.safetensors"))
+    if state == "again":
+        _start(name, checkpoint, dtype, touch)
+    return _start(name, checkpoint, dtype, touch)
+
+
+def _start(name: str, checkpoint: Path, dtype: str, touch: int) -> Run:
     with tempfile.TemporaryDirectory() as scratch:  # MindSpore writes into the working directory
         finished = subprocess.run(
             [sys.executable, str(HERE / "contestants.py"), name, str(checkpoint), dtype, str(touch)],
@@ -132,7 +145,13 @@ def main() -> None:
     parser.add_argument("--shape", nargs="+", choices=list(SHAPES), default=["0.6B"])
     parser.add_argument("--dtype", nargs="+", choices=list(_ITEM), default=["float32", "float16"])
     parser.add_argument("--contestant", nargs="+", choices=list(CONTESTANTS), default=list(CONTESTANTS))
-    parser.add_argument("--cold", action="store_true", help="also with an empty page cache; needs root, else skipped")
+    parser.add_argument(
+        "--state",
+        nargs="+",
+        choices=list(_STATES),
+        default=["warm"],
+        help="of the page cache: it holds the file, nothing, or what a cold load has left; but for warm, needs root",
+    )
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--touch-gb", type=float, default=8, help="memory to touch before each load; default: 8")
     parser.add_argument("--json", type=Path, help="write all numbers here")
@@ -140,11 +159,10 @@ def main() -> None:
     touch = int(options.touch_gb * 1e9)
     have_transformers = bool(find_spec("torch") and find_spec("transformers"))
     contestants = [name for name in options.contestant if not name.startswith("huggingface") or have_transformers]
-    states = ["warm"]
-    if options.cold and can_drop():
-        states.append("cold")
-    elif options.cold:
-        print("the rows with a cold page cache are skipped: only root may empty it", file=sys.stderr)
+    states = options.state
+    if states != ["warm"] and not can_drop():
+        print("only the rows with a warm page cache: none but root may empty it", file=sys.stderr)
+        states = ["warm"]
     with tempfile.TemporaryDirectory() as temporary:
         everything: dict[str, Any] = {
             "date": date.today().isoformat(),
@@ -156,12 +174,11 @@ def main() -> None:
             checkpoint = make(options.dir or Path(temporary), shape)
             elements = sum(file.stat().st_size for file in checkpoint.glob("*.safetensors")) // 2
             for dtype, state in itertools.product(options.dtype, states):
-                left_out = "floor" if state == "cold" else "direct_floor"
-                taking_part = [name for name in contestants if (name, dtype) not in _LEFT_OUT and name != left_out]
+                taking_part = [name for name in contestants if (name, dtype) not in _LEFT_OUT and name in _ONLY[state]]
                 runs: dict[str, list[Run]] = {name: [] for name in taking_part}
                 for _ in range(options.runs):
                     for name in taking_part:
-                        runs[name].append(run_once(name, checkpoint, dtype, touch, cold=state == "cold"))
+                        runs[name].append(run_once(name, checkpoint, dtype, touch, state))
                 results = {name: summarize(runs[name], elements * _ITEM[dtype]) for name in taking_part}
                 loaded = f"{shape} {dtype} {state}"
                 everything["results"][loaded] = results

@@ -1,8 +1,9 @@
-"""Writes what load.py has measured into the documents, as a table.
+"""Writes what the benchmarks have measured into the documents, as tables.
 
 Example:
     python benchmarks/load.py --dtype float32 float16 bfloat16 --json load.json
-    python -m benchmarks.report load.json
+    python benchmarks/files.py --dir /somewhere/with/space --json files.json
+    python -m benchmarks.report load.json files.json
 """
 
 from __future__ import annotations
@@ -24,28 +25,44 @@ def make_table(measured: dict[str, Any]) -> str:
             f"median (minimum–maximum) of {measured['runs']} alternating runs."
         ),
         "",
-        "| | load, s | build + load, s | peak, GB | over the parameters' size | shim's load / its | with the build |",
-        "|---|---|---|---|---|---|---|",
+        (
+            "| | load, s | build + load, s | peak, GB | over the parameters' size | disk, GB "
+            "| shim's load / its | with the build |"
+        ),
+        "|---|---|---|---|---|---|---|---|",
     ]
     for loaded, results in measured["results"].items():
-        lines.append(f"| **{title(*loaded.split())}** | | | | | | |")
-        shim = results["shim"]
+        lines.append(f"| **{title(*loaded.split())}** | | | | | | | |")
+        shim = results.get("shim") or results["shim_from_pretrained"]
         for name, result in results.items():
             ratios = (shim[key] / result[key] for key in ("median", "median_with_build"))
             lines.append(
                 f"| {LABELS[name]} | {result['median']:.2f} ({result['min']:.2f}–{result['max']:.2f}) "
                 f"| {result['median_with_build']:.2f} | {result['peak_bytes'] / 1e9:.2f} "
-                f"| {result['extra_over_parameters']:+.0%} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |"
+                f"| {result['extra_over_parameters']:+.0%} | {(result['device_bytes'] or 0) / 1e9:.2f} | "
+                + " | ".join(f"{ratio:.2f}" for ratio in ratios)
+                + " |"
             )
     return "\n".join(lines)
 
 
+def make_other_table(rows: list[dict[str, str]]) -> str:
+    """Return what is no load, as Markdown."""
+    lines = ["| | measured | in proportion |", "|---|---|---|"]
+    return "\n".join([*lines, *(f"| {row['what']} | {row['measured']} | {row['ratio']} |" for row in rows)])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("measured", type=Path, nargs="+", help="what load.py --json has written")
+    parser.add_argument("measured", type=Path, nargs="+", help="what the benchmarks have written with --json")
     files = [json.loads(path.read_text()) for path in parser.parse_args().measured]
-    merged = files[0] | {"results": {loaded: row for file in files for loaded, row in file["results"].items()}}
-    for path in fill("speed", make_table(merged)):
+    changed = []
+    if loads := [file for file in files if "results" in file]:
+        merged = loads[0] | {"results": {loaded: row for file in loads for loaded, row in file["results"].items()}}
+        changed += fill("speed", make_table(merged))
+    if rows := [row for file in files for row in file.get("rows", ())]:
+        changed += fill("speed of files", make_other_table(rows))
+    for path in changed:
         print(path)
 
 

@@ -208,6 +208,14 @@ _CELLS = {
     # Speed.
     "load, s": "加载，秒",
     "build + load, s": "建网 + 加载，秒",
+    "disk, GB": "读盘，GB",
+    "measured": "实测",
+    "in proportion": "比值",
+    "with it": "使用本补丁",
+    "later by, in the same turn": "同一轮中晚",
+    "from `python` to the first token of the micro model, without the shim": "从 `python` 启动到 micro 模型的第一个 token，不用本补丁",
+    "`check` of the 235B-A22B shape in 118 shards": "`check` 235B-A22B 的形状，118 个分片",
+    "floor of the disk: direct reads": "磁盘下限：直接读",
     "peak, GB": "峰值，GB",
     "over the parameters' size": "超出参数大小",
     "shim's load / its": "本补丁的加载 / 它的加载",
@@ -235,14 +243,30 @@ _PATTERNS = (
     (r"(\d+) mutated directories, compared with (transformers \S+):", r"\1 个随机改动的目录，与 \2 对比："),
     (r"right tokens; warning: (.*)", r"token 正确；警告：\1"),
     (r"loaded as the file has it; warning: (.*)", r"按文件内容加载；警告：\1"),
-    (r"\*\*(\S+) \((\d+) of its (\d+) layers\), (\w+) file → (\w+)\*\*", r"**\1（\3 层中的 \2 层），\4 文件 → \5**"),
-    (r"\*\*(.+), (\w+) file → (\w+)\*\*", r"**\1，\2 文件 → \3**"),
+    *(
+        (pattern.format(english), chinese.format(said))
+        for pattern, chinese in (
+            (
+                r"\*\*(\S+) \((\d+) of its (\d+) layers\), (\w+) file → (\w+){}\*\*",
+                r"**\1（\3 层中的 \2 层），\4 文件 → \5{}**",
+            ),
+            (r"\*\*(.+), (\w+) file → (\w+){}\*\*", r"**\1，\2 文件 → \3{}**"),
+        )
+        for english, said in (("", ""), (", cold", "，冷缓存"), (", the load after a cold one", "，冷加载之后的一次"))
+    ),
+    (r"read once, write once, fsync: (\S+)", r"读一次、写一次、fsync：\1"),
+    (r"(`convert`|`export`) of (\S+)", r"\1 \2"),
+    (
+        r"what (\d+) ranks read together from a cold disk, page cache (`\w+`): (\S+)",
+        r"\1 个 rank 共同从冷盘读取的数据量，页缓存 \2：\3",
+    ),
+    (r"(\d+\.\d\d) (s|GB)( \([-–\d.]+\))?", r"\1 \2\3"),
     (
         (
-            r"Measured (\S+) on 2 cores of an AMD EPYC virtual machine with 24 GiB, warm page cache, "
+            r"Measured (\S+) on 2 cores of an AMD EPYC virtual machine with 24 GiB, warm page cache where nothing else is said, "
             r"median \(minimum–maximum\) of (\d+) alternating runs\."
         ),
-        r"测于 \1：AMD EPYC 虚拟机的 2 个核，24 GiB 内存，页缓存已预热；交替运行 \2 次的中位数（最小–最大）。",
+        r"测于 \1：AMD EPYC 虚拟机的 2 个核，24 GiB 内存，未注明时页缓存已预热；交替运行 \2 次的中位数（最小–最大）。",
     ),
 )
 _WHOSE = {"quantized": "量化", "adapter": "适配器"}
