@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-from functools import partial
 
 import pytest
 from tests.support.processes import ROOT
@@ -33,9 +32,7 @@ _TAKEN = """
 def _run(*lines: str) -> int:
     script = textwrap.dedent(_TAKEN) + "\n" + "\n".join(lines)
     environ = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    # A program that is started in the background has the signal ignored, and hands that on: its users would not.
-    default = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    return subprocess.run([sys.executable, "-c", script], env=environ, check=False, preexec_fn=default).returncode
+    return subprocess.run([sys.executable, "-c", script], env=environ, check=False).returncode
 
 
 def test_within_the_block_it_is_keyboard_interrupt() -> None:
