@@ -208,6 +208,11 @@ _CELLS = {
     # Speed.
     "load, s": "加载，秒",
     "build + load, s": "建网 + 加载，秒",
+    "0.6B, seconds": "0.6B，秒",
+    "HuggingFace": "HuggingFace",
+    "direct reads alone": "仅直接读盘",
+    "bfloat16 → float32": "bfloat16 → float32",
+    "bfloat16 → bfloat16, cold disk": "bfloat16 → bfloat16，冷盘",
     "disk, GB": "读盘，GB",
     "measured": "实测",
     "in proportion": "比值",
