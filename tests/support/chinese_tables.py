@@ -208,11 +208,6 @@ _CELLS = {
     # Speed.
     "load, s": "加载，秒",
     "build + load, s": "建网 + 加载，秒",
-    "0.6B, seconds": "0.6B，秒",
-    "HuggingFace": "HuggingFace",
-    "direct reads alone": "仅直接读盘",
-    "bfloat16 → float32": "bfloat16 → float32",
-    "bfloat16 → bfloat16, cold disk": "bfloat16 → bfloat16，冷盘",
     "disk, GB": "读盘，GB",
     "measured": "实测",
     "in proportion": "比值",
@@ -258,6 +253,13 @@ _PATTERNS = (
             (r"\*\*(.+), (\w+) file → (\w+){}\*\*", r"**\1，\2 文件 → \3{}**"),
         )
         for english, said in (("", ""), (", cold", "，冷缓存"), (", the load after a cold one", "，冷加载之后的一次"))
+    ),
+    (
+        (
+            r"0\.6B from bfloat16 to float32 takes (\S+ s), stock (\S+ s), HuggingFace (\S+ s); in bfloat16 from a cold disk "
+            r"(\S+ s), HuggingFace (\S+ s), reading the file alone (\S+ s)\."
+        ),
+        r"0.6B 从 bfloat16 到 float32：\1，原版 \2，HuggingFace \3；冷盘加载为 bfloat16：\4，HuggingFace \5，仅读文件 \6。",
     ),
     (r"read once, write once, fsync: (\S+)", r"读一次、写一次、fsync：\1"),
     (r"(`convert`|`export`) of (\S+)", r"\1 \2"),
