@@ -261,6 +261,7 @@ _PATTERNS = (
         ),
         r"0.6B 从 bfloat16 到 float32：\1，原版 \2，HuggingFace \3；冷盘加载为 bfloat16：\4，HuggingFace \5，仅读文件 \6。",
     ),
+    (r"(mindformers .*)<br>without the sweeps", r"\1<br>不含 sweep"),
     (r"read once, write once, fsync: (\S+)", r"读一次、写一次、fsync：\1"),
     (r"(`convert`|`export`) of (\S+)", r"\1 \2"),
     (
