@@ -4,8 +4,8 @@
 
 ``check`` reads the headers of a checkpoint of the shape and number of shards of Qwen3-235B-A22B; its weights are holes,
 which take no space. ``convert`` and ``export`` go through a checkpoint of ``--shape`` in turns with the floor: read
-each byte once, write it once, fsync. The page cache is warm. ``check`` is timed with the start of its interpreter, the
-others without.
+each byte once, write it once, fsync; each comes first as often as the others. The page cache is warm. ``check`` is
+timed with the start of its interpreter, the others without.
 """
 
 from __future__ import annotations
@@ -66,22 +66,26 @@ def main() -> None:
     from mf_qwen3_patch.convert.to_huggingface import export_to_huggingface
     from mf_qwen3_patch.convert.to_mindformers import convert_to_mindformers
 
-    source, converted, exported, copied = (
-        make(options.dir, options.shape),
-        *(options.dir / name for name in ("converted", "exported", "copied")),
-    )
-    steps: dict[str, tuple[Path, Path, Callable[[], object]]] = {
-        "floor": (source, copied, lambda: copy(source, copied)),
-        "convert": (source, converted, lambda: convert_to_mindformers(source, converted, progress=False)),
-        "export": (converted, exported, lambda: export_to_huggingface(converted, exported, progress=False)),
+    source = make(options.dir, options.shape)
+    to_export, target = options.dir / "converted", options.dir / "target"
+    shutil.rmtree(to_export, ignore_errors=True)
+    convert_to_mindformers(source, to_export, progress=False)
+    steps: dict[str, tuple[Path, Callable[[], object]]] = {
+        "floor": (source, lambda: copy(source, target)),
+        "convert": (source, lambda: convert_to_mindformers(source, target, progress=False)),
+        "export": (to_export, lambda: export_to_huggingface(to_export, target, progress=False)),
     }
     seconds: dict[str, list[float]] = {name: [] for name in steps}
+    order = list(steps)
     for _ in range(options.runs):
-        for directory in (converted, exported, copied):
-            shutil.rmtree(directory, ignore_errors=True)
-        for name, (read, _, run) in steps.items():
+        for name in order:
+            read, run = steps[name]
+            shutil.rmtree(target, ignore_errors=True)
             warm(read.glob("*.safetensors"))
+            os.sync()
+            time.sleep(1)  # a disk takes what comes after a pause faster than what comes after other writes
             seconds[name].append(timed(run))
+        order.append(order.pop(0))
     floor = statistics.median(seconds["floor"])
     names = {
         "floor": f"read once, write once, fsync: {options.shape}",
@@ -93,7 +97,7 @@ def main() -> None:
         for name, times in seconds.items()
     ]
     write(rows, options.json)
-    for directory in (converted, exported, copied):
+    for directory in (to_export, target):
         shutil.rmtree(directory)
 
 
