@@ -33,7 +33,7 @@ def shim(directory: str, dtype: str) -> tuple[Load, Load]:
     from mf_qwen3_patch.loading.pretrained import load_weights
     from mf_qwen3_patch.loading.runtime.network import build_model
 
-    config, _ = config_and_network(directory, dtype)
+    config, _ = _config_and_network(directory, dtype)
     family = FAMILIES[config.model_type]
     model: list[Any] = []
     return lambda: model.append(build_model(config, family)), lambda: load_weights(model[0], directory, family=family)
@@ -42,16 +42,9 @@ def shim(directory: str, dtype: str) -> tuple[Load, Load]:
 def stock(directory: str, dtype: str) -> tuple[Load, Load]:
     """Stock MindFormers: load_weights, as run_mindformer.py calls it."""
     build_cpu_context()
-    from mindspore.nn.utils import no_init_parameters
-
-    config, network = config_and_network(directory, dtype)
+    build = network_builder(directory, dtype)
     model: list[Any] = []
-
-    def build() -> None:
-        with no_init_parameters():
-            model.append(network(config))
-
-    return build, lambda: model[0].load_weights(directory)
+    return lambda: model.append(build()), lambda: model[0].load_weights(directory)
 
 
 def manual(directory: str, dtype: str) -> tuple[Load, Load]:
@@ -60,20 +53,15 @@ def manual(directory: str, dtype: str) -> tuple[Load, Load]:
     build_cpu_context()
     import mindspore
     from mindspore import Parameter, Tensor
-    from mindspore.nn.utils import no_init_parameters
 
     from mf_qwen3_patch.loading.weight_dict import convert_weight_dict
 
-    config, network = config_and_network(directory, dtype)
+    build = network_builder(directory, dtype)
     model: list[Any] = []
-
-    def build() -> None:
-        with no_init_parameters():
-            model.append(network(config))
 
     def load() -> None:
         weights = mindspore.load_checkpoint(f"{directory}/model.safetensors", format="safetensors")
-        converted = convert_weight_dict(network, weights)
+        converted = convert_weight_dict(type(model[0]), weights)
         parameters = {
             name: value if isinstance(value, Parameter) else Parameter(Tensor(value), name=name)
             for name, value in converted.items()
@@ -82,7 +70,7 @@ def manual(directory: str, dtype: str) -> tuple[Load, Load]:
         if not_loaded:
             raise RuntimeError(f"not loaded: {not_loaded}")
 
-    return build, load
+    return lambda: model.append(build()), load
 
 
 def shim_from_pretrained(directory: str, dtype: str) -> tuple[Load, Load]:
@@ -206,7 +194,20 @@ def build_cpu_context() -> None:
     build_context({"use_legacy": False, "run_mode": "predict", "context": context, "parallel": {}})
 
 
-def config_and_network(directory: str, dtype: str) -> tuple[Any, Any]:
+def network_builder(directory: str, dtype: str) -> Load:
+    """Return what builds MindFormers' network of the checkpoint, with parameters that have no values yet."""
+    from mindspore.nn.utils import no_init_parameters
+
+    config, network = _config_and_network(directory, dtype)
+
+    def build() -> Any:
+        with no_init_parameters():
+            return network(config)
+
+    return build
+
+
+def _config_and_network(directory: str, dtype: str) -> tuple[Any, Any]:
     """Return MindFormers' config of the checkpoint, and the class of its network."""
     values = json.loads((Path(directory) / "config.json").read_text())
     del values["torch_dtype"]

@@ -40,12 +40,9 @@ import os
 os.environ["MF_QWEN3_PATCH"] = "0"
 import mf_qwen3_patch
 mf_qwen3_patch.enable_cpu_kernels()
-from contestants import build_cpu_context, config_and_network
+from contestants import build_cpu_context, network_builder
 build_cpu_context()
-from mindspore.nn.utils import no_init_parameters
-config, network = config_and_network({str(_MICRO)!r}, "float32")
-with no_init_parameters():
-    model = network(config)
+model = network_builder({str(_MICRO)!r}, "float32")()
 model.load_weights({str(_MICRO)!r})
 {_SPEAK}
 """

@@ -36,10 +36,11 @@ def make_table(measured: dict[str, Any]) -> str:
         shim = results.get("shim") or results["shim_from_pretrained"]
         for name, result in results.items():
             ratios = (shim[key] / result[key] for key in ("median", "median_with_build"))
+            disk = result["device_bytes"]
             lines.append(
                 f"| {LABELS[name]} | {result['median']:.2f} ({result['min']:.2f}–{result['max']:.2f}) "
                 f"| {result['median_with_build']:.2f} | {result['peak_bytes'] / 1e9:.2f} "
-                f"| {result['extra_over_parameters']:+.0%} | {(result['device_bytes'] or 0) / 1e9:.2f} | "
+                f"| {result['extra_over_parameters']:+.0%} | {'–' if disk is None else f'{disk / 1e9:.2f}'} | "
                 + " | ".join(f"{ratio:.2f}" for ratio in ratios)
                 + " |"
             )
@@ -55,13 +56,8 @@ def make_summary(results: dict[str, Any]) -> str:
     def seconds(loaded: str, name: str) -> str:
         return f"{results[loaded][name]['median_with_build']:.2f} s"
 
-    warm, cold = (
-        [seconds(loaded, name) for name in names]
-        for loaded, names in (
-            (_WARM, ("shim_from_pretrained", "stock", "huggingface")),
-            (_COLD, ("shim_from_pretrained", "huggingface", "direct_floor")),
-        )
-    )
+    warm = (seconds(_WARM, name) for name in ("shim_from_pretrained", "stock", "huggingface"))
+    cold = (seconds(_COLD, name) for name in ("shim_from_pretrained", "huggingface", "direct_floor"))
     return (
         "0.6B from bfloat16 to float32 takes {}, stock {}, HuggingFace {}; in bfloat16 from a cold disk {}, "
         "HuggingFace {}, reading the file alone {}."
