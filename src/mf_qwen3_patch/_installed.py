@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
@@ -11,6 +12,8 @@ def installed_versions() -> dict[str, str | None]:
     names = ("mindformers", "mindspore", "numpy", "safetensors", "transformers", "wrapt")
     versions: dict[str, str | None] = dict.fromkeys(names)
     for name in names:
+        # What is imported says it at once; of what is only installed the metadata are read, its README included.
+        imported = getattr(sys.modules.get(name), "__version__", None)
         with suppress(PackageNotFoundError):
-            versions[name] = version(name)
+            versions[name] = imported or version(name)
     return versions

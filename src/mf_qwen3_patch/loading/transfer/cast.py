@@ -115,8 +115,10 @@ def cast_between(source: str, target: str) -> Cast:
 
 def cast_like_numpy(values: Array, target: Dtype) -> Array:
     """Cast by numpy (and, for bfloat16, MindSpore's numpy extension), overflow to infinity included."""
+    if values.dtype == target:
+        return values
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        return values.astype(target, copy=False)
+        return values.astype(target)
 
 
 def largest_magnitude(bits: Bits) -> int:

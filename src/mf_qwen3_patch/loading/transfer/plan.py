@@ -115,4 +115,7 @@ class Plan:
     def bytes_to_read(self) -> int:
         """Bytes of tensor data that are read from the files."""
         copies = (copy for parameter in self.parameters for copy in parameter.copies)
-        return sum(piece.nbytes for copy in copies for piece in copy.pieces())
+        return sum(
+            sum(piece.nbytes for piece in copy.pieces()) if isinstance(copy.tensor, ComputedTensor) else copy.nbytes
+            for copy in copies
+        )

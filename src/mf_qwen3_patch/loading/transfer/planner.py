@@ -16,7 +16,6 @@ from mf_qwen3_patch.errors import ConfigMismatch, IncompleteCheckpoint, Problem,
 from mf_qwen3_patch.families.family import Family
 from mf_qwen3_patch.families.layout import Fusion, Layout, Placement, whole
 from mf_qwen3_patch.families.tensors import ModelDims, Shape
-from mf_qwen3_patch.loading.runtime.network import network_parameters
 from mf_qwen3_patch.loading.transfer.cast import SOURCE_DTYPES, TARGET_DTYPES
 from mf_qwen3_patch.loading.transfer.name_mapping import Place, place_of
 from mf_qwen3_patch.loading.transfer.plan import ParameterPlan, Plan, SliceCopy
@@ -46,7 +45,7 @@ def plan(
     parameters: list[ParameterPlan] = []
     unused: list[str] = []
     fused: list[str] = []
-    for name, parameter in network_parameters(model).items():
+    for name, parameter in share.parameters.items():
         slices = _slices(parameter, family, share)
         found = sources.pop(name, {})
         parts: list[_Part] = []
@@ -76,7 +75,7 @@ def plan_for_verification(model: Any, tensors: Mapping[str, TensorInfo], family:
     sources, elsewhere, _ = _sources(type(model), tensors, family, share)
     parameters: list[ParameterPlan] = []
     unknown: list[str] = []
-    for name, parameter in network_parameters(model).items():
+    for name, parameter in share.parameters.items():
         try:
             parts: list[_Part] = []
             for piece in _slices(parameter, family, share):
@@ -113,8 +112,7 @@ def plan_fused(
     parameters, unknown = [], []
     # Some save the network itself, whose names have this in front.
     by_name = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
-    networks = network_parameters(model)
-    for name, parameter in networks.items():
+    for name, parameter in share.parameters.items():
         tensor, shape = by_name.get(name), tuple(parameter.shape)
         try:
             slices = _slices(parameter, family, share)
@@ -142,7 +140,7 @@ def plan_fused(
         parameters.append(_entry(parameter, parts))
     if problems:
         raise error_for(problems, _directory_of(tensors))
-    others = {name: tensor for name, tensor in by_name.items() if name not in networks}
+    others = {name: tensor for name, tensor in by_name.items() if name not in share.parameters}
     unused = tuple(tensor.name for name, tensor in others.items() if not share.is_elsewhere(Place(name)))
     elsewhere = len(others) - len(unused)
     return Plan(tuple(parameters), unused, fallback=fallback, unverifiable=tuple(unknown), elsewhere=elsewhere)

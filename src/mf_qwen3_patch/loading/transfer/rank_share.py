@@ -18,6 +18,7 @@ class RankShare:
     """The share of the model that a network of MindFormers was built for.
 
     Attributes:
+        parameters: The network's parameters by name.
         experts: The numbers of the experts that it holds, in its order; none in a dense model.
     """
 
@@ -29,8 +30,8 @@ class RankShare:
         self.experts = tuple(number for place, number in sorted(places.items()) if place >= 0)
         self._other_experts = frozenset(range(config.num_moe_experts or 0)) - frozenset(self.experts)
         self._all_layers: int = config.num_layers
-        self._names = network_parameters(model).keys()
-        self._roles = {_LAYER.sub("*", name) for name in self._names}
+        self.parameters = network_parameters(model)
+        self._roles = {_LAYER.sub("*", name) for name in self.parameters}
         outer = set(family.outer_tensors) - ({family.head} if model.config.tie_word_embeddings else set())
         self._outer = {place_of(type(model), name, family).parameter for name in outer}
         self._staged = get_pipeline_model_parallel_world_size() > 1
@@ -39,7 +40,7 @@ class RankShare:
         """Return whether a tensor that becomes a part of that parameter is one of other ranks, and not of this one."""
         if place.expert in self._other_experts:
             return True
-        if not self._staged or place.parameter in self._names:
+        if not self._staged or place.parameter in self.parameters:
             return False
         layer = layer_of(place.parameter)
         if layer < 0:

@@ -221,8 +221,9 @@ def _compare(entry: ParameterPlan, copy: SliceCopy, held: Array, files: Files, s
         expected = np.ascontiguousarray(cast_like_numpy(stored, TARGET_DTYPES[entry.dtype]))
         found = np.ascontiguousarray(held[block.start : block.stop])
         bits = f"u{expected.itemsize}"
-        different = np.argwhere(expected.view(bits) != found.view(bits))
-        if len(different):
+        differs = expected.view(bits) != found.view(bits)
+        if differs.any():
+            different = np.argwhere(differs)
             row, column = different[0]
             raise LoadNotProven(
                 f"parameter {entry.name} does not hold what the checkpoint says: at row {block.start + row}, "

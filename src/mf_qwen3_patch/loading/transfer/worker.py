@@ -19,7 +19,8 @@ from mf_qwen3_patch.loading.transfer.read_requests import Piece, reader_of
 
 # Large enough that threads seldom wait for each other's Python, small enough for the cache.
 _CHUNK_BYTES = 1 << 20
-_WORD = np.dtype("<u8")
+# A line of the cache.
+_APART_BYTES = 64
 
 
 @dataclass
@@ -45,8 +46,8 @@ class PieceLoader:
 
     def __init__(self, files: Files) -> None:
         self._files = files
-        # Used again and again, for what is read and for what is cast.
-        self._scratch = [np.empty(0, np.uint8), np.empty(0, np.uint8)]
+        # Used again and again, for what is read, for what is cast, and for what is transposed.
+        self._scratch = [np.empty(0, np.uint8)] * 3
         self.cast_seconds = 0.0
 
     def load(self, piece: Piece, buffer: Bits, stop: threading.Event | None = None) -> tuple[TensorFindings, int]:
@@ -73,7 +74,7 @@ class PieceLoader:
             seen.add(cast.apply(bits, out), bits, cast)
             self.cast_seconds += time.perf_counter() - started
             if not chunk.contiguous:
-                _write(out.reshape(chunk.rows, chunk.columns), SliceCopy(tensor, chunk).target_in(buffer))
+                self._write(out.reshape(chunk.rows, chunk.columns), SliceCopy(tensor, chunk).target_in(buffer))
         return seen, read
 
     def _take(self, number: int, elements: int, dtype: np.dtype[Any]) -> Bits:
@@ -83,24 +84,18 @@ class PieceLoader:
         bits: Bits = self._scratch[number][:nbytes].view(dtype)
         return bits
 
-
-def _write(rows: Bits, place: Bits) -> None:
-    """Write elements, ``[rows, columns]``, to their place in the parameter, of the same shape and dtype."""
-    together = _WORD.itemsize // rows.itemsize
-    if (
-        place.strides[0] != place.itemsize  # not transposed
-        or together == 1
-        or len(rows) % together
-        or place.strides[1] % _WORD.itemsize
-        or place.ctypes.data % _WORD.itemsize
-    ):
-        place[...] = rows
-        return
-    # Elements that become neighbors are first put together into words, which halves the time.
-    words = rows[::together].astype(_WORD)
-    for number in range(1, together):
-        words |= rows[number::together].astype(_WORD) << _WORD.type(8 * rows.itemsize * number)
-    place.T.view(_WORD)[...] = words.T
+    def _write(self, rows: Bits, place: Bits) -> None:
+        """Write elements, ``[rows, columns]``, to their place in the parameter, of the same shape and dtype."""
+        if place.strides[0] != place.itemsize:  # not transposed
+            place[...] = rows
+            return
+        # A column of rows that are a power of two apart falls into few places of the processor's cache, and each
+        # element of it drives another out: with a little between the rows a transposition takes half the time.
+        count, columns = rows.shape
+        apart = columns + _APART_BYTES // rows.itemsize
+        spread = self._take(2, count * apart, rows.dtype).reshape(count, apart)[:, :columns]
+        spread[...] = rows
+        place.T[...] = spread.T
 
 
 @dataclass
