@@ -13,6 +13,10 @@ from mf_qwen3_patch.families.tensors import TensorName, parse_name
 FAMILIES: Mapping[str, Family] = {family.model_type: family for family in (QWEN3, QWEN3_MOE)}
 """By model_type."""
 
+_OUTER = frozenset(name for family in FAMILIES.values() for name in family.outer_tensors)
+_ROLES = frozenset(role for family in FAMILIES.values() for role in family.layer_tensors)
+_ROOTS = tuple({root for family in FAMILIES.values() for root in family.parameter_roots})
+
 
 def find_family(raw: Mapping[str, Any]) -> Family | None:
     """Return the family of a raw config: by its model_type, else by its architectures; None if it is no Qwen3's."""
@@ -26,9 +30,9 @@ def find_family(raw: Mapping[str, Any]) -> Family | None:
 def is_known(name: str | TensorName) -> bool:
     """Return whether a model of any family has a HuggingFace tensor of this name."""
     parsed = parse_name(name) if isinstance(name, str) else name
-    return any(family.axes_of(parsed) is not None for family in FAMILIES.values())
+    return parsed.role in (_OUTER if parsed.layer is None else _ROLES)
 
 
 def is_parameter_name(name: str) -> bool:
     """Return whether ``name`` is one that MindFormers gives a parameter of any family, fused or not."""
-    return any(name.removeprefix("model.").startswith(family.parameter_roots) for family in FAMILIES.values())
+    return name.removeprefix("model.").startswith(_ROOTS)

@@ -6,6 +6,7 @@ from the shapes in a file to the config that they imply.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal, NamedTuple, TypeAlias, get_args
@@ -27,6 +28,11 @@ Shape: TypeAlias = tuple[int, ...]
 
 _LAYERS = "model.layers."
 _EXPERTS = "mlp.experts."
+# No leading zeros and at most six digits: "model.layers.00.x" is not a name of layer 0.
+_NUMBER = r"(0|[1-9][0-9]{0,5})\."
+_LAYER_TENSOR = re.compile(
+    rf"{re.escape(_LAYERS)}{_NUMBER}(?:{re.escape(_EXPERTS)}{_NUMBER})?(.+)", re.ASCII | re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +69,14 @@ class TensorName(NamedTuple):
 def parse_name(name: str) -> TensorName:
     """Take a tensor's name apart."""
     # A name that has the placeholder itself is not a role's.
-    layer, role = _after_number(name.replace("*", "?"), _LAYERS)
-    expert, part = (None, role) if layer is None else _after_number(role, _EXPERTS)
-    return TensorName(layer, expert, part if expert is None else f"{_EXPERTS}*.{part}")
-
-
-def _after_number(name: str, prefix: str) -> tuple[int | None, str]:
-    """Split ``prefix``, a number and the rest; the number is None if the name is made otherwise."""
-    if not name.startswith(prefix):
-        return None, name
-    digits, _, rest = name[len(prefix) :].partition(".")
-    # No leading zeros and at most six digits: "model.layers.00.x" is not a name of layer 0.
-    plain = digits.isascii() and digits.isdigit() and len(digits) <= 6 and (digits == "0" or digits[0] != "0")
-    return (int(digits), rest) if plain and rest else (None, name)
+    name = name.replace("*", "?")
+    found = _LAYER_TENSOR.fullmatch(name)
+    if found is None:
+        return TensorName(None, None, name)
+    layer, expert, part = found.groups()
+    if expert is None:
+        return TensorName(int(layer), None, part)
+    return TensorName(int(layer), int(expert), f"{_EXPERTS}*.{part}")
 
 
 def is_expert_role(role: str) -> bool:

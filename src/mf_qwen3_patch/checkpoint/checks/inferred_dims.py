@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.config.normalize import NormalizedConfig
@@ -13,7 +14,7 @@ from mf_qwen3_patch.checkpoint.config.overrides import Overridden
 from mf_qwen3_patch.checkpoint.files.checkpoint import Checkpoint
 from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
 from mf_qwen3_patch.families.family import Family
-from mf_qwen3_patch.families.tensors import Axes, Axis, ModelDims, TensorName
+from mf_qwen3_patch.families.tensors import Axes, Axis, ModelDims, Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +81,18 @@ def compare(checkpoint: Checkpoint, overridden: Overridden) -> Comparison:
     layers: set[int] = set()
     experts: set[int] = set()
     family, expected = overridden.config.family, overridden.config.dims.axis_sizes()
-    for name, (layer, expert, role) in _in_order(checkpoint, family):
-        axes = family.outer_tensors.get(role) if layer is None else family.layer_tensors.get(role)
-        if axes is None:
+    for parsed in checkpoint.names.values():
+        if family.axes_of(parsed) is None:
             continue
-        if layer is not None:
-            layers.add(layer)
-        if expert is not None:
-            experts.add(expert)
-        info = checkpoint.tensors.get(name)
-        if info is None or len(info.shape) != len(axes):
-            continue
+        if parsed.layer is not None:
+            layers.add(parsed.layer)
+        if parsed.expert is not None:
+            experts.add(parsed.expert)
+    for info, axes, count in _alike(checkpoint, family):
         for number, (axis, value) in enumerate(zip(axes, info.shape, strict=True)):
             if value < 1:
                 continue
-            votes[axis][value] += 1
+            votes[axis][value] += count
             if (axis, value) not in witnesses:
                 witnesses[axis, value] = Witness(info, number, value)
     winners = {
@@ -104,14 +102,24 @@ def compare(checkpoint: Checkpoint, overridden: Overridden) -> Comparison:
     return Comparison(checkpoint, overridden, winners, frozenset(layers), frozenset(experts))
 
 
-def _in_order(checkpoint: Checkpoint, family: Family) -> Iterator[tuple[str, TensorName]]:
-    """Yield the most telling witness first: the embedding, q_proj before o_proj, low layers before high."""
-    ranks = {role: number for number, role in enumerate((*family.outer_tensors, *family.layer_tensors))}
+def _alike(checkpoint: Checkpoint, family: Family) -> list[tuple[TensorInfo, Axes, int]]:
+    """Return the first of the tensors that have the same role and shape, its axes, and how many they are.
 
-    def order(pair: tuple[str, TensorName]) -> tuple[int, int, int]:
-        layer, expert, role = pair[1]
-        return ranks.get(role, len(ranks)), layer or 0, expert or 0
-
+    The most telling witness comes first: the embedding, q_proj before o_proj, low layers before high.
+    """
+    first: dict[tuple[str, Shape], tuple[int, int, TensorInfo]] = {}
+    counts: Counter[tuple[str, Shape]] = Counter()
     names = checkpoint.names
-    yield from sorted(((name, names[name]) for name in checkpoint.tensors), key=order)
-    yield from ((name, names[name]) for name in checkpoint.lost)
+    for name, info in checkpoint.tensors.items():
+        layer, expert, role = names[name]
+        place, kind = (layer or 0, expert or 0), (role, info.shape)
+        counts[kind] += 1
+        if kind not in first or place < first[kind][:2]:
+            first[kind] = *place, info
+    ranks = {role: number for number, role in enumerate((*family.outer_tensors, *family.layer_tensors))}
+    found = []
+    for (role, shape), (layer, expert, info) in first.items():
+        axes = family.axes_of(names[info.name])
+        if axes is not None and len(shape) == len(axes):
+            found.append(((ranks[role], layer, expert), (info, axes, counts[role, shape])))
+    return [alike for _, alike in sorted(found, key=itemgetter(0))]

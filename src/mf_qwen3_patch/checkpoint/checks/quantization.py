@@ -105,7 +105,7 @@ def _witnesses(checkpoint: Checkpoint) -> Iterator[tuple[TensorInfo, _Method]]:
     """Yield tensors that show a quantization, the most telling first."""
     tensors = checkpoint.tensors
     for method in _METHODS.values():
-        yield from ((info, method) for name, info in tensors.items() if method.tensors.fullmatch(name))
+        yield from ((tensors[name], method) for name in checkpoint.unknown_names if method.tensors.fullmatch(name))
     for name, info in tensors.items():
         if info.dtype not in LOADABLE_DTYPES and is_known(checkpoint.names[name]):
             title = "FP8" if info.dtype.startswith("F8") else f"of dtype {info.dtype}"

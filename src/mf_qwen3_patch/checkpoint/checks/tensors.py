@@ -171,13 +171,13 @@ def misfits(compared: Comparison) -> tuple[Misfit, ...]:
 
 def _of_another_shape(compared: Comparison, sizes: Mapping[Axis, int]) -> Iterator[tuple[TensorInfo, Axes]]:
     """Yield the tensors that the config asks for, but not in the shape that ``sizes`` imply; with their axes."""
-    dims, head = compared.config.dims, compared.config.family.head
+    dims, family, names = compared.config.dims, compared.config.family, compared.checkpoint.names
+    wanted = {axes: shape_of(axes, sizes) for axes in {*family.outer_tensors.values(), *family.layer_tensors.values()}}
     for name, info in compared.checkpoint.tensors.items():
         axes = compared.axes_of(name, sizes)
-        if axes is None or (name == head and dims.tie_word_embeddings):
+        if axes is None or info.shape == wanted[axes] or (name == family.head and dims.tie_word_embeddings):
             continue
-        beyond = (compared.checkpoint.names[name].layer or 0) >= dims.num_hidden_layers
-        if not beyond and info.shape != shape_of(axes, sizes):
+        if (names[name].layer or 0) < dims.num_hidden_layers:
             yield info, axes
 
 

@@ -93,7 +93,7 @@ def _adapter_alone(checkpoint: Checkpoint) -> Problem | None:
 
 
 def _adapter(checkpoint: Checkpoint) -> Problem | None:
-    lora = next(filter(is_of_an_adapter, checkpoint.tensors), None)
+    lora = next(filter(is_of_an_adapter, checkpoint.unknown_names), None)
     files = sorted(checkpoint.listing & ADAPTER_NAMES)
     # Beside a model an adapter is merged, or named as ignored.
     if lora is None and (checkpoint.tensors or not files or checkpoint.source.adapter is not None):
@@ -143,7 +143,7 @@ def _described(model_type: object, names: list[Any], found: str, family: Family 
 
 
 def _mindformers_layout(checkpoint: Checkpoint) -> Problem | None:
-    names = [name for name in checkpoint.tensors if is_parameter_name(name)]
+    names = [name for name in checkpoint.unknown_names if is_parameter_name(name)]
     if not names:
         return None
     fused = {name: one.target for name in names for family in FAMILIES.values() if (one := family.fused_of(name))}
@@ -160,9 +160,11 @@ def _mindformers_layout(checkpoint: Checkpoint) -> Problem | None:
 
 def _embedding(checkpoint: Checkpoint) -> Problem | None:
     tensors, heads = checkpoint.tensors, {family.head for family in FAMILIES.values()}
-    known = {name for name in tensors if is_known(checkpoint.names[name])}
-    bare = next((name for name in tensors if name not in known and is_known(f"model.{name}")), None)
-    if bare is None or known - heads:
+    bare = next((name for name in checkpoint.unknown_names if is_known(f"model.{name}")), None)
+    if bare is None:
+        return None
+    known = tensors.keys() - set(checkpoint.unknown_names)
+    if known - heads:
         return None
     marks = sorted({"modules.json", "config_sentence_transformers.json", "1_Pooling"} & checkpoint.listing)
     evidence = f" ({marks[0]} is there, too)" if marks else ""
@@ -196,11 +198,12 @@ def _qwen2(checkpoint: Checkpoint) -> Problem | None:
 
 def _empty(checkpoint: Checkpoint) -> Problem | None:
     """Recognize what DeepSpeed leaves if parameters are saved that are spread over ranks."""
-    known = [info for name, info in checkpoint.tensors.items() if is_known(checkpoint.names[name])]
-    empty = [info for info in known if 0 in info.shape]
+    names = checkpoint.names
+    empty = [info for name, info in checkpoint.tensors.items() if 0 in info.shape and is_known(names[name])]
     if not empty:
         return None
-    count = "1 tensor is" if len(empty) == 1 else f"{len(empty)} of {len(known)} tensors are"
+    known = len(checkpoint.tensors) - len(checkpoint.unknown_names)
+    count = "1 tensor is" if len(empty) == 1 else f"{len(empty)} of {known} tensors are"
     summary = f"{count} empty, as DeepSpeed's ZeRO-3 leaves them where weights are saved without being gathered"
     advice = (
         "run the zero_to_fp32.py that lies in the training checkpoint, or save again with "
@@ -213,8 +216,7 @@ def _empty(checkpoint: Checkpoint) -> Problem | None:
 
 def _wrapped(checkpoint: Checkpoint) -> Problem | None:
     """Recognize names that a wrapper has made longer, at their beginning or within, for all tensors or some."""
-    unknown = [name for name in checkpoint.tensors if not is_known(checkpoint.names[name])]
-    wrapped = {name: found for name in unknown if (found := _unwrapped(name))}
+    wrapped = {name: found for name in checkpoint.unknown_names if (found := _unwrapped(name))}
     wrapped = {name: found for name, found in wrapped.items() if found[1] not in checkpoint.tensors}
     if not wrapped:
         return None

@@ -17,7 +17,7 @@ from mf_qwen3_patch.checkpoint.files.shards import choose_files, merge_headers, 
 from mf_qwen3_patch.checkpoint.reading.read_file import CheckpointFile
 from mf_qwen3_patch.errors import CheckpointError, Problem
 from mf_qwen3_patch.families.family import Family
-from mf_qwen3_patch.families.registry import find_family
+from mf_qwen3_patch.families.registry import find_family, is_known
 from mf_qwen3_patch.families.tensors import TensorName, parse_name
 
 
@@ -67,21 +67,31 @@ class Checkpoint:
         """The names of all tensors, those that are lost included, taken apart."""
         return {name: parse_name(name) for name in (*self.tensors, *self.lost)}
 
+    @cached_property
+    def unknown_names(self) -> tuple[str, ...]:
+        """The names of the tensors that HuggingFace's models of no family have."""
+        names = self.names
+        return tuple(name for name in self.tensors if not is_known(names[name]))
+
     @property
     def headers(self) -> dict[Path, Header]:
         """The headers of the files that are used."""
-        return {path: home.header(name) for path in self.files for home, name in [self._home(path)]}
+        return {path: home.header(name) for path, (home, name) in self._homes.items()}
 
     def file(self, path: Path) -> CheckpointFile:
         """Return one of the weight files, open."""
-        home, name = self._home(path)
+        home, name = self._homes[path]
         return home.file(name)
 
-    def _home(self, path: Path) -> tuple[Directory, str]:
-        """Return the directory that a file is opened through, the checkpoint's or the adapter's, and its name there."""
+    @cached_property
+    def _homes(self) -> dict[Path, tuple[Directory, str]]:
+        """The directory that each file is opened through, the checkpoint's or the adapter's, and its name there."""
         adapter = self.source.adapter
-        home = adapter if adapter is not None and path.parent == adapter.path else self.source
-        return home, str(path.relative_to(home.path))
+        homes = {}
+        for path in self.files:
+            home = adapter if adapter is not None and path.parent == adapter.path else self.source
+            homes[path] = home, str(path.relative_to(home.path))
+        return homes
 
     def check_unchanged(self) -> None:
         """Raise CorruptCheckpoint if a weight file was replaced or written to since its header was read."""

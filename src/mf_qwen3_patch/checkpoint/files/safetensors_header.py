@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from math import prod
+from operator import attrgetter
 from pathlib import Path
 from typing import NoReturn, TypeGuard
 
@@ -166,7 +167,7 @@ def _layout_problem(tensors: dict[str, TensorInfo], name: str, start: int, size:
     """Check that the tensors tile the data section; report the first fault only, it explains the rest."""
     position = start
     at_fault: TensorInfo | None = None
-    for tensor in sorted(tensors.values(), key=lambda info: (info.offset, info.nbytes)):
+    for tensor in sorted(tensors.values(), key=attrgetter("offset", "nbytes")):
         if tensor.offset != position:
             fault = "overlaps the tensor before it" if tensor.offset < position else "leaves a gap before it"
             summary = f"the header of {name} places a tensor so that it {fault}"
