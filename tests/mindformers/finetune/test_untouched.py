@@ -1,4 +1,4 @@
-"""Resumed training, the directories of ranks and ``.ckpt`` files: with the shim, the very same as without it."""
+"""Resumed training, directories of ranks, ``.ckpt`` files, the newer format: with the shim, the same as without it."""
 
 from __future__ import annotations
 
@@ -48,6 +48,9 @@ settings = {
     "rank directories": {"load_checkpoint": "saved"},
     "a file": {"load_checkpoint": "whole.safetensors"},
     "ckpt": {"load_checkpoint": "whole.ckpt", "load_ckpt_format": "ckpt"},
+    # The newer format's loader; the first is what 1.9.0 calls the second.
+    "newer format": {"load_checkpoint": directory, "use_legacy_format": False, "ckpt_use_legacy_format": False},
+    "newer format, as before 1.9.0": {"load_checkpoint": directory, "ckpt_use_legacy_format": False},
 }[how]
 settings["checkpoint"] = {"load_path": settings["load_checkpoint"]}
 config = trainer_config(directory, None, "out", {}, settings)
@@ -87,3 +90,13 @@ def test_it_is_the_same_with_and_without_the_shim(how: str, tmp_path: Path) -> N
     assert shim == stock
     assert len(set(stock[1].values())) > 20, "they are all the same"
     assert stock[2:] == [None, False]
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("how", ["newer format", "newer format, as before 1.9.0"])
+def test_what_is_asked_of_the_newer_formats_loader_is_left_to_it(how: str, tmp_path: Path) -> None:
+    directory = write_checkpoint(tmp_path / "hf")
+    stock, shim = (run_script(_LOAD, how, shim, directory, cwd=tmp_path).result for shim in (False, True))
+
+    assert shim[:2] == stock[:2]
+    assert shim[2] is None, "it was verified as the older format's loads are"
