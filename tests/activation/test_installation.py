@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from tests.support.checkpoints import QWEN3_14B, write_sparse_checkpoint
 from tests.support.installed import clean_environment
-from tests.support.network import without_network
+from tests.support.namespaces import without_network
 from tests.support.processes import ROOT
 
 pytestmark = pytest.mark.sweep

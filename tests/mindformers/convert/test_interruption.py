@@ -8,6 +8,7 @@ import random
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 from tests.support.checkpoints import TINY_MOE, edit_weights, weight_files, write_checkpoint
+from tests.support.namespaces import with_mounts_of_its_own
 
 from mf_qwen3_patch.checkpoint.files.directory import directory_of, is_qwen3_directory
 from mf_qwen3_patch.checkpoint.writing import checkpoint_writer, safetensors_writer
@@ -268,6 +270,43 @@ def test_a_limit_that_is_reached_midway_leaves_nothing_in_the_way_of_the_next_ru
     assert not (tmp_path / "mf").exists()
     assert not list((tmp_path / "mf.partial").rglob("*.unfinished"))
     convert(source, tmp_path / "mf")
+
+
+# A file system in memory that has room for so many files, or is read-only; afterwards for more, or no longer.
+_ON_A_SMALL_DISK = """
+mount -t tmpfs -o size=4m,nr_inodes=5 tmpfs "$1" || exit 77
+mount -o "remount,$2" "$1" || exit 77
+"$3" -m mf_qwen3_patch convert "$4" "$1/mf" --max-shard-size 30KB
+echo "exit code $?"
+ls "$1" "$1/mf.partial"
+mount -o "remount,rw,nr_inodes=100" "$1" || exit 77
+"$3" -m mf_qwen3_patch convert "$4" "$1/mf" --max-shard-size 30KB
+echo "exit code $?"
+ls "$1"
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "reason", "left"), [("rw", "No space left on device", True), ("ro", "Read-only file system", False)]
+)
+def test_a_disk_that_is_full_or_read_only(options: str, reason: str, left: bool, tmp_path: Path) -> None:
+    """Real ones: a file system in memory, where only these processes see it."""
+    source, disk = write_checkpoint(tmp_path / "hf"), tmp_path / "disk"
+    disk.mkdir()
+    command = with_mounts_of_its_own("sh", "-c", _ON_A_SMALL_DISK, "sh", disk, options, sys.executable, source)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    if done.returncode == 77:
+        pytest.skip("no file system can be mounted here")
+
+    assert "Traceback" not in done.stderr
+    assert reason in done.stderr
+    first, _, second = done.stdout.partition("exit code 3\n")
+    assert not first.strip()
+    listed, _, second = second.partition("exit code 0\n")
+    assert ("mf.partial" in listed) is left
+    assert ("the same command goes on" in done.stderr) is left
+    assert ".unfinished" not in listed
+    assert second == "mf\n"
 
 
 def test_what_a_killed_run_left_unfinished_does_not_count_as_used(
