@@ -117,3 +117,13 @@ def test_pictures_follow_the_scheme(dark: bool, address: str, window: browser.Br
 
     assert ("invert" in window.evaluate(f"getComputedStyle({picture}).filter")) is dark
     assert "zh" in window.evaluate(f"{picture}.src.split('/').pop()")
+
+
+@in_a_browser
+def test_a_device_that_turns_dark_later_is_followed(address: str, window: browser.Browser) -> None:
+    schemes = []
+    for dark in (False, True, False):
+        window.open(f"{address}/zh/", dark=dark)
+        schemes.append(window.evaluate("document.body.getAttribute('data-md-color-scheme')"))
+
+    assert schemes == ["default", "slate", "default"]
