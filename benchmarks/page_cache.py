@@ -24,13 +24,18 @@ def can_drop() -> bool:
     return os.access(_DROP, os.W_OK)
 
 
-def drop(files: Iterable[Path]) -> None:
-    """Empty the page cache: of these files first, then of all; needs root."""
+def drop_files(files: Iterable[Path]) -> None:
+    """Empty the page cache of these files."""
     os.sync()
     for file in files:
         descriptor = os.open(file, os.O_RDONLY)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(descriptor)
+
+
+def drop(files: Iterable[Path]) -> None:
+    """Empty the page cache: of these files first, then of all; needs root."""
+    drop_files(files)
     _DROP.write_text("1")
 
 

@@ -2,8 +2,9 @@
 
     python benchmarks/ranks.py --dir /somewhere/with/space [--shape 0.6B] [--ranks 2]
 
-Each rank is a process that builds its network, plans and reads, all at the same time; needs root, and a machine that
-reads nothing else meanwhile. Exit code 1 if the block device was read for more than 1.1 times the checkpoint's size.
+Each rank is a process that builds its network, plans and reads, all at the same time, when the page cache holds nothing
+of the checkpoint; needs a machine that reads nothing else meanwhile. Exit code 1 if the block device was read for more
+than 1.1 times the checkpoint's size, or for less than all of it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "src")]
 
 from checkpoints import SHAPES, make  # noqa: E402
 from measured import Row, write  # noqa: E402
-from page_cache import can_drop, device_bytes, drop  # noqa: E402
+from page_cache import device_bytes, drop_files  # noqa: E402
 
 _MOST = 1.1
 
@@ -37,18 +38,18 @@ def main() -> None:
     if options.rank is not None:
         read_as(options.rank, options.ranks, checkpoint)
         return
-    if not can_drop() or device_bytes(checkpoint) is None:
-        raise SystemExit("skipped: needs root, and a checkpoint on a block device")
+    if device_bytes(checkpoint) is None:
+        raise SystemExit("skipped: needs a checkpoint on a block device")
     files = list(checkpoint.glob("*.safetensors"))
     size = sum(file.stat().st_size for file in files)
-    rows, most = [], 0.0
+    rows, ratios = [], []
     for policy in ("keep", "bypass"):
         read = _read_together(options.ranks, checkpoint, files, policy)
         what = f"what {options.ranks} ranks read together from a cold disk, page cache `{policy}`: {options.shape}"
         rows.append(Row(what, f"{read / 1e9:.2f} GB", f"{read / size:.2f}"))
-        most = max(most, read / size)
+        ratios.append(read / size)
     write(rows, options.json)
-    if most > _MOST:
+    if not all(1 <= ratio <= _MOST for ratio in ratios):
         raise SystemExit(1)
 
 
@@ -67,7 +68,7 @@ def _read_together(ranks: int, checkpoint: Path, files: list[Path], policy: str)
             for line in process.stdout or ():
                 if line.startswith("@@ready@@"):
                     break
-        drop(files)
+        drop_files(files)
         before = device_bytes(checkpoint) or 0
         for process in processes:
             (process.stdin or sys.stdin).write("go\n")

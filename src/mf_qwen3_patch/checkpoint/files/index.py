@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from mf_qwen3_patch._display import json_kind, short_json
-from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
+from mf_qwen3_patch.checkpoint.files.safetensors_header import MAX_TENSORS, TensorInfo, too_many_tensors
 from mf_qwen3_patch.checkpoint.reading.read_file import corrupt
 from mf_qwen3_patch.checkpoint.reading.strict_json import parse_object
 from mf_qwen3_patch.errors import CheckpointError, Problem, some
@@ -38,7 +38,10 @@ class Findings:
 def read_index(read: Callable[[str], bytes], name: str = INDEX_NAME) -> Index:
     """Read the index of this name; what is wrong with it is collected, not raised."""
     try:
-        content = parse_object(read(name), file=name)
+        text = read(name)
+        if (count := text.count(b":")) > MAX_TENSORS:
+            return Index(problems=(too_many_tensors(name, f"{name} lists", count),), name=name)
+        content = parse_object(text, file=name)
     except CheckpointError as error:
         return Index(problems=error.problems, name=name)
     weight_map, metadata = content.get("weight_map"), content.get("metadata")

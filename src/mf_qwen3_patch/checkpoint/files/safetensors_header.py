@@ -35,12 +35,13 @@ DTYPE_NAMES: Mapping[str, str] = {"F32": "float32", "F16": "float16", "BF16": "b
 STORED_NAMES: Mapping[str, str] = {name: stored for stored, name in DTYPE_NAMES.items()}
 """The other way round."""
 
+MAX_TENSORS = 1 << 18
+"""Several times what the largest models have in all their files; millions would take minutes and gigabytes."""
+
 _LENGTH_BYTES = 8
 _MAX_RANK = 32  # numpy's limit, too; keeps the product of a hostile shape small
 _MAX_DIMENSION = 2**63 - 1
 _METADATA = "__metadata__"
-# Several times what the largest models have in all their files; millions would take minutes and gigabytes.
-_MAX_TENSORS = 1 << 18
 _COLONS_PER_TENSOR = 4  # after its name, dtype, shape and data_offsets
 _DOWNLOAD_AGAIN = "download the file again and compare its size and checksum with the source"
 
@@ -90,7 +91,8 @@ def inspect_header(file: CheckpointFile) -> Header:
     try:
         length = _header_length(file.read(0, min(_LENGTH_BYTES, file.size)), file.size, name)
         text = file.read(_LENGTH_BYTES, length)
-        _check_count(text.count(b":") // _COLONS_PER_TENSOR, name)
+        if (count := text.count(b":") // _COLONS_PER_TENSOR) > MAX_TENSORS:
+            return Header(problems=(too_many_tensors(name, f"the header of {name} lists", count),))
         raw = parse_object(text, file=name, what=f"the header of {name}", advice=_DOWNLOAD_AGAIN)
         metadata = _metadata(raw.pop(_METADATA, {}), name)
         start = _LENGTH_BYTES + length
@@ -99,6 +101,12 @@ def inspect_header(file: CheckpointFile) -> Header:
         return Header(problems=error.problems)
     problem = _layout_problem(tensors, name, start, file.size)
     return Header(tensors, metadata, () if problem is None else (problem,), start)
+
+
+def too_many_tensors(file: str, lists: str, count: int) -> Problem:
+    """Return the problem of a file beyond ``MAX_TENSORS``, with the beginning of its sentence."""
+    summary, expected = f"{lists} more tensors than any model has", f"at most {MAX_TENSORS} tensors"
+    return corrupt(file, summary, expected, f"about {count}", _DOWNLOAD_AGAIN)
 
 
 def _fail(
@@ -124,12 +132,6 @@ def _header_length(prefix: bytes, size: int, name: str) -> int:
         found = f"{size - _LENGTH_BYTES} bytes in the file after the length"
         _fail(name, f"{name} ends before its header does", f"a header of {length} bytes", found)
     return length
-
-
-def _check_count(tensors: int, name: str) -> None:
-    if tensors > _MAX_TENSORS:
-        summary = f"the header of {name} lists more tensors than any model has"
-        _fail(name, summary, f"at most {_MAX_TENSORS} tensors", f"about {tensors}")
 
 
 def _metadata(raw: object, name: str) -> dict[str, str]:

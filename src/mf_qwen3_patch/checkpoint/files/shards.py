@@ -9,7 +9,7 @@ from dataclasses import replace
 from mf_qwen3_patch.checkpoint.files.compare import same_bytes
 from mf_qwen3_patch.checkpoint.files.directory import ADAPTER_CONFIG_NAME, ADAPTER_WEIGHTS_NAME, Directory
 from mf_qwen3_patch.checkpoint.files.index import INDEX_NAME, Findings, Index, read_index
-from mf_qwen3_patch.checkpoint.files.safetensors_header import TensorInfo
+from mf_qwen3_patch.checkpoint.files.safetensors_header import MAX_TENSORS, TensorInfo, too_many_tensors
 from mf_qwen3_patch.checkpoint.reading.read_file import corrupt
 from mf_qwen3_patch.errors import CheckpointError, IncompleteCheckpoint, Problem, UnsupportedCheckpoint, some
 
@@ -146,11 +146,21 @@ def _incomplete(summary: str, file: str, expected: str, found: str, advice: str)
 def read_headers(
     source: Directory, names: list[str], index: Index, found: Findings
 ) -> dict[str, Mapping[str, TensorInfo]]:
-    """Read the header of every file; a file that can't be read is one problem, with all its tensors."""
+    """Read the header of every file; a file that can't be read is one problem, with all its tensors.
+
+    Where they list more than any model has, those of the files that follow are not read.
+    """
     headers: dict[str, Mapping[str, TensorInfo]] = {}
     gone: list[Problem] = []
+    count = 0
     for name in names:
         header = source.header(name)
+        count += len(header.tensors)
+        if count > MAX_TENSORS:
+            found.lost_unknown = True
+            if not index.problems:
+                found.problems.append(too_many_tensors(name, f"the files up to {name} list", count))
+            break
         if header.tensors or not header.problems:
             found.problems += header.problems
             headers[name] = header.tensors
