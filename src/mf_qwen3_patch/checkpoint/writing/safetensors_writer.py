@@ -27,6 +27,9 @@ Array: TypeAlias = npt.NDArray[Any]
 UNFINISHED = ".unfinished"
 """The end of a file's name until all of it is on the disk."""
 
+# For what is written at once the system wants memory that is as large, and finding that may take longer than writing.
+_WRITE_BYTES = 1 << 20
+
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
@@ -88,9 +91,12 @@ class NewFile:
             for tensor in self.tensors:
                 written = 0
                 for piece in tensor.make():
-                    written += stream.write(piece.reshape(-1).view(np.uint8).data)
-                    wrote(piece.nbytes)
-                    del piece  # before the next one is made
+                    content = piece.reshape(-1).view(np.uint8).data
+                    for start in range(0, piece.nbytes, _WRITE_BYTES):
+                        count = stream.write(content[start : start + _WRITE_BYTES])
+                        written += count
+                        wrote(count)
+                    del piece, content  # before the next one is made
                 if written != tensor.nbytes:
                     raise AssertionError(f"{tensor.name} has {written} bytes instead of {tensor.nbytes}")
         sync_directory(path.parent)
