@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from operator import itemgetter
 from typing import Any
 
 from mf_qwen3_patch.checkpoint.config.normalize import NormalizedConfig
@@ -107,19 +106,17 @@ def _alike(checkpoint: Checkpoint, family: Family) -> list[tuple[TensorInfo, Axe
 
     The most telling witness comes first: the embedding, q_proj before o_proj, low layers before high.
     """
-    first: dict[tuple[str, Shape], tuple[int, int, TensorInfo]] = {}
+    first: dict[tuple[str, Shape], tuple[tuple[int, int], TensorInfo, Axes]] = {}
     counts: Counter[tuple[str, Shape]] = Counter()
-    names = checkpoint.names
     for name, info in checkpoint.tensors.items():
-        layer, expert, role = names[name]
-        place, kind = (layer or 0, expert or 0), (role, info.shape)
+        parsed = checkpoint.names[name]
+        axes = family.axes_of(parsed)
+        if axes is None or len(info.shape) != len(axes):
+            continue
+        place, kind = (parsed.layer or 0, parsed.expert or 0), (parsed.role, info.shape)
         counts[kind] += 1
-        if kind not in first or place < first[kind][:2]:
-            first[kind] = *place, info
+        if kind not in first or place < first[kind][0]:
+            first[kind] = place, info, axes
     ranks = {role: number for number, role in enumerate((*family.outer_tensors, *family.layer_tensors))}
-    found = []
-    for (role, shape), (layer, expert, info) in first.items():
-        axes = family.axes_of(names[info.name])
-        if axes is not None and len(shape) == len(axes):
-            found.append(((ranks[role], layer, expert), (info, axes, counts[role, shape])))
-    return [alike for _, alike in sorted(found, key=itemgetter(0))]
+    order = sorted(first, key=lambda kind: (ranks[kind[0]], first[kind][0]))
+    return [(*first[kind][1:], counts[kind]) for kind in order]
