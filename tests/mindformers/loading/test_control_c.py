@@ -13,7 +13,7 @@ from tests.support.processes import ROOT
 from tests.support.terminal import Terminal
 
 _PROGRAM = """
-import json, os, sys, threading
+import json, os, sys, threading, time
 import mf_qwen3_patch
 mf_qwen3_patch.enable_cpu_kernels()
 from mindformers import AutoModel
@@ -28,9 +28,12 @@ try:
 except KeyboardInterrupt:
     interrupted = True
 unchanged = not model or all((a == b.asnumpy()).all() for a, b in zip(before, model.get_parameters()))
-threads = [thread for thread in threading.enumerate() if "mf_qwen3_patch" in thread.name]
-for thread in threads:  # one that was starting when Ctrl-C came may still be ending
-    thread.join(5)
+end = time.monotonic() + 5
+while time.monotonic() < end:  # one that was starting when Ctrl-C came may only now begin, and end
+    threads = [thread for thread in threading.enumerate() if "mf_qwen3_patch" in thread.name]
+    if not threads:
+        break
+    time.sleep(0.01)
 running = [thread.name for thread in threads if thread.is_alive()]
 tokens = AutoModel.from_pretrained(small).generate([[5, 6, 7]], max_new_tokens=2, do_sample=False)
 with open("found.json", "w") as file:

@@ -79,7 +79,7 @@ def read_parameters(
     finite values that the cast made infinite. The progress bar is shown on rank 0 only, and if stderr is a terminal.
 
     NaN or infinity in the checkpoint raises ``InvalidValues``, a file that can't be read or ends too early
-    ``CorruptCheckpoint``. After either of them, and after Ctrl-C, no thread is left.
+    ``CorruptCheckpoint``. After either of them, and after Ctrl-C, no thread reads or writes any more.
     """
     started = time.perf_counter()
     count = thread_count(threads)
