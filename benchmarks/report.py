@@ -19,10 +19,11 @@ from tests.support.documents import fill
 
 def make_table(measured: dict[str, Any]) -> str:
     """Return Markdown: one table, its lines grouped by checkpoint and dtype; ratios are the shim's over the other's."""
+    runs = {len(result["runs"]) for results in measured["results"].values() for result in results.values()}
     lines = [
         (
             f"Measured {measured['date']} on {measured['machine']}, warm page cache where nothing else is said, "
-            f"median (minimum–maximum) of {measured['runs']} alternating runs."
+            f"median (minimum–maximum) of {min(runs)} to {max(runs)} alternating runs."
         ),
         "",
         (

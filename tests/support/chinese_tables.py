@@ -272,9 +272,9 @@ _PATTERNS = (
     (
         (
             r"Measured (\S+) on 2 cores of an AMD EPYC virtual machine with 24 GiB, warm page cache where nothing else is said, "
-            r"median \(minimum–maximum\) of (\d+) alternating runs\."
+            r"median \(minimum–maximum\) of (\d+) to (\d+) alternating runs\."
         ),
-        r"测于 \1：AMD EPYC 虚拟机的 2 个核，24 GiB 内存，未注明时页缓存已预热；交替运行 \2 次的中位数（最小–最大）。",
+        r"测于 \1：AMD EPYC 虚拟机的 2 个核，24 GiB 内存，未注明时页缓存已预热；交替运行 \2 至 \3 次的中位数（最小–最大）。",
     ),
 )
 _WHOSE = {"quantized": "量化", "adapter": "适配器"}
