@@ -167,7 +167,6 @@ def main() -> None:
         everything: dict[str, Any] = {
             "date": date.today().isoformat(),
             "machine": machine(),
-            "runs": options.runs,
             "results": {},
         }
         for shape in options.shape:
